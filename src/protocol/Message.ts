@@ -1,0 +1,182 @@
+/**
+ * Everything that is said on the wire, as schemas. A message is the same in every
+ * encoding; how it becomes a line is the encoding's matter (`Text`).
+ */
+import { Effect, Schema, SchemaIssue, SchemaTransformation } from "effect"
+
+/** A whole number, zero or more, that a JavaScript number holds exactly. */
+export const Whole = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }))
+
+/** `m1`, `m2`, ...: given on admission, never reused. */
+export const MemberId = Schema.String.check(
+  Schema.isPattern(/^m[1-9][0-9]{0,15}$/, { expected: "a member id (m1, m2, ...)" })
+)
+
+/** What a member may call itself. Never like a member id, nor a lone `-`, which stands for no name. */
+export const Name = Schema.String.check(
+  Schema.isPattern(/^(?!m[0-9]+$)(?!-$)[A-Za-z0-9._-]{1,64}$/, {
+    expected: "a name: 1-64 of A-Z a-z 0-9 . _ -, not like a member id, not a lone -"
+  })
+)
+
+/** Text that fits on one line: no control character but TAB, no lone surrogate. */
+export const Words = Schema.String.check(
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it keeps out
+  Schema.isPattern(/^[^\u0000-\u0008\u000a-\u001f\u007f]+$/, { expected: "text on one line" }),
+  Schema.makeFilter((text: string) => text.isWellFormed() || "text without lone surrogates")
+)
+
+/** Whom a command is for. */
+export const To = Schema.Union([
+  Schema.TaggedStruct("Rank", { rank: Whole }),
+  Schema.TaggedStruct("Range", { first: Whole, last: Whole }).check(
+    Schema.makeFilter(({ first, last }) => first <= last || "a range runs upwards, like 2-5")
+  ),
+  Schema.TaggedStruct("Everyone", {}),
+  Schema.TaggedStruct("Member", { who: Schema.Union([Name, MemberId]) })
+]).pipe(Schema.toTaggedUnion("_tag"))
+export type To = typeof To.Type
+
+const decimal = "0|[1-9][0-9]*"
+const rankOrRange = new RegExp(`^(?<first>${decimal})(?:-(?<last>${decimal}))?$`)
+
+/**
+ * A rank of any length is well formed, but a number holds 2^53 - 1 at most: what
+ * is larger counts as that. Nobody ever stands there.
+ */
+const saturated = (digits: string): number => Math.min(Number(digits), Number.MAX_SAFE_INTEGER)
+
+/** `3`, `2-5`, `*`, `@name` or `@m7`. */
+const ToFromString = Schema.String.pipe(
+  Schema.decodeTo(
+    To,
+    SchemaTransformation.transformEffect<typeof To.Encoded, string>({
+      decode: (text, options) => {
+        if (text === "*") return Effect.succeed({ _tag: "Everyone" })
+        if (text.startsWith("@")) return Effect.succeed({ _tag: "Member", who: text.slice(1) })
+        const { first, last } = rankOrRange.exec(text)?.groups ?? {}
+        if (first === undefined) {
+          return Effect.fail(
+            new SchemaIssue.InvalidValue(
+              { message: "Expected a rank (3), a range (2-5), *, @name or @m7" },
+              text,
+              options
+            )
+          )
+        }
+        return Effect.succeed(
+          last === undefined
+            ? { _tag: "Rank", rank: saturated(first) }
+            : { _tag: "Range", first: saturated(first), last: saturated(last) }
+        )
+      },
+      encode: (to) => Effect.succeed(writeTo(to))
+    })
+  )
+)
+
+const writeTo = (to: To): string => {
+  switch (to._tag) {
+    case "Rank":
+      return `${to.rank}`
+    case "Range":
+      return `${to.first}-${to.last}`
+    case "Everyone":
+      return "*"
+    case "Member":
+      return `@${to.who}`
+  }
+}
+
+/** What a client may say. */
+export const ClientMessage = Schema.Union([
+  Schema.TaggedStruct("Exec", { to: ToFromString, command: Words }),
+  Schema.TaggedStruct("Explain", { to: ToFromString }),
+  Schema.TaggedStruct("Ranks", {}),
+  Schema.TaggedStruct("Watch", {}),
+  Schema.TaggedStruct("Unwatch", {}),
+  Schema.TaggedStruct("Name", { name: Name }),
+  Schema.TaggedStruct("Yield", {}),
+  Schema.TaggedStruct("Ping", { text: Schema.optionalKey(Words) }),
+  Schema.TaggedStruct("Pong", { text: Schema.optionalKey(Words) }),
+  Schema.TaggedStruct("Help", {}),
+  Schema.TaggedStruct("Quit", {})
+]).pipe(Schema.toTaggedUnion("_tag"))
+export type ClientMessage = typeof ClientMessage.Type
+
+/** Why a line was rejected: the first words of what follows `ERROR <rank>`. */
+export const Reason = Schema.Literals([
+  "unknown command",
+  "rank too high",
+  "no such rank",
+  "no such member",
+  "nobody below",
+  "malformed",
+  "line too long",
+  "not authorized",
+  "server full",
+  "duplicate id",
+  "too many open commands",
+  "rate limited",
+  "busy",
+  "name taken",
+  "stale epoch",
+  "no such command",
+  "shutting down"
+])
+export type Reason = typeof Reason.Type
+
+/** Why the server closes a connection: `BYE <reason>`. */
+export const ByeReason = Schema.Literals(["quit", "shutting down", "slow consumer", "timed out", "kicked"])
+export type ByeReason = typeof ByeReason.Type
+
+/** Why a member left: as watchers are told. It is what it was told with `BYE`, or what it did. */
+export const LeaveReason = Schema.Literals([
+  ...ByeReason.literals,
+  /** It closed the connection. */
+  "closed",
+  /** The connection broke. */
+  "reset",
+  "line too long",
+  /** It spoke HTTP. */
+  "http",
+  /** The server failed while it served this client. */
+  "internal error"
+])
+export type LeaveReason = typeof LeaveReason.Type
+
+/** What the server says. */
+export const ServerMessage = Schema.Union([
+  Schema.TaggedStruct("Rank", { rank: Whole, size: Whole, epoch: Whole, member: MemberId }),
+  Schema.TaggedStruct("Exec", { from: Whole, command: Words }),
+  /** `count` is how many it would reach; `targets` the first of them, at most `MAX_LISTED_TARGETS`. */
+  Schema.TaggedStruct("Targets", {
+    count: Whole,
+    targets: Schema.Array(Schema.Struct({ rank: Whole, member: MemberId }))
+  }),
+  Schema.TaggedStruct("Member", {
+    rank: Whole,
+    member: MemberId,
+    name: Schema.optionalKey(Name),
+    address: Schema.String.check(Schema.isPattern(/^[\x21-\x7e]+$/))
+  }),
+  Schema.TaggedStruct("End", { size: Whole, epoch: Whole }),
+  Schema.TaggedStruct("Joined", { rank: Whole, member: MemberId }),
+  Schema.TaggedStruct("Left", { rank: Whole, member: MemberId, reason: LeaveReason }),
+  Schema.TaggedStruct("Moved", { from: Whole, to: Whole, member: MemberId }),
+  Schema.TaggedStruct("Named", { rank: Whole, member: MemberId, name: Name }),
+  Schema.TaggedStruct("Ping", {}),
+  Schema.TaggedStruct("Pong", { text: Schema.optionalKey(Words) }),
+  Schema.TaggedStruct("Help", { text: Words }),
+  Schema.TaggedStruct("Bye", { reason: ByeReason }),
+  /** `rank` is the receiver's; none before admission. */
+  Schema.TaggedStruct("Error", {
+    rank: Schema.optionalKey(Whole),
+    reason: Reason,
+    detail: Schema.optionalKey(Words)
+  })
+]).pipe(Schema.toTaggedUnion("_tag"))
+export type ServerMessage = typeof ServerMessage.Type
+
+/** Targets listed in one `TARGETS` line: it then stays below the smallest line limit that clients rely on. */
+export const MAX_LISTED_TARGETS = 1000
