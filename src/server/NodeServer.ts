@@ -1,0 +1,42 @@
+/**
+ * The layers that put the server on Node's TCP sockets: the only place in
+ * `server` that knows Node.
+ */
+import { NodeSocket, NodeSocketServer } from "@effect/platform-node"
+import { Effect, Layer, Option } from "effect"
+import type { SocketServer } from "effect/socket"
+import { Peer, type PeerInfo } from "./Peer.ts"
+
+/** Connections that may wait to be accepted. The kernel lowers it to its own limit (`somaxconn`). */
+const BACKLOG = 4096
+
+const peer: Effect.Effect<PeerInfo> = Effect.map(
+  Effect.serviceOption(NodeSocket.NetSocket),
+  Option.match({
+    onNone: () => ({ address: "unknown", unsent: () => 0 }),
+    onSome: (socket) => ({
+      address: `${hostInUrl(socket.remoteAddress ?? "unknown")}:${socket.remotePort ?? 0}`,
+      unsent: () => (socket.destroyed ? 0 : socket.writableLength)
+    })
+  })
+)
+
+/** An IPv6 address goes in brackets where a port follows it. */
+export const hostInUrl = (host: string): string => (host.includes(":") ? `[${host}]` : host)
+
+/** Listens on `host`, a name or an address, and `port`, 0 for a free one. */
+export const layer = (options: {
+  readonly host: string
+  readonly port: number
+}): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError> =>
+  Layer.merge(
+    NodeSocketServer.layer({
+      ...options,
+      backlog: BACKLOG,
+      noDelay: true,
+      keepAlive: true,
+      // A client may end its side and still be answered: `printf 'RANKS\n' | nc host port`.
+      allowHalfOpen: true
+    }),
+    Layer.succeed(Peer, peer)
+  )

@@ -1,0 +1,278 @@
+/**
+ * What waits to be written to one client. Appending never blocks and never
+ * fails; `flush` hands the bytes to the socket, and while the client does not
+ * read they wait here, up to a bound. It owns the bound, and the three states a
+ * client's reading can be in:
+ *
+ * - *flowing*: little waits;
+ * - *congested*: half of the bound waits. Whoever would add more waits for
+ *   `relief` first, which is how a slow reader slows its issuers down, TCP's way;
+ * - *stalled*: relief did not come in `maxHold`. Nobody waits any more; the rest
+ *   of the bound fills, and then the client is a slow consumer.
+ *
+ * Resuming a fiber runs it there and then. Appending happens in the middle of
+ * another client's batch, so whoever waits here is woken in a microtask, after it.
+ */
+
+import type { Duration } from "effect"
+import { Effect, Exit, type Fiber } from "effect"
+import type { Socket } from "effect/socket"
+
+/** Bytes handed to the socket in one write: what is in flight must be read within the stall timeout. */
+const WRITE_BYTES = 65_536
+
+/** The smallest and the largest buffer that appended bytes are gathered in. */
+const MIN_BUFFER_BYTES = 256
+const MAX_BUFFER_BYTES = 65_536
+
+/** Outboxes that have something to be flushed. Whoever appends flushes them all, once, when its batch is done. */
+export class Touched {
+  readonly #outboxes: Array<Outbox> = []
+
+  add(outbox: Outbox): void {
+    this.#outboxes.push(outbox)
+  }
+
+  flush(): void {
+    for (const outbox of this.#outboxes.splice(0)) outbox.flush()
+  }
+}
+
+export interface OutboxOptions {
+  readonly writer: Socket.Writer
+  readonly touched: Touched
+  readonly maxPending: number
+  readonly maxHold: Duration.Duration
+  readonly stallTimeout: Duration.Duration
+  /** Runs a write, or a timer, as a fiber. */
+  readonly fork: (effect: Effect.Effect<void, Socket.SocketError>) => Fiber.Fiber<void, Socket.SocketError>
+  /** Called, at most once, when the client is found to be a slow consumer. Nothing is appended from then on. */
+  readonly onSlow: () => void
+}
+
+export class Outbox {
+  readonly #options: OutboxOptions
+  readonly #highWater: number
+  readonly #lowWater: number
+
+  /** Bytes, and listings that make their bytes when it is their turn, in order. */
+  #queue: Array<Uint8Array | Iterator<Uint8Array>> = []
+  #queuedBytes = 0
+  /** Gathers what is appended, behind the queue. */
+  #buffer: Uint8Array | undefined
+  #buffered = 0
+  #lastWritten = 0
+  #listings = 0
+
+  #inFlight = 0
+  #stallTimer: Fiber.Fiber<void, Socket.SocketError> | undefined
+  #open = true
+  #touched = false
+  #state: "flowing" | "congested" | "stalled" = "flowing"
+  readonly #waiting = new Set<() => void>()
+
+  constructor(options: OutboxOptions) {
+    this.#options = options
+    this.#highWater = options.maxPending / 2
+    this.#lowWater = options.maxPending / 4
+  }
+
+  /** Bytes that wait, those handed to the socket and not yet taken by it included. */
+  get pending(): number {
+    return this.#queuedBytes + this.#buffered + this.#inFlight
+  }
+
+  /** Whether others should wait for `relief` before they append. */
+  get congested(): boolean {
+    return this.#state === "congested" && this.#open
+  }
+
+  /** Whether the client has yet to read what it asked for; it should wait for `caughtUp` before it asks for more. */
+  get behind(): boolean {
+    return (this.#state !== "flowing" || this.#listings > 0) && this.#open
+  }
+
+  /**
+   * Appends a copy of `bytes` from `start` to `end`. False where they will not be
+   * written: the client is being closed, for this one line too many perhaps.
+   */
+  append(bytes: Uint8Array, start: number, end: number): boolean {
+    if (!this.#open) return false
+    const length = end - start
+    if (this.pending + length > this.#options.maxPending) {
+      this.#slow()
+      return false
+    }
+    if (this.#buffer === undefined || this.#buffered + length > this.#buffer.length) {
+      const usual = Math.max(this.#lastWritten, 4 * this.#seal())
+      this.#buffer = Buffer.allocUnsafe(Math.max(length, Math.min(MAX_BUFFER_BYTES, Math.max(MIN_BUFFER_BYTES, usual))))
+    }
+    this.#buffer.set(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end), this.#buffered)
+    this.#buffered += length
+    if (this.#state === "flowing" && this.pending > this.#highWater) this.#state = "congested"
+    this.#touch()
+    return true
+  }
+
+  /** Appends a line; its end is added. */
+  appendLine(line: string): void {
+    const bytes = Buffer.from(`${line}\n`)
+    this.append(bytes, 0, bytes.length)
+  }
+
+  /** Appends a listing: its bytes are made as the client reads them, so that a long one costs no memory. */
+  appendListing(listing: Iterator<Uint8Array>): void {
+    if (!this.#open) return
+    this.#seal()
+    this.#queue.push(listing)
+    this.#listings++
+    this.#touch()
+  }
+
+  /** Hands what waits to the socket, unless it has not taken the last write yet. */
+  flush(): void {
+    this.#touched = false
+    while (this.#inFlight === 0) {
+      const [first, ...rest] = this.#take()
+      if (first === undefined) break
+      const write = this.#options.fork(this.#options.writer.writeAll([first, ...rest]))
+      const exit = write.pollUnsafe()
+      if (exit === undefined) {
+        this.#stallTimer = this.#options.fork(
+          Effect.delay(
+            Effect.sync(() => this.#slow()),
+            this.#options.stallTimeout
+          )
+        )
+        write.addObserver((exit) => this.#written(exit))
+      } else {
+        this.#written(exit)
+      }
+    }
+    if (this.pending <= this.#lowWater) this.#state = "flowing"
+    this.#wake()
+  }
+
+  /** Waits until the client is not congested; for `maxHold` at most, and then nobody waits for it any more. */
+  readonly relief: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.timeoutOrElse(
+      this.#until(() => !this.congested),
+      {
+        duration: this.#options.maxHold,
+        orElse: () =>
+          Effect.sync(() => {
+            this.#state = "stalled"
+            this.#wake()
+          })
+      }
+    )
+  )
+
+  /** Waits until the client is not behind; without a limit, for only the client itself waits. */
+  readonly caughtUp: Effect.Effect<void> = Effect.suspend(() => this.#until(() => !this.behind))
+
+  /** Takes nothing more but `lastWords`; succeeds when the socket has taken all, or is gone. */
+  readonly finish = (lastWords: string | undefined): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      if (lastWords !== undefined) {
+        this.#seal()
+        this.#enqueue(Buffer.from(`${lastWords}\n`))
+      }
+      this.#open = false
+      this.flush()
+      return this.#until(() => this.#inFlight === 0)
+    })
+
+  #until(condition: () => boolean): Effect.Effect<void> {
+    const change = Effect.callback<void>((resume) => {
+      const wake = () => resume(Effect.void)
+      this.#waiting.add(wake)
+      return Effect.sync(() => this.#waiting.delete(wake))
+    })
+    const wait: Effect.Effect<void> = Effect.suspend(() => (condition() ? Effect.void : Effect.andThen(change, wait)))
+    return wait
+  }
+
+  #touch(): void {
+    if (this.#touched) return
+    this.#touched = true
+    this.#options.touched.add(this)
+  }
+
+  #enqueue(bytes: Uint8Array): void {
+    this.#queue.push(bytes)
+    this.#queuedBytes += bytes.length
+  }
+
+  /** Moves what was gathered into the queue; returns how much it was. */
+  #seal(): number {
+    const length = this.#buffered
+    if (this.#buffer !== undefined && length > 0) this.#enqueue(this.#buffer.subarray(0, length))
+    this.#buffer = undefined
+    this.#buffered = 0
+    return length
+  }
+
+  /** The next bytes to be written; they are in flight from now on. */
+  #take(): Array<Uint8Array> {
+    this.#seal()
+    const chunks: Array<Uint8Array> = []
+    while (this.#inFlight < WRITE_BYTES) {
+      const head = this.#queue[0]
+      if (head === undefined) break
+      let chunk: Uint8Array
+      if (head instanceof Uint8Array) {
+        this.#queue.shift()
+        this.#queuedBytes -= head.length
+        chunk = head
+      } else {
+        const next = head.next()
+        if (next.done === true) {
+          this.#queue.shift()
+          this.#listings--
+          continue
+        }
+        chunk = next.value
+      }
+      chunks.push(chunk)
+      this.#inFlight += chunk.length
+    }
+    this.#lastWritten = this.#inFlight
+    return chunks
+  }
+
+  #written(exit: Exit.Exit<void, Socket.SocketError>): void {
+    const waited = this.#stallTimer
+    this.#stallTimer = undefined
+    waited?.interruptUnsafe()
+    this.#inFlight = 0
+    if (Exit.isFailure(exit)) {
+      this.#discard()
+      this.#wake()
+    } else if (waited !== undefined) {
+      this.flush()
+    }
+  }
+
+  /** Has those who wait look again. */
+  #wake(): void {
+    for (const wake of this.#waiting) queueMicrotask(wake)
+    this.#waiting.clear()
+  }
+
+  #slow(): void {
+    if (!this.#open) return
+    this.#discard()
+    this.#wake()
+    this.#options.onSlow()
+  }
+
+  #discard(): void {
+    this.#open = false
+    this.#queue = []
+    this.#queuedBytes = 0
+    this.#listings = 0
+    this.#buffer = undefined
+    this.#buffered = 0
+  }
+}

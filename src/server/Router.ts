@@ -1,0 +1,109 @@
+/**
+ * The rule: a command travels only down. First the pure decision, whom a command
+ * reaches in an order as it is now, or why it reaches nobody; then the delivery.
+ */
+import type { Reason, To } from "../protocol/Message.ts"
+import * as Roster from "../rank/Roster.ts"
+import type { Announcer } from "./Announcer.ts"
+import type { Client } from "./Client.ts"
+import type { Outbox } from "./Outbox.ts"
+
+/** The ranks from `first` to `last`, both included; or why not. */
+export type Reach = { readonly first: number; readonly last: number } | Reason
+
+/** Whether the holder of rank `issuer`, of `size` members, may command the ranks `first` to `last`: the rule. */
+export const judge = (issuer: number, size: number, first: number, last: number): Reason | undefined => {
+  if (first <= issuer) return "rank too high"
+  if (last >= size) return "no such rank"
+  return undefined
+}
+
+/** The ranks that `to` stands for, seen from rank `issuer`. */
+export const reach = (roster: Roster.Roster<unknown>, issuer: number, to: To): Reach => {
+  const size = Roster.size(roster)
+  switch (to._tag) {
+    case "Rank":
+      return judge(issuer, size, to.rank, to.rank) ?? { first: to.rank, last: to.rank }
+    case "Range":
+      return judge(issuer, size, to.first, to.last) ?? to
+    case "Everyone":
+      return issuer + 1 < size ? { first: issuer + 1, last: size - 1 } : "nobody below"
+    case "Member": {
+      const rank = rankOf(roster, to.who)
+      if (rank === undefined) return "no such member"
+      return judge(issuer, size, rank, rank) ?? { first: rank, last: rank }
+    }
+  }
+}
+
+/** A name is never like a member id, so the one or the other is meant. */
+const rankOf = (roster: Roster.Roster<unknown>, who: string): number | undefined => {
+  const id = /^m[0-9]+$/.test(who) ? Number(who.slice(1)) : Roster.byName(roster, who)?.id
+  return id === undefined ? undefined : Roster.rankOf(roster, id)
+}
+
+/** What became of a delivery. */
+export type Delivered =
+  /** All targets have it on their connections. */
+  | { readonly _tag: "Sent" }
+  /** Nobody has it: a target is congested. To be routed anew after `outbox.relief`. */
+  | { readonly _tag: "Held"; readonly outbox: Outbox }
+  /** Nobody has it: the line to the targets would be over the limit. */
+  | { readonly _tag: "TooLong" }
+  /** All but `missed` of them have it: those are being closed. */
+  | { readonly _tag: "Missed"; readonly missed: number }
+
+const SENT: Delivered = { _tag: "Sent" }
+
+export class Router {
+  readonly #announcer: Announcer
+  readonly #maxLine: number
+  /** The line to the targets, made once for all of them. */
+  readonly #line: Buffer
+  readonly #targets: Array<Roster.Member<Client>> = []
+
+  constructor(announcer: Announcer, maxLine: number) {
+    this.#announcer = announcer
+    this.#maxLine = maxLine
+    this.#line = Buffer.allocUnsafe(maxLine)
+  }
+
+  /**
+   * Puts `EXEC <issuer> <command>` on the connections of the members at the ranks
+   * `first` to `last` of `roster`, which is the order as it is now. The command is
+   * `bytes` from `start` to `end`.
+   */
+  deliver(
+    roster: Roster.Roster<Client>,
+    issuer: number,
+    first: number,
+    last: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number
+  ): Delivered {
+    const targets = this.#targets
+    targets.length = 0
+    for (let rank = first; rank <= last; rank++) {
+      const target = Roster.at(roster, rank)!
+      if (target.data.outbox.congested) return { _tag: "Held", outbox: target.data.outbox }
+      targets.push(target)
+    }
+
+    const line = this.#line
+    const head = `EXEC ${issuer} `
+    const length = head.length + (end - start) + 1
+    if (length > this.#maxLine) return { _tag: "TooLong" }
+    line.write(head, 0, "latin1")
+    line.set(bytes.subarray(start, end), head.length)
+    line[length - 1] = 0x0a
+
+    let missed = 0
+    for (let i = 0; i < targets.length; i++) {
+      const target = targets[i]!
+      this.#announcer.tell(target, first + i, roster)
+      if (!target.data.outbox.append(line, 0, length)) missed++
+    }
+    return missed === 0 ? SENT : { _tag: "Missed", missed }
+  }
+}

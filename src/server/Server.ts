@@ -1,0 +1,50 @@
+/**
+ * All clients: the service that ranks whoever connects to the `SocketServer`.
+ * Each connection is a fiber that the `SocketServer` supervises; this module owns
+ * what they share and their common end.
+ */
+import { Context, Effect, Layer } from "effect"
+import type { NetAddress } from "effect/net"
+import { SocketServer } from "effect/socket"
+import * as Groups from "../rank/Groups.ts"
+import * as Announcer from "./Announcer.ts"
+import type { Client } from "./Client.ts"
+import { Touched } from "./Outbox.ts"
+import { Router } from "./Router.ts"
+import * as Session from "./Session.ts"
+import { Settings } from "./Settings.ts"
+
+export class RankServer extends Context.Service<
+  RankServer,
+  {
+    /** Where it listens; the port is the real one where 0 was asked for. */
+    readonly address: NetAddress.SocketAddress
+  }
+>()("rankd/server/RankServer") {
+  /**
+   * Serves as long as the layer lives. Its end tells every client `BYE shutting
+   * down` and waits for them, `Settings.linger` at most.
+   */
+  static readonly layer: Layer.Layer<RankServer, never, SocketServer.SocketServer> = Layer.effect(
+    RankServer,
+    Effect.gen(function* () {
+      const socketServer = yield* SocketServer.SocketServer
+      const settings = yield* Settings
+      const ranks = Groups.make<Client>({ capacity: settings.maxClients }).get(Groups.DEFAULT_GROUP)
+      const touched = new Touched()
+      const announcer = yield* Announcer.make(ranks, touched)
+      const shared: Session.Shared = {
+        settings,
+        ranks,
+        announcer,
+        router: new Router(announcer, settings.maxLine),
+        touched,
+        clients: new Set(),
+        stopping: false
+      }
+      yield* Effect.forkScoped(socketServer.run((socket) => Session.run(shared, socket)))
+      yield* Effect.addFinalizer(() => Session.stopAll(shared))
+      return { address: socketServer.address }
+    })
+  )
+}

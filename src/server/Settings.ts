@@ -1,0 +1,45 @@
+/**
+ * What an operator can set: every limit of the server, its default and why it is
+ * that. An app that embeds the server provides its own with `Settings.layer`.
+ */
+import { Context, Duration, Layer } from "effect"
+
+export interface SettingsValues {
+  /** Members that a group holds at most. A newcomer beyond them is refused as `server full`. */
+  readonly maxClients: number
+  /** Bytes that a line of a client has at most, LF included. */
+  readonly maxLine: number
+  /**
+   * Bytes that may wait to be written to one client; at one more it is closed as
+   * a slow consumer. Issuers are held back from half of it on.
+   */
+  readonly maxPending: number
+  /** How long one write to a client may wait for it to read. Then it is closed as a slow consumer. */
+  readonly stallTimeout: Duration.Duration
+  /** How long an issuer is held back, at most, for a target that does not read. Promised: below one second. */
+  readonly maxHold: Duration.Duration
+  /** How long a client that is being closed has to take the last words. Also bounds the server's stop. */
+  readonly linger: Duration.Duration
+}
+
+export const defaults: SettingsValues = {
+  maxClients: 200,
+  maxLine: 65_536,
+  maxPending: 1_048_576,
+  stallTimeout: Duration.seconds(10),
+  maxHold: Duration.millis(500),
+  linger: Duration.seconds(2)
+}
+
+export class Settings extends Context.Reference<SettingsValues>("rankd/server/Settings", {
+  defaultValue: () => defaults
+}) {
+  static readonly layer = (values: Partial<SettingsValues>): Layer.Layer<never> =>
+    Layer.succeed(Settings, { ...defaults, ...values })
+}
+
+/** The smallest `maxLine`: every verb with a name of the longest kind fits. */
+export const MIN_LINE_BYTES = 512
+
+/** `maxPending` is at least so many times `maxLine`, so that a line or two never look like a slow consumer. */
+export const MIN_PENDING_LINES = 4
