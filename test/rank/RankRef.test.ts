@@ -1,0 +1,169 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
+import { TestClock } from "effect/testing"
+import * as Groups from "../../src/rank/Groups.ts"
+import type * as RankRef from "../../src/rank/RankRef.ts"
+import * as Roster from "../../src/rank/Roster.ts"
+
+const make = (capacity = 1000) => Groups.make<string>({ capacity }).get(Groups.DEFAULT_GROUP)
+
+const order = (ranks: RankRef.RankRef<string>) => {
+  const roster = ranks.snapshot()
+  return Array.from({ length: Roster.size(roster) }, (_, rank) => Roster.at(roster, rank)!.data)
+}
+
+/** Joins in a scope of its own; closing it leaves. */
+const joined = Effect.fnUntraced(function* (ranks: RankRef.RankRef<string>, data: string) {
+  const scope = yield* Scope.make()
+  const member = yield* Scope.provide(ranks.join(data), scope)
+  return { id: member.id, leave: Scope.close(scope, Exit.void) }
+})
+
+describe("RankRef", () => {
+  it.effect("ranks in order of admission, and closes up when one leaves", () =>
+    Effect.gen(function* () {
+      const ranks = make()
+      const [, b] = yield* Effect.forEach(["a", "b", "c"], (data) => joined(ranks, data))
+      yield* b!.leave
+      assert.deepStrictEqual(order(ranks), ["a", "c"])
+      yield* joined(ranks, "d")
+      assert.deepStrictEqual(order(ranks), ["a", "c", "d"])
+    })
+  )
+
+  it.effect("refuses beyond the capacity, gives no id away for it, and takes the next when one left", () =>
+    Effect.gen(function* () {
+      const ranks = make(2)
+      const a = yield* joined(ranks, "a")
+      yield* joined(ranks, "b")
+      const refused = yield* Effect.flip(joined(ranks, "c"))
+      assert.strictEqual(refused.message, "the group already has 2 members")
+      yield* a.leave
+      assert.strictEqual((yield* joined(ranks, "d")).id, 3)
+      assert.deepStrictEqual(order(ranks), ["b", "d"])
+    })
+  )
+
+  it.effect("stays dense and in order under concurrent joins, departures and interruptions", () =>
+    Effect.gen(function* () {
+      const ranks = make()
+      const epochs: Array<number> = []
+      yield* ranks.observe((_, roster) => epochs.push(roster.epoch))
+      const fibers = yield* Effect.forEach(
+        Array.from({ length: 300 }, (_, i) => i),
+        (i) =>
+          Effect.gen(function* () {
+            for (let turn = 0; turn < i % 3; turn++) yield* Effect.yieldNow
+            const member = yield* ranks.join(`${i}`)
+            for (let turn = 0; turn < i % 5; turn++) yield* Effect.yieldNow
+            if (i % 4 === 0) yield* ranks.stepDown(member.id)
+            if (i % 3 === 0) return
+            yield* Effect.never
+          }).pipe(Effect.scoped, Effect.forkChild)
+      )
+      // Those of every seventh are killed wherever they are: before the join, in it, after it.
+      yield* Effect.forEach(
+        fibers.filter((_, i) => i % 7 === 0),
+        (fiber) => Effect.andThen(Effect.yieldNow, Fiber.interrupt(fiber)),
+        { concurrency: "unbounded" }
+      )
+      for (let turn = 0; turn < 50; turn++) yield* Effect.yieldNow
+
+      const expected = Array.from({ length: 300 }, (_, i) => i).filter((i) => i % 3 !== 0 && i % 7 !== 0)
+      assert.sameMembers(order(ranks), expected.map(String))
+      const roster = ranks.snapshot()
+      for (let rank = 0; rank < expected.length; rank++) {
+        assert.strictEqual(Roster.rankOf(roster, Roster.at(roster, rank)!.id), rank)
+      }
+      assert.deepStrictEqual(
+        epochs,
+        epochs.toSorted((a, b) => a - b)
+      )
+      assert.strictEqual(new Set(epochs).size, epochs.length)
+      yield* Fiber.interruptAll(fibers)
+      assert.deepStrictEqual(order(ranks), [])
+    })
+  )
+
+  it.effect("gives the seat up when the fiber is killed, before the killer goes on", () =>
+    Effect.gen(function* () {
+      const ranks = make()
+      const seated = yield* Deferred.make<void>()
+      const fiber = yield* ranks
+        .join("a")
+        .pipe(
+          Effect.andThen(Deferred.succeed(seated, undefined)),
+          Effect.andThen(Effect.never),
+          Effect.scoped,
+          Effect.forkChild
+        )
+      yield* Deferred.await(seated)
+      assert.deepStrictEqual(order(ranks), ["a"])
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(order(ranks), [])
+    })
+  )
+
+  it.effect("gives the seat up when the one seated dies of a defect", () =>
+    Effect.gen(function* () {
+      const ranks = make()
+      yield* ranks.join("a").pipe(Effect.andThen(Effect.die("boom")), Effect.scoped, Effect.exit)
+      assert.deepStrictEqual(order(ranks), [])
+    })
+  )
+
+  it.effect("steps down, keeps names unique, and frees them", () =>
+    Effect.gen(function* () {
+      const ranks = make()
+      const a = yield* joined(ranks, "a")
+      const b = yield* joined(ranks, "b")
+      yield* ranks.rename(a.id, "boss")
+      assert.strictEqual((yield* Effect.flip(ranks.rename(b.id, "boss"))).message, "another member is called boss")
+      yield* ranks.rename(a.id, "boss")
+      yield* ranks.stepDown(a.id)
+      assert.deepStrictEqual(order(ranks), ["b", "a"])
+      assert.strictEqual(Roster.byName(ranks.snapshot(), "boss")?.id, a.id)
+      yield* a.leave
+      yield* ranks.rename(b.id, "boss")
+    })
+  )
+
+  it.effect("shows observers every change, once, with the order right after it", () =>
+    Effect.gen(function* () {
+      const ranks = make()
+      const seen: Array<unknown> = []
+      const watching = yield* Scope.make()
+      yield* Scope.provide(
+        ranks.observe(({ member, ...change }, roster) =>
+          seen.push({ ...change, who: member.data, size: Roster.size(roster), epoch: roster.epoch })
+        ),
+        watching
+      )
+      const a = yield* joined(ranks, "a")
+      yield* joined(ranks, "b")
+      yield* ranks.stepDown(a.id)
+      yield* ranks.rename(a.id, "x")
+      yield* TestClock.adjust("1 second")
+      yield* a.leave
+      yield* Scope.close(watching, Exit.void)
+      yield* joined(ranks, "c")
+      assert.deepStrictEqual(seen, [
+        { _tag: "Joined", rank: 0, who: "a", size: 1, epoch: 1 },
+        { _tag: "Joined", rank: 1, who: "b", size: 2, epoch: 2 },
+        { _tag: "Moved", from: 0, to: 1, who: "a", size: 2, epoch: 3 },
+        { _tag: "Named", rank: 1, who: "a", size: 2, epoch: 3 },
+        { _tag: "Left", rank: 1, who: "a", size: 1, epoch: 1000 }
+      ])
+    })
+  )
+
+  it("hands out one order a group, and no id twice over all of them", () => {
+    const groups = Groups.make<string>({ capacity: 2 })
+    assert.strictEqual(groups.get("x"), groups.get("x"))
+    const [x, y] = [groups.get("x"), groups.get("y")]
+    const ids = Effect.runSync(
+      Effect.scoped(Effect.forEach([x, y, x, y], (ranks) => Effect.map(ranks.join("a"), ({ id }) => id)))
+    )
+    assert.deepStrictEqual(ids, [1, 2, 3, 4])
+  })
+})

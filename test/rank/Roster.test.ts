@@ -1,0 +1,165 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Schema } from "effect"
+import * as CountedTrie from "../../src/rank/CountedTrie.ts"
+import * as Roster from "../../src/rank/Roster.ts"
+
+/** What a roster stands for: the members in order, as an array. */
+type Model = Array<{ readonly id: number; name: string | undefined }>
+
+const assertSame = (roster: Roster.Roster<string>, model: Model, ranks: Iterable<number> = model.keys()) => {
+  assert.strictEqual(Roster.size(roster), model.length)
+  for (const rank of ranks) {
+    const { id, name } = model[rank]!
+    assert.deepStrictEqual(Roster.at(roster, rank), { id, name, data: `data of ${id}` })
+    assert.strictEqual(Roster.rankOf(roster, id), rank)
+    assert.strictEqual(Roster.byId(roster, id)?.id, id)
+    if (name !== undefined) assert.strictEqual(Roster.byName(roster, name)?.id, id)
+  }
+  for (const outside of [-1, model.length, model.length + 31, 2 ** 40, Number.NaN]) {
+    assert.isUndefined(Roster.at(roster, outside))
+  }
+}
+
+const Operation = Schema.Struct({
+  kind: Schema.Literals(["join", "join", "join", "leave", "stepDown", "rename"]),
+  /** Whom: this many of the size, in 1/1000. */
+  whom: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 999 })),
+  name: Schema.Literals(["a", "b", "c", "d"]),
+  now: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 50 }))
+})
+
+const apply = (
+  roster: Roster.Roster<string>,
+  model: Model,
+  { kind, name, now, whom }: typeof Operation.Type,
+  newId: number
+): Roster.Roster<string> => {
+  const rank = Math.floor((whom / 1000) * model.length)
+  const member = model[rank]
+  if (kind === "join" || member === undefined) {
+    model.push({ id: newId, name: undefined })
+    return Roster.join(roster, newId, `data of ${newId}`, now)
+  }
+  switch (kind) {
+    case "leave":
+      model.splice(rank, 1)
+      return Roster.leave(roster, member.id, now)
+    case "stepDown":
+      model.push(...model.splice(rank, 1))
+      return Roster.stepDown(roster, member.id, now)
+    case "rename":
+      if (model.some((other) => other.name === name && other.id !== member.id)) return roster
+      member.name = name
+      return Roster.rename(roster, member.id, name)
+  }
+}
+
+describe("Roster", () => {
+  it.prop(
+    "is the array of its members, after any operations, and every older version stays what it was",
+    [Schema.Array(Operation).check(Schema.isMaxLength(400))],
+    ([operations]) => {
+      let roster: Roster.Roster<string> = Roster.empty
+      const model: Model = []
+      const history: Array<readonly [Roster.Roster<string>, Model]> = []
+      let id = 0
+      for (const operation of operations) {
+        const before = roster
+        roster = apply(roster, model, operation, ++id)
+        assertSame(roster, model)
+        if (roster !== before && operation.kind !== "rename") {
+          assert.isAbove(roster.epoch, before.epoch)
+          assert.isAtLeast(roster.epoch, operation.now)
+        }
+        if (history.length < 20) history.push([roster, model.map((member) => ({ ...member }))])
+      }
+      for (const [old, its] of history) assertSame(old, its)
+    },
+    { arbitrary: { runs: 100, size: 200 } }
+  )
+
+  it.prop(
+    "is the array of its members with 10,000 of them, over thousands of joins and departures",
+    [Schema.Int, Schema.Array(Operation).check(Schema.isMaxLength(60))],
+    ([, operations]) => {
+      let roster: Roster.Roster<string> = Roster.empty
+      const model: Model = []
+      for (let id = 1; id <= 10_000; id++) {
+        roster = apply(roster, model, { kind: "join", whom: 0, name: "a", now: 0 }, id)
+      }
+      let id = 10_000
+      for (const operation of operations) {
+        // Each of them many times over: the trie loses whole subtrees, and grows new ones.
+        for (let i = 0; i < 100; i++) {
+          const whom = (operation.whom + i * 617) % 1000
+          roster = apply(roster, model, { ...operation, whom }, ++id)
+        }
+        const ranks = [0, 1, 31, 32, 33, 1023, 1024, operation.whom, model.length - 1]
+        assertSame(
+          roster,
+          model,
+          ranks.filter((rank) => rank < model.length)
+        )
+      }
+      assertSame(roster, model)
+    },
+    { arbitrary: { runs: 8 } }
+  )
+
+  it("takes a name away with its holder, and frees the old one on a new", () => {
+    const roster = Roster.rename(Roster.join(Roster.empty, 1, "x", 0), 1, "bob")
+    const renamed = Roster.rename(roster, 1, "eve")
+    assert.isUndefined(Roster.byName(renamed, "bob"))
+    assert.strictEqual(Roster.byName(renamed, "eve")?.id, 1)
+    assert.isUndefined(Roster.byName(Roster.leave(renamed, 1, 0), "eve"))
+    assert.strictEqual(Roster.byName(Roster.stepDown(renamed, 1, 0), "eve")?.id, 1)
+  })
+
+  it("leaves as it is what does not concern a member", () => {
+    const roster = Roster.join(Roster.empty, 1, "x", 5)
+    assert.strictEqual(Roster.leave(roster, 2, 9), roster)
+    assert.strictEqual(Roster.stepDown(roster, 2, 9), roster)
+    assert.strictEqual(Roster.rename(roster, 2, "bob"), roster)
+    assert.isUndefined(Roster.rankOf(roster, 2))
+  })
+})
+
+/** The nodes of a trie of numbers. */
+const nodes = (node: unknown, into = new Set<object>()): Set<object> => {
+  if (typeof node === "object" && node !== null && !into.has(node)) {
+    into.add(node)
+    for (const place of (node as { places: ReadonlyArray<unknown> }).places) nodes(place, into)
+  }
+  return into
+}
+
+describe("CountedTrie", () => {
+  it("holds keys far apart, past 2^31 and up to 2^53", () => {
+    const keys = [0, 31, 32, 1023, 1024, 2 ** 31 - 1, 2 ** 31, 2 ** 32 + 5, 2 ** 53 - 1]
+    let trie: CountedTrie.CountedTrie<string> = CountedTrie.empty
+    for (const key of keys.toReversed()) trie = CountedTrie.set(trie, key, `${key}`)
+    for (const [position, key] of keys.entries()) {
+      assert.strictEqual(CountedTrie.get(trie, key), `${key}`)
+      assert.strictEqual(CountedTrie.at(trie, position), `${key}`)
+      assert.strictEqual(CountedTrie.countBelow(trie, key), position)
+      assert.isUndefined(CountedTrie.get(trie, key + (key < 2 ** 53 - 1 ? 2 : -2)))
+    }
+    for (const key of keys) trie = CountedTrie.remove(trie, key)
+    assert.strictEqual(CountedTrie.size(trie), 0)
+  })
+
+  it("copies one path and no more: a change of 100,000 keys shares all but a few nodes", () => {
+    let trie: CountedTrie.CountedTrie<number> = CountedTrie.empty
+    for (let key = 0; key < 100_000; key++) trie = CountedTrie.set(trie, key, key)
+    const before = nodes(trie.root)
+    const changed = CountedTrie.remove(CountedTrie.set(trie, 100_000, 0), 50_000)
+    const added = [...nodes(changed.root)].filter((node) => !before.has(node))
+    assert.isAtMost(added.length, 2 * (changed.height + 1))
+  })
+  it("keeps nothing of keys that were removed", () => {
+    let trie: CountedTrie.CountedTrie<number> = CountedTrie.empty
+    for (let key = 0; key < 100_000; key++) trie = CountedTrie.set(trie, key, key)
+    for (let key = 0; key < 99_999; key++) trie = CountedTrie.remove(trie, key)
+    assert.strictEqual(nodes(trie.root).size, trie.height + 1)
+  })
+})

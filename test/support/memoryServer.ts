@@ -1,0 +1,65 @@
+/** A whole server on `MemorySocket`s: no network, and with `TestClock` no real time. */
+import { Context, Effect, Exit, Fiber, Layer, Logger, Scope } from "effect"
+import { NetAddress } from "effect/net"
+import { SocketServer } from "effect/socket"
+import { RankServer } from "../../src/server/Server.ts"
+import { Settings, type SettingsValues } from "../../src/server/Settings.ts"
+import { MemorySocket } from "./MemorySocket.ts"
+
+export class Network extends Context.Service<
+  Network,
+  {
+    readonly connect: Effect.Effect<MemorySocket>
+    /** Stops the server, as a signal would; succeeds when it has stopped. */
+    readonly stop: Effect.Effect<void>
+  }
+>()("rankd/test/Network") {
+  static readonly layer = (settings: Partial<SettingsValues> = {}): Layer.Layer<Network> =>
+    Layer.effect(
+      Network,
+      Effect.gen(function* () {
+        let accept: (socket: MemorySocket) => void = () => {}
+        const socketServer = SocketServer.SocketServer.of({
+          address: NetAddress.unixPathAddress("/memory"),
+          run: Effect.fnUntraced(function* (handler) {
+            const connections = yield* Scope.make()
+            const services = yield* Effect.context<never>()
+            accept = (socket) => {
+              const session = handler(socket.socket) as Effect.Effect<unknown>
+              Fiber.runIn(Effect.runForkWith(services)(session), connections)
+            }
+            return yield* Effect.never.pipe(Effect.onExit(() => Scope.close(connections, Exit.void)))
+          })
+        })
+        const sockets = new Set<MemorySocket>()
+        const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => {
+          // Clients that linger would be waited for, on a clock that stands still.
+          for (const socket of sockets) socket.reset()
+          return Scope.close(scope, Exit.void)
+        })
+        yield* Layer.buildWithScope(
+          RankServer.layer.pipe(
+            Layer.provide(Layer.succeed(SocketServer.SocketServer, socketServer)),
+            Layer.provide(Settings.layer(settings))
+          ),
+          scope
+        )
+        yield* settled
+        return {
+          connect: Effect.gen(function* () {
+            const socket = new MemorySocket()
+            sockets.add(socket)
+            accept(socket)
+            yield* settled
+            return socket
+          }),
+          stop: Scope.close(scope, Exit.void)
+        }
+      })
+    ).pipe(Layer.provide(Logger.layer([])))
+}
+
+/** Lets every fiber run that can, without time passing. */
+export const settled: Effect.Effect<void> = Effect.promise(async () => {
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve))
+})
