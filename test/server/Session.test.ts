@@ -375,7 +375,7 @@ describe("a client that does not read", () => {
       const [busy, ...gone] = a.lines()
       assert.strictEqual(busy, "ERROR 0 busy: not delivered to 1 of 1: being closed")
       assert.deepStrictEqual([...new Set(gone)], ["ERROR 0 no such member"])
-      assert.deepStrictEqual(c.lines(), ["RANK 1 2 4 m3"])
+      assert.deepStrictEqual(c.lines(), ["RANK 1 2 500 m3"])
       yield* TestClock.adjust("2 seconds")
       yield* settled
       assert.isTrue(slow.destroyed)

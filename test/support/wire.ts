@@ -1,0 +1,103 @@
+/** A server on a real port, and clients on real sockets that say and hear lines. */
+import { connect, type Socket } from "node:net"
+import { Context, Deferred, Effect, Layer, Logger, type Scope } from "effect"
+import * as NodeServer from "../../src/server/NodeServer.ts"
+import { RankServer } from "../../src/server/Server.ts"
+import { Settings, type SettingsValues } from "../../src/server/Settings.ts"
+
+/** How long something that must happen may take before a test fails. */
+const DEADLINE = "10 seconds"
+
+export class Port extends Context.Service<Port, number>()("rankd/test/Port") {}
+
+/** A server in this process, on a free port of the loopback interface. */
+export const serverLayer = (settings: Partial<SettingsValues> = {}): Layer.Layer<Port> =>
+  Layer.effect(
+    Port,
+    Effect.map(RankServer, ({ address }) => (address as { readonly port: number }).port)
+  ).pipe(
+    Layer.provide(RankServer.layer),
+    Layer.provide(NodeServer.layer({ host: "127.0.0.1", port: 0 })),
+    Layer.provide(Settings.layer(settings)),
+    Layer.provide(Logger.layer([])),
+    Layer.orDie
+  )
+
+export class WireClient {
+  readonly socket: Socket
+  /** What was heard and not yet taken. */
+  readonly heard: Array<string> = []
+  closed = false
+  #partial = ""
+  #changed: Deferred.Deferred<void> = Deferred.makeUnsafe()
+
+  constructor(socket: Socket) {
+    this.socket = socket
+    socket.setEncoding("utf8")
+    socket.on("data", (text) => {
+      const lines = (this.#partial + text).split("\n")
+      this.#partial = lines.pop()!
+      this.heard.push(...lines)
+      this.#change()
+    })
+    socket.on("error", () => {})
+    socket.on("close", () => {
+      this.closed = true
+      this.#change()
+    })
+  }
+
+  get address(): string {
+    return `127.0.0.1:${this.socket.localPort}`
+  }
+
+  send(...lines: ReadonlyArray<string>): void {
+    this.socket.write(lines.map((line) => `${line}\n`).join(""))
+  }
+
+  /** Takes what is heard up to the first line that `isLast` accepts, that line included. */
+  until(isLast: (line: string) => boolean): Effect.Effect<Array<string>> {
+    const wait: Effect.Effect<Array<string>> = Effect.suspend(() => {
+      const index = this.heard.findIndex(isLast)
+      if (index >= 0) return Effect.succeed(this.heard.splice(0, index + 1))
+      if (this.closed) return Effect.die(new Error(`closed; heard ${JSON.stringify(this.heard)}`))
+      return Effect.flatMap(Deferred.await(this.#changed), () => wait)
+    })
+    return Effect.timeoutOrElse(wait, {
+      duration: DEADLINE,
+      orElse: () => Effect.die(new Error(`waited in vain; heard ${JSON.stringify(this.heard.slice(-20))}`))
+    })
+  }
+
+  /** All that is heard until the server has closed the connection. */
+  readonly untilClosed: Effect.Effect<Array<string>> = Effect.suspend(() =>
+    this.closed
+      ? Effect.succeed(this.heard.splice(0))
+      : Effect.flatMap(Deferred.await(this.#changed), () => this.untilClosed)
+  )
+
+  #change(): void {
+    const changed = this.#changed
+    this.#changed = Deferred.makeUnsafe()
+    Deferred.doneUnsafe(changed, Effect.void)
+  }
+}
+
+/** A client that is connected until the scope closes. It has not read its first line yet. */
+export const client: Effect.Effect<WireClient, never, Port | Scope.Scope> = Effect.flatMap(Port, (port) =>
+  Effect.acquireRelease(
+    Effect.callback<WireClient>((resume) => {
+      const socket = connect({ host: "127.0.0.1", port, noDelay: true }, () => resume(Effect.succeed(wire)))
+      const wire = new WireClient(socket)
+    }),
+    ({ socket }) => Effect.sync(() => socket.destroy())
+  )
+)
+
+/** Tries until it succeeds: for what must become true, at a time nobody tells. */
+export const eventually = <A>(attempt: () => A): Effect.Effect<A> =>
+  Effect.try({ try: attempt, catch: (error) => error }).pipe(
+    Effect.retry({ schedule: { spaced: "10 millis" } as never }),
+    Effect.timeout(DEADLINE),
+    Effect.orDie
+  ) as Effect.Effect<A>
