@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Schema } from "effect"
+import { HashMap, Schema } from "effect"
 import * as CountedTrie from "../../src/rank/CountedTrie.ts"
 import * as Roster from "../../src/rank/Roster.ts"
 
@@ -8,6 +8,7 @@ type Model = Array<{ readonly id: number; name: string | undefined }>
 
 const assertSame = (roster: Roster.Roster<string>, model: Model, ranks: Iterable<number> = model.keys()) => {
   assert.strictEqual(Roster.size(roster), model.length)
+  assert.strictEqual(HashMap.size(roster.names), model.filter(({ name }) => name !== undefined).length)
   for (const rank of ranks) {
     const { id, name } = model[rank]!
     assert.deepStrictEqual(Roster.at(roster, rank), { id, name, data: `data of ${id}` })

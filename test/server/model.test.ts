@@ -85,6 +85,12 @@ const Step = Schema.Union([
 ])
 type Step = typeof Step.Type
 
+const lineOf = ([verb, to]: readonly [string, string]): string => {
+  if (verb === "EXPLAIN") return `EXPLAIN ${to}`
+  if (verb === "EXEC 01") return "EXEC 01 x"
+  return /^exec$/i.test(verb) ? `${verb} ${to} cmd ${to}` : verb
+}
+
 const normal = (line: string) => line.replace(/^(RANK \d+ \d+|END \d+) \d+/, "$1 E")
 
 const REASON = { end: "closed", reset: "reset", quit: "quit", "too long": "line too long", http: "http" } as const
@@ -111,11 +117,10 @@ const run = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
     for (const { wire } of oracle.order) wire.send(`PING ${barriers}`)
     for (const seat of oracle.order) {
       const heard = yield* seat.wire.until((line) => line === pong)
-      for (const [, epoch] of heard
-        .flatMap((line) => [/^RANK \d+ \d+ (\d+)/.exec(line) ?? []])
-        .filter((match) => match.length > 0)) {
-        assert.isAtLeast(Number(epoch), epochs.get(seat) ?? 0)
-        epochs.set(seat, Number(epoch))
+      for (const line of heard.filter((line) => line.startsWith("RANK"))) {
+        const epoch = Number(line.split(" ")[3])
+        assert.isAbove(epoch, epochs.get(seat) ?? 0)
+        epochs.set(seat, epoch)
       }
       assert.deepStrictEqual(heard.map(normal), [...(oracle.lines.get(seat) ?? []), pong], seat.id)
     }
@@ -195,11 +200,7 @@ const run = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
         if (step.on) listing(seat)
         break
       case "Say":
-        seat.wire.send(
-          ...step.what
-            .map(([verb, to]) => (/^(exec|explain)/i.test(verb) ? `${verb} ${to} cmd ${to}` : verb))
-            .map((line) => line.replace(/^(EXPLAIN \S+).*/, "$1"))
-        )
+        seat.wire.send(...step.what.map(lineOf))
         for (const [verb, to] of step.what) said(seat, rank, verb, to)
     }
     yield* check
@@ -213,19 +214,23 @@ const run = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
   }
 
   function said(seat: Seat, rank: number, verb: string, to: string): void {
-    if (verb === "RANKS") return listing(seat)
-    if (verb === "FROB") return oracle.hears(seat, `ERROR ${rank} unknown command`)
-    if (verb === "EXEC 01") {
-      return oracle.hears(seat, `ERROR ${rank} malformed: expected a rank (3), a range (2-5), *, @name or @m7`)
+    if (verb === "RANKS") {
+      listing(seat)
+    } else if (verb === "FROB") {
+      oracle.hears(seat, `ERROR ${rank} unknown command`)
+    } else if (verb === "EXEC 01") {
+      oracle.hears(seat, `ERROR ${rank} malformed: expected a rank (3), a range (2-5), *, @name or @m7`)
+    } else {
+      const reached = oracle.reach(rank, to)
+      if (typeof reached === "string") {
+        oracle.hears(seat, `ERROR ${rank} ${reached}`)
+      } else if (verb === "EXPLAIN") {
+        const targets = reached.map((target) => `${oracle.order.indexOf(target)}:${target.id}`)
+        oracle.hears(seat, ["TARGETS", targets.length, ...targets].join(" "))
+      } else {
+        for (const target of reached) oracle.hears(target, `EXEC ${rank} cmd ${to}`)
+      }
     }
-    const reached = oracle.reach(rank, to)
-    if (typeof reached === "string") return oracle.hears(seat, `ERROR ${rank} ${reached}`)
-    if (verb !== "EXPLAIN") {
-      for (const target of reached) oracle.hears(target, `EXEC ${rank} cmd ${to}`)
-      return
-    }
-    const targets = reached.map((target) => `${oracle.order.indexOf(target)}:${target.id}`)
-    oracle.hears(seat, ["TARGETS", targets.length, ...targets].join(" "))
   }
 })
 

@@ -93,11 +93,3 @@ export const client: Effect.Effect<WireClient, never, Port | Scope.Scope> = Effe
     ({ socket }) => Effect.sync(() => socket.destroy())
   )
 )
-
-/** Tries until it succeeds: for what must become true, at a time nobody tells. */
-export const eventually = <A>(attempt: () => A): Effect.Effect<A> =>
-  Effect.try({ try: attempt, catch: (error) => error }).pipe(
-    Effect.retry({ schedule: { spaced: "10 millis" } as never }),
-    Effect.timeout(DEADLINE),
-    Effect.orDie
-  ) as Effect.Effect<A>
