@@ -82,7 +82,8 @@ export class StartError extends Schema.TaggedError<StartError>()("StartError", {
   override readonly [Runtime.errorReported] = false
 }
 
-const startError = (options: Options) => (error: SocketServer.SocketServerError) => {
+/** Why listening failed, and what to do. */
+export const startError = (options: Pick<Options, "host" | "port">) => (error: SocketServer.SocketServerError) => {
   const { host, port } = options
   const { code, message } = error.reason.cause as NodeJS.ErrnoException
   const advice: Record<string, string> = {

@@ -1,5 +1,5 @@
 /** A server on a real port, and clients on real sockets that say and hear lines. */
-import { connect, type Socket } from "node:net"
+import { createConnection, type Socket } from "node:net"
 import { Context, Deferred, Effect, Layer, Logger, type Scope } from "effect"
 import * as NodeServer from "../../src/server/NodeServer.ts"
 import { RankServer } from "../../src/server/Server.ts"
@@ -74,7 +74,7 @@ export class WireClient {
     this.closed
       ? Effect.succeed(this.heard.splice(0))
       : Effect.flatMap(Deferred.await(this.#changed), () => this.untilClosed)
-  )
+  ).pipe(Effect.timeoutOrElse({ duration: DEADLINE, orElse: () => Effect.die(new Error("was not closed")) }))
 
   #change(): void {
     const changed = this.#changed
@@ -84,12 +84,20 @@ export class WireClient {
 }
 
 /** A client that is connected until the scope closes. It has not read its first line yet. */
-export const client: Effect.Effect<WireClient, never, Port | Scope.Scope> = Effect.flatMap(Port, (port) =>
+export const connect = (address: {
+  readonly host: string
+  readonly port: number
+}): Effect.Effect<WireClient, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.callback<WireClient>((resume) => {
-      const socket = connect({ host: "127.0.0.1", port, noDelay: true }, () => resume(Effect.succeed(wire)))
+      const socket = createConnection({ ...address, noDelay: true }, () => resume(Effect.succeed(wire)))
       const wire = new WireClient(socket)
+      socket.on("error", (error) => resume(Effect.die(error)))
     }),
     ({ socket }) => Effect.sync(() => socket.destroy())
   )
+
+/** A client of `serverLayer`'s server. */
+export const client: Effect.Effect<WireClient, never, Port | Scope.Scope> = Effect.flatMap(Port, (port) =>
+  connect({ host: "127.0.0.1", port })
 )

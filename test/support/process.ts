@@ -1,0 +1,73 @@
+/** The server as a process of its own, as a user runs it. */
+import { type ChildProcess, spawn } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { Deferred, Effect, type Scope } from "effect"
+import { connect, type WireClient } from "./wire.ts"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+
+/** Long enough for a start on a loaded machine; what takes so long has failed. */
+const DEADLINE = "20 seconds"
+
+export interface Run {
+  readonly child: ChildProcess
+  readonly stdout: () => string
+  readonly stderr: () => string
+  /** The exit status, when the process has ended. */
+  readonly exit: Effect.Effect<number | null>
+  /** A client of the server, which is waited for until it says that it listens. */
+  readonly connect: Effect.Effect<WireClient, never, Scope.Scope>
+}
+
+const run = (file: string, args: ReadonlyArray<string>, env: Record<string, string>) =>
+  Effect.acquireRelease(
+    Effect.sync((): Run => {
+      const { RANKD_PORT, RANKD_HOST, RANKD_MAX_CLIENTS, RANKD_LOG_LEVEL, ...rest } = process.env
+      const child = spawn(file, args, { cwd: root, env: { ...rest, NO_COLOR: "1", ...env }, detached: true })
+      const output = { stdout: "", stderr: "" }
+      const listening = Deferred.makeUnsafe<{ host: string; port: number }>()
+      const exited = Deferred.makeUnsafe<number | null>()
+      for (const stream of ["stdout", "stderr"] as const) {
+        child[stream].setEncoding("utf8").on("data", (text) => {
+          output[stream] += text
+          const address = /^rankd listening on (?<host>.*):(?<port>[0-9]+)$/m.exec(output.stdout)?.groups
+          if (address !== undefined) {
+            const { host, port } = address as { host: string; port: string }
+            Deferred.doneUnsafe(listening, Effect.succeed({ host: host.replace(/[[\]]/g, ""), port: Number(port) }))
+          }
+        })
+      }
+      child.on("close", (code) => Deferred.doneUnsafe(exited, Effect.succeed(code)))
+      const failing = (what: string) =>
+        Effect.suspend(() => Effect.die(new Error(`${what}\n${output.stdout}${output.stderr}`)))
+      return {
+        child,
+        stdout: () => output.stdout,
+        stderr: () => output.stderr,
+        exit: Effect.timeoutOrElse(Deferred.await(exited), {
+          duration: DEADLINE,
+          orElse: () => failing("did not end")
+        }),
+        connect: Deferred.await(listening).pipe(
+          Effect.raceFirst(Effect.andThen(Deferred.await(exited), failing("ended"))),
+          Effect.timeoutOrElse({ duration: DEADLINE, orElse: () => failing("does not listen") }),
+          Effect.flatMap(connect)
+        )
+      }
+    }),
+    ({ child }) =>
+      Effect.sync(() => {
+        try {
+          process.kill(-child.pid!, "SIGKILL")
+        } catch {
+          // It has ended.
+        }
+      })
+  )
+
+/** What `npm start` runs, with these arguments, until the scope closes. */
+export const rankd = (args: ReadonlyArray<string>, env: Record<string, string> = {}) =>
+  run(process.execPath, ["--import", "tsx", "src/main.ts", ...args], env)
+
+/** Any command of a shell in the project's folder. */
+export const shell = (command: string) => run("sh", ["-c", command], {})
