@@ -1,9 +1,7 @@
 /** A server on a real port, and clients on real sockets that say and hear lines. */
 import { createConnection, type Socket } from "node:net"
 import { Context, Deferred, Effect, Layer, Logger, type Scope } from "effect"
-import * as NodeServer from "../../src/server/NodeServer.ts"
-import { RankServer } from "../../src/server/Server.ts"
-import { Settings, type SettingsValues } from "../../src/server/Settings.ts"
+import { NodeServer, RankServer, Settings, type SettingsValues } from "../../src/index.ts"
 
 /** How long something that must happen may take before a test fails. */
 const DEADLINE = "10 seconds"

@@ -1,0 +1,98 @@
+/** What README shows is what happens. */
+import { spawn } from "node:child_process"
+import { readFileSync } from "node:fs"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { flags } from "../src/cli/serve.ts"
+import { helpTexts } from "../src/protocol/Text.ts"
+import { defaults } from "../src/server/Settings.ts"
+import { client, Port, serverLayer, type WireClient } from "./support/wire.ts"
+
+const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8")
+
+/** The first code block after `marker`. */
+const block = (marker: string): string => {
+  const after = readme.slice(readme.indexOf(marker))
+  assert.notStrictEqual(after.length, 1, marker)
+  return /```\w*\n([\s\S]*?)```/.exec(after)![1]!
+}
+
+/** The section under `heading`. */
+const section = (heading: string): string => readme.slice(readme.indexOf(heading)).split("\n## ")[0]!
+
+/** Epochs are times: they are compared as E. */
+const withoutEpoch = (line: string) => line.replace(/^(RANK \d+ \d+) \d+/, "$1 E")
+
+describe("README", () => {
+  it.live("prints its example, word for word", () =>
+    Effect.gen(function* () {
+      const terminals = new Map<string, WireClient>()
+      const steps = block("readme.test.ts runs this").trimEnd().split("\n")
+      assert.isAbove(steps.length, 15)
+      for (const step of steps) {
+        const [, terminal, typed, text] = /^([abc])(>| ) (.*)$/.exec(step)!
+        if (text === "nc 127.0.0.1 5000") {
+          terminals.set(terminal!, yield* client)
+        } else if (typed === ">") {
+          terminals.get(terminal!)!.send(text!)
+        } else {
+          const heard = yield* terminals.get(terminal!)!.until(() => true)
+          assert.strictEqual(withoutEpoch(heard[0]!), withoutEpoch(text!))
+        }
+      }
+      for (const [terminal, { heard }] of terminals) assert.deepStrictEqual(heard, [], terminal)
+    }).pipe(Effect.scoped, Effect.provide(serverLayer()))
+  )
+
+  it.live("has a Python client that works", () =>
+    Effect.gen(function* () {
+      const port = yield* Port
+      const first = yield* client
+      yield* first.until((line) => line.startsWith("RANK"))
+      const source = block("A client in Python").replaceAll("5000", `${port}`)
+      const python = yield* Effect.acquireRelease(
+        Effect.sync(() => spawn("python3", ["-u", "-c", source])),
+        (child) => Effect.sync(() => child.kill())
+      )
+      let output = ""
+      python.stdout.on("data", (bytes) => {
+        output += bytes
+      })
+      python.stderr.on("data", (bytes) => {
+        output += bytes
+      })
+      const says = (text: string) =>
+        Effect.gen(function* () {
+          while (!output.endsWith(text)) yield* Effect.sleep("10 millis")
+        }).pipe(
+          Effect.timeoutOrElse({
+            duration: "10 seconds",
+            orElse: () => Effect.die(new Error(`said ${output}, not ${text}`))
+          })
+        )
+      yield* says("I am number 1\n")
+      first.send("EXEC 1 ls -l", "QUIT")
+      yield* says("asked by 0 to ls -l\nI lead\n")
+    }).pipe(Effect.scoped, Effect.provide(serverLayer()))
+  )
+
+  it("names every verb, every flag and its default", () => {
+    for (const text of helpTexts) {
+      const verb = text.split(" ", 1)[0]!
+      // PONG is what a client may say, but has no reason to yet.
+      if (verb !== "PONG") assert.include(section("## What a client may say"), `\`${verb}`, verb)
+    }
+    const table = section("## Running it")
+    for (const flag of Object.keys(flags)) {
+      const name = flag.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+      assert.include(table, `\`--${name}\` | \`RANKD_${name.replace("-", "_").toUpperCase()}\``)
+    }
+    for (const [flag, value] of [
+      ["max-clients", defaults.maxClients],
+      ["max-line", defaults.maxLine],
+      ["max-pending", defaults.maxPending]
+    ] as const) {
+      assert.match(table, new RegExp(`--${flag}\`.* \\| ${value} \\|`))
+    }
+  })
+})

@@ -1,0 +1,204 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, type Scope } from "effect"
+import { client, Port, serverLayer, type WireClient } from "../support/wire.ts"
+
+const isRank = (line: string) => line.startsWith("RANK")
+
+/** Clients in the order of their ranks, each told its own. */
+const clients = (count: number): Effect.Effect<Array<WireClient>, never, Port | Scope.Scope> =>
+  Effect.forEach(Array.from({ length: count }), () => Effect.tap(client, (wire) => wire.until(isRank)))
+
+describe("the server, on real sockets", () => {
+  it.live("gives a freed place to the next, however its holder went", () =>
+    Effect.gen(function* () {
+      const [first, ...others] = yield* clients(4)
+      const ways: ReadonlyArray<(wire: WireClient) => unknown> = [
+        ({ socket }) => socket.end(),
+        ({ socket }) => socket.destroy(),
+        ({ socket }) => socket.resetAndDestroy(),
+        (wire) => wire.send("QUIT"),
+        ({ socket }) => socket.end("EXEC 1 in the middle of a li")
+      ]
+      first!.send("WATCH")
+      yield* first!.until((line) => line.startsWith("END"))
+      for (const leave of ways) {
+        assert.deepStrictEqual(yield* (yield* client).untilClosed, ["ERROR - server full"])
+        leave(others.shift()!)
+        yield* first!.until((line) => line.startsWith("LEFT 1 "))
+        const next = yield* client
+        assert.match((yield* next.until(isRank)).join(), /^RANK 3 4 [0-9]+ m[0-9]+$/)
+        others.push(next)
+      }
+    }).pipe(Effect.scoped, Effect.provide(serverLayer({ maxClients: 4 })))
+  )
+
+  it.live("answers a script that ends its side before it has read a thing", () =>
+    Effect.gen(function* () {
+      const wire = yield* client
+      wire.socket.end("NAME script\nRANKS\nPING last\n")
+      const lines = yield* wire.untilClosed
+      assert.deepStrictEqual(
+        lines.map((line) => line.split(" ", 1)[0]),
+        ["RANK", "NAMED", "MEMBER", "END", "PONG"]
+      )
+    }).pipe(Effect.scoped, Effect.provide(serverLayer()))
+  )
+
+  it.live("gets its last words through to a client that is still sending", () =>
+    Effect.gen(function* () {
+      // What is unread when a connection is closed resets it, and the reset would overtake the last words.
+      const wire = yield* client
+      wire.socket.write("x".repeat(3_000_000))
+      assert.deepStrictEqual((yield* wire.untilClosed).slice(1), ["ERROR 0 line too long"])
+      const quitter = yield* client
+      quitter.socket.write(`QUIT\n${"EXEC 1 x\n".repeat(300_000)}`)
+      assert.deepStrictEqual((yield* quitter.untilClosed).slice(1), ["BYE quit"])
+    }).pipe(Effect.scoped, Effect.provide(serverLayer()))
+  )
+
+  it.live("is of no use to a browser", () =>
+    Effect.gen(function* () {
+      const port = yield* Port
+      const [target] = yield* clients(1)
+      const request = Effect.tryPromise(() =>
+        fetch(`http://127.0.0.1:${port}/`, { method: "POST", body: "EXEC * rm\nNAME evil\n" })
+      )
+      yield* Effect.flip(request)
+      target!.send("PING")
+      assert.deepStrictEqual(yield* target!.until((line) => line.startsWith("PONG")), ["PONG"])
+    }).pipe(Effect.scoped, Effect.provide(serverLayer()))
+  )
+
+  it.live("keeps each issuer's commands in order, whole and once, and says who is who before, while ranks change", () =>
+    Effect.gen(function* () {
+      const [crown, a, b, target] = (yield* clients(4)) as [WireClient, WireClient, WireClient, WireClient]
+      target.send("NAME target")
+      yield* target.until((line) => line.startsWith("NAMED"))
+      const count = 20_000
+      const send = (issuer: WireClient, name: string) => {
+        for (let i = 0; i < count; i += 100) {
+          issuer.send(...Array.from({ length: 100 }, (_, j) => `EXEC @target ${name} ${i + j} \u00fc`))
+        }
+      }
+      send(a, "a")
+      send(b, "b")
+      crown.send("QUIT")
+      // These come and go below the target.
+      for (let i = 0; i < 50; i++) {
+        const passer = yield* client
+        yield* passer.until(isRank)
+        passer.send("YIELD")
+        yield* passer.until(isRank)
+        passer.socket.resetAndDestroy()
+      }
+      const heard: Array<string> = []
+      const commands = () => heard.filter((line) => line.startsWith("EXEC"))
+      while (commands().length < 2 * count) {
+        heard.push(...(yield* target.until((line) => line.startsWith("EXEC"))), ...target.heard.splice(0))
+      }
+      for (const name of ["a", "b"]) {
+        assert.deepStrictEqual(
+          commands()
+            .map((line) => line.replace(/^EXEC [0-9] /, ""))
+            .filter((command) => command.startsWith(name)),
+          Array.from({ length: count }, (_, i) => `${name} ${i} \u00fc`)
+        )
+      }
+      // Until it is told that it moved up, the target hears its issuers by their old ranks; then by the new.
+      const moved = heard.findIndex((line) => line.startsWith("RANK 2 "))
+      const issuers = (lines: ReadonlyArray<string>, name: string) =>
+        new Set(lines.filter((line) => line.startsWith(`${name} `, "EXEC 0 ".length)).map((line) => line.split(" ")[1]))
+      assert.isAbove(moved, 0)
+      for (const [rank, name] of ["a", "b"].entries()) {
+        assert.isTrue([...issuers(heard.slice(0, moved), name)].every((issuer) => issuer === `${rank + 1}`))
+        assert.deepStrictEqual([...issuers(heard.slice(moved), name)], [`${rank}`])
+      }
+    }).pipe(Effect.scoped, Effect.provide(serverLayer()))
+  )
+
+  it.live("closes a client that does not read, and delays nobody by more than a second", () =>
+    Effect.gen(function* () {
+      const [issuer, deaf, bystander] = (yield* clients(3)) as [WireClient, WireClient, WireClient]
+      deaf.socket.pause()
+      const line = `EXEC @m2 ${"x".repeat(60_000)}`
+      for (let i = 0; i < 400; i++) issuer.send(line)
+      issuer.send("PING done")
+      let slowest = 0
+      let ended = false
+      yield* Effect.forkChild(
+        Effect.tap(
+          issuer.until((line) => line === "PONG done"),
+          () =>
+            Effect.sync(() => {
+              ended = true
+            })
+        )
+      )
+      while (!ended) {
+        const start = Date.now()
+        bystander.send("PING")
+        yield* bystander.until((line) => line === "PONG")
+        slowest = Math.max(slowest, Date.now() - start)
+      }
+      assert.isBelow(slowest, 1000)
+      // It left the order at once, whatever it still has to read.
+      bystander.send("RANKS")
+      const listed = yield* bystander.until((line) => line.startsWith("END"))
+      assert.isFalse(listed.some((line) => line.includes(" m2 ")))
+      deaf.socket.resume()
+      assert.isTrue(
+        (yield* deaf.untilClosed).every(
+          (line) => isRank(line) || line.startsWith("EXEC") || line === "BYE slow consumer"
+        )
+      )
+    }).pipe(Effect.scoped, Effect.provide(serverLayer()))
+  )
+
+  it.live(
+    "costs each who stays a few lines when 200 of 1,000 leave at the same moment",
+    () =>
+      Effect.gen(function* () {
+        const all = yield* clients(1000)
+        const stay = all.filter((_, rank) => rank % 5 !== 0)
+        for (const [rank, { socket }] of all.entries()) if (rank % 5 === 0) socket.resetAndDestroy()
+        const rankOf = (line: string | undefined) => Number(line?.split(" ")[1])
+        yield* stay.at(-1)!.until((line) => rankOf(line) === 799)
+        yield* Effect.forEach(stay, (wire, rank) =>
+          Effect.gen(function* () {
+            wire.send("PING")
+            const heard = yield* wire.until((line) => line === "PONG")
+            // The last has taken some of its lines already.
+            if (wire === stay.at(-1)) return
+            assert.strictEqual(rankOf(heard.at(-2)), rank)
+            assert.isAtMost(heard.length - 1, 5)
+          })
+        )
+      }).pipe(Effect.scoped, Effect.provide(serverLayer({ maxClients: 1000 }))),
+    60_000
+  )
+
+  it.live("goes on, and loses no place, after a thousand connections that come and go", () =>
+    Effect.gen(function* () {
+      for (let round = 0; round < 20; round++) {
+        yield* Effect.forEach(
+          Array.from({ length: 50 }),
+          (_, i) => Effect.scoped(Effect.tap(client, (wire) => (i % 2 === 0 ? wire.until(isRank) : Effect.void))),
+          { concurrency: "unbounded" }
+        )
+      }
+      // The last may not have been dealt with yet: all places are free when all can be had.
+      const all = yield* Effect.forEach(Array.from({ length: 50 }), () =>
+        Effect.retry(
+          Effect.flatMap(client, (wire) =>
+            Effect.flatMap(
+              wire.until(() => true),
+              ([line]) => (isRank(line!) ? Effect.succeed(line!) : Effect.fail("full" as const))
+            )
+          ),
+          { times: 100 }
+        )
+      )
+      assert.strictEqual(all.length, 50)
+    }).pipe(Effect.scoped, Effect.provide(serverLayer({ maxClients: 50 })))
+  )
+})
