@@ -3,7 +3,8 @@
  * both. Closing is in order, so that the last words arrive: what waits is
  * written, our side is ended, and what the client still sends is read and thrown
  * away (closing a TCP connection with unread bytes resets it, and a reset
- * overtakes the last words). All that for `linger` at most; then it is cut off.
+ * overtakes the last words), until it closes too or is silent. All that for
+ * `linger` at most; then it is cut off.
  */
 import type { Array as Arr, Scope } from "effect"
 import { Effect, Exit, Scope as ScopeModule } from "effect"
@@ -22,6 +23,9 @@ export interface Connection {
   /** Whether to cut the client off at once instead. */
   abrupt: boolean
 }
+
+/** A client that was told everything, and says nothing for so long, has nothing under way that would reset it. */
+const SILENCE = "500 millis"
 
 /** How often it is looked whether the transport has sent everything. */
 const POLL_UNSENT = "5 millis"
@@ -51,8 +55,8 @@ export const make = Effect.fnUntraced(function* (
   )
   const endInOrder = Effect.suspend(() => outbox.finish(connection.lastWords)).pipe(
     Effect.andThen(ScopeModule.close(writing, Exit.void)),
-    Effect.andThen(Effect.ignore(Effect.forever(pull))),
     Effect.andThen(sent),
+    Effect.andThen(Effect.ignore(Effect.forever(Effect.timeout(pull, SILENCE)))),
     Effect.timeoutOption(linger)
   )
   yield* Effect.addFinalizer(() =>
