@@ -3,15 +3,19 @@ import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Effect } from "effect"
 import * as Rankd from "./cli/rankd.ts"
 
+// Whoever reads the output may go, as `head` does; the server stays.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {})
+
 /** Ctrl-C under `npm start` comes twice, from the terminal and from npm; a person is not as fast. */
 const SAME_SIGNAL_MS = 100
 
 // The first signal stops in order, which `runMain` sees to; who sends a second does not want to wait.
-let first: number | undefined
+let before: { readonly signal: string; readonly at: number } | undefined
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => {
-    first ??= Date.now()
-    if (Date.now() - first > SAME_SIGNAL_MS) process.exit(128 + constants.signals[signal])
+    const copy = signal === "SIGINT" && before?.signal === signal && Date.now() - before.at < SAME_SIGNAL_MS
+    if (before !== undefined && !copy) process.exit(128 + constants.signals[signal])
+    before ??= { signal, at: Date.now() }
   })
 }
 

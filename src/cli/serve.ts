@@ -1,13 +1,12 @@
 /** `rankd serve`: the server as a process, with its flags, its first words and its warnings. */
-import { hostname } from "node:os"
-import { Config, Console, Effect, Layer, Logger, References, Runtime, Schema } from "effect"
+import { Config, Console, Effect, Layer, Logger, References, Runtime, Schema, SchemaTransformation } from "effect"
 import { CliError, Command, Flag } from "effect/cli"
 import { NetAddress } from "effect/net"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
 import type { SocketServer } from "effect/socket"
 import * as NodeServer from "../server/NodeServer.ts"
 import { RankServer } from "../server/Server.ts"
-import { defaults, MIN_LINE_BYTES, MIN_PENDING_LINES, Settings } from "../server/Settings.ts"
+import { defaults, MIN_LINE_BYTES, MIN_PENDING_BYTES, MIN_PENDING_LINES, Settings } from "../server/Settings.ts"
 
 /** Descriptors that the process needs beside those of its clients. */
 const OWN_DESCRIPTORS = 32
@@ -19,13 +18,16 @@ const MAX_PENDING_BYTES = 1_073_741_824
 
 /** A flag, or else an environment variable, that is a whole number within bounds. */
 const whole = (name: string, variable: string, minimum: number, maximum: number) => {
-  const schema = Schema.FiniteFromString.check(
-    Schema.isInt(),
-    Schema.isBetween({ minimum, maximum }, { expected: `a whole number from ${minimum} to ${maximum}` })
+  const expected = `a whole number from ${minimum} to ${maximum}`
+  const schema = Schema.String.check(Schema.isPattern(/^[0-9]+$/, { expected })).pipe(
+    Schema.decodeTo(
+      Schema.Number.check(Schema.isBetween({ minimum, maximum }, { expected })),
+      SchemaTransformation.numberFromString
+    )
   )
   return Flag.String(name).pipe(
     Flag.withMetavar("number"),
-    Flag.filterMap(Schema.decodeOption(schema), () => `a whole number from ${minimum} to ${maximum}`),
+    Flag.filterMap(Schema.decodeOption(schema), () => expected),
     Flag.withFallbackConfig(Config.schema(schema, variable))
   )
 }
@@ -53,7 +55,7 @@ export const flags = {
     Flag.withDefault(defaults.maxLine),
     Flag.withDescription(`Bytes of a line at most, its end included (RANKD_MAX_LINE; ${defaults.maxLine})`)
   ),
-  maxPending: whole("max-pending", "RANKD_MAX_PENDING", MIN_PENDING_LINES * MIN_LINE_BYTES, MAX_PENDING_BYTES).pipe(
+  maxPending: whole("max-pending", "RANKD_MAX_PENDING", MIN_PENDING_BYTES, MAX_PENDING_BYTES).pipe(
     Flag.withDefault(defaults.maxPending),
     Flag.withDescription(
       `Bytes waiting for one client at most, before it is a slow consumer (RANKD_MAX_PENDING; ${defaults.maxPending})`
@@ -132,10 +134,11 @@ const serve = Effect.fnUntraced(
   function* (options: Options) {
     const { address } = yield* RankServer
     const { host, port } = NetAddress.isInetAddress(address)
-      ? { host: NodeServer.hostInUrl(String(address.address)), port: address.port }
-      : { host: hostname(), port: 0 }
-    yield* Console.log(`rankd listening on ${host}:${port}`)
-    yield* Console.error(`Try it: nc ${host} ${port}, in two terminals, and type HELP. Ctrl-C stops the server.`)
+      ? { host: String(address.address), port: address.port }
+      : options
+    yield* Console.log(`rankd listening on ${NodeServer.hostInUrl(host)}:${port}`)
+    const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host
+    yield* Console.error(`Try it: nc ${reachable} ${port}, in two terminals, and type HELP. Ctrl-C stops the server.`)
     // Without a shell there is nobody to ask, as on Windows, and nothing to warn of.
     yield* Effect.ignore(warnOfDescriptors(options.maxClients))
     return yield* Effect.never

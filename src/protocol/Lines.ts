@@ -21,12 +21,14 @@ const CR = 0x0d
 const TAB = 0x09
 const DEL = 0x7f
 
+const NOTHING = new Uint8Array(0)
+
 /** The first allocation for a line that was split; it doubles from there. */
 const CARRY_BYTES = 256
 
 export class Lines {
   /** The line that `next` found, without its LF and a CR before it. Valid until the next call. */
-  bytes: Uint8Array = new Uint8Array(0)
+  bytes: Uint8Array = NOTHING
   start = 0
   end = 0
   /** Whether that line has a byte above 0x7F: it is to be checked for UTF-8. */
@@ -35,7 +37,7 @@ export class Lines {
   control = false
 
   readonly #limit: number
-  #chunk: Uint8Array = new Uint8Array(0)
+  #chunk: Uint8Array = NOTHING
   #at = 0
   /** The beginning of a line whose end has not come, in the first `#carried` bytes. */
   #carry: Uint8Array | undefined
@@ -88,7 +90,9 @@ export class Lines {
     if (start < chunk.length) this.#keep(chunk.subarray(start))
     this.#carryWide = wide
     this.#carryControls = controls
-    this.#chunk = this.#chunk.subarray(chunk.length)
+    // An idle client keeps nothing of what it said.
+    this.bytes = NOTHING
+    this.#chunk = NOTHING
     this.#at = 0
     return Next.More
   }

@@ -9,14 +9,10 @@
 import { Result, Schema } from "effect"
 import { ClientMessage, ServerMessage } from "./Message.ts"
 
-/** Why a line is no message. `detail` is for people. */
-export class TextError extends Schema.TaggedError<TextError>()("TextError", {
-  reason: Schema.Literals(["unknown command", "malformed"]),
-  detail: Schema.optionalKey(Schema.String)
-}) {
-  override get message() {
-    return this.detail === undefined ? this.reason : `${this.reason}: ${this.detail}`
-  }
+/** Why a line is no message; `detail` is for people. A plain value: a flood of bad lines must not cost a stack trace each. */
+export interface Rejection {
+  readonly reason: "unknown command" | "malformed"
+  readonly detail?: string
 }
 
 type Fields = Record<string, unknown>
@@ -103,17 +99,17 @@ export const helpTexts: ReadonlyArray<string> = clientVerbs.map(({ usage, help }
 const decodeClient = Schema.decodeUnknownResult(ClientMessage)
 
 /** What a client said. `line` has no line end and no control characters but TAB. */
-export const readClient = (line: string): Result.Result<ClientMessage, TextError> => {
+export const readClient = (line: string): Result.Result<ClientMessage, Rejection> => {
   const verb = verbOf(line)
   const entry = /^[A-Za-z]+$/.test(verb) ? clientVerb.get(verb.toUpperCase()) : undefined
-  if (entry === undefined) return Result.fail(new TextError({ reason: "unknown command" }))
+  if (entry === undefined) return Result.fail({ reason: "unknown command" })
   const fields = entry.read(line.slice(verb.length + 1))
   if (fields === undefined) {
-    return Result.fail(new TextError({ reason: "malformed", detail: `write ${entry.usage}` }))
+    return Result.fail({ reason: "malformed", detail: `write ${entry.usage}` })
   }
   return Result.mapError(
     decodeClient({ _tag: entry.tag, ...fields }),
-    (error) => new TextError({ reason: "malformed", detail: firstLine(error.message) })
+    (error): Rejection => ({ reason: "malformed", detail: firstLine(error.message) })
   )
 }
 
@@ -183,13 +179,13 @@ const serverVerbs: { readonly [verb: string]: readonly [ServerMessage["_tag"], R
 const decodeServer = Schema.decodeUnknownResult(Schema.toCodecStringTree(ServerMessage))
 
 /** What the server said. Only the very line that `writeServer` writes is accepted: `RANK 01 ...` is malformed. */
-export const readServer = (line: string): Result.Result<ServerMessage, TextError> => {
+export const readServer = (line: string): Result.Result<ServerMessage, Rejection> => {
   const verb = verbOf(line)
   const entry = Object.hasOwn(serverVerbs, verb) ? serverVerbs[verb] : undefined
-  if (entry === undefined) return Result.fail(new TextError({ reason: "unknown command" }))
+  if (entry === undefined) return Result.fail({ reason: "unknown command" })
   const [tag, read] = entry
   const decoded = decodeServer({ _tag: tag, ...read(line.slice(verb.length + 1)) })
   return Result.isSuccess(decoded) && writeServer(decoded.success) === line
     ? Result.succeed(decoded.success)
-    : Result.fail(new TextError({ reason: "malformed", detail: `not a ${verb} line` }))
+    : Result.fail({ reason: "malformed", detail: `not a ${verb} line` })
 }

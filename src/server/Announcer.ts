@@ -46,7 +46,7 @@ const asMessage = (change: Change<Client>): ServerMessage => {
     case "Joined":
       return { _tag: "Joined", rank: change.rank, member }
     case "Left":
-      return { _tag: "Left", rank: change.rank, member, reason: change.member.data.ending?.reason ?? "internal error" }
+      return { _tag: "Left", rank: change.rank, member, reason: change.member.data.ending?.reason ?? "shutting down" }
     case "Moved":
       return { _tag: "Moved", from: change.from, to: change.to, member }
     case "Named":

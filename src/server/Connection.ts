@@ -7,7 +7,7 @@
  * `linger` at most; then it is cut off.
  */
 import type { Array as Arr, Scope } from "effect"
-import { Effect, Exit, Scope as ScopeModule } from "effect"
+import { Clock, Effect, Exit, Scope as ScopeModule } from "effect"
 import { Socket } from "effect/socket"
 import { Outbox, type Touched } from "./Outbox.ts"
 import { Peer } from "./Peer.ts"
@@ -39,12 +39,14 @@ export const make = Effect.fnUntraced(function* (
   const writer = yield* ScopeModule.provide(socket.writer, writing)
   const { address, unsent } = yield* yield* Peer
   const { maxPending, maxHold, stallTimeout, linger } = options.settings
+  const clock = yield* Clock.Clock
   const outbox = new Outbox({
     writer,
     touched: options.touched,
     maxPending,
     maxHold,
     stallTimeout,
+    now: () => clock.currentTimeMillisUnsafe(),
     fork: Effect.runForkWith(yield* Effect.context<never>()),
     onSlow: options.onSlow
   })

@@ -7,15 +7,14 @@
  * - *flowing*: little waits;
  * - *congested*: half of the bound waits. Whoever would add more waits for
  *   `relief` first, which is how a slow reader slows its issuers down, TCP's way;
- * - *stalled*: relief did not come in `maxHold`. Nobody waits any more; the rest
- *   of the bound fills, and then the client is a slow consumer.
+ * - *stalled*: congested for longer than `maxHold`. Nobody waits any more; the
+ *   rest of the bound fills, and then the client is a slow consumer.
  *
  * Resuming a fiber runs it there and then. Appending happens in the middle of
  * another client's batch, so whoever waits here is woken in a microtask, after it.
  */
 
-import type { Duration } from "effect"
-import { Effect, Exit, type Fiber } from "effect"
+import { Duration, Effect, Exit, type Fiber } from "effect"
 import type { Socket } from "effect/socket"
 
 /** Bytes handed to the socket in one write: what is in flight must be read within the stall timeout. */
@@ -44,6 +43,8 @@ export interface OutboxOptions {
   readonly maxPending: number
   readonly maxHold: Duration.Duration
   readonly stallTimeout: Duration.Duration
+  /** The time, in milliseconds. */
+  readonly now: () => number
   /** Runs a write, or a timer, as a fiber. */
   readonly fork: (effect: Effect.Effect<void, Socket.SocketError>) => Fiber.Fiber<void, Socket.SocketError>
   /** Called, at most once, when the client is found to be a slow consumer. Nothing is appended from then on. */
@@ -68,7 +69,8 @@ export class Outbox {
   #stallTimer: Fiber.Fiber<void, Socket.SocketError> | undefined
   #open = true
   #touched = false
-  #state: "flowing" | "congested" | "stalled" = "flowing"
+  /** Since when more waits than should; in milliseconds. */
+  #congestedSince: number | undefined
   readonly #waiting = new Set<() => void>()
 
   constructor(options: OutboxOptions) {
@@ -84,12 +86,12 @@ export class Outbox {
 
   /** Whether others should wait for `relief` before they append. */
   get congested(): boolean {
-    return this.#state === "congested" && this.#open
+    return this.#open && this.#holdLeft() > 0
   }
 
   /** Whether the client has yet to read what it asked for; it should wait for `caughtUp` before it asks for more. */
   get behind(): boolean {
-    return (this.#state !== "flowing" || this.#listings > 0) && this.#open
+    return (this.#congestedSince !== undefined || this.#listings > 0) && this.#open
   }
 
   /**
@@ -109,7 +111,7 @@ export class Outbox {
     }
     this.#buffer.set(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end), this.#buffered)
     this.#buffered += length
-    if (this.#state === "flowing" && this.pending > this.#highWater) this.#state = "congested"
+    if (this.pending > this.#highWater) this.#congestedSince ??= this.#options.now()
     this.#touch()
     return true
   }
@@ -149,22 +151,15 @@ export class Outbox {
         this.#written(exit)
       }
     }
-    if (this.pending <= this.#lowWater) this.#state = "flowing"
+    if (this.pending <= this.#lowWater) this.#congestedSince = undefined
     this.#wake()
   }
 
-  /** Waits until the client is not congested; for `maxHold` at most, and then nobody waits for it any more. */
+  /** Waits until the client is congested no more, be it that it reads or that it has stalled. */
   readonly relief: Effect.Effect<void> = Effect.suspend(() =>
     Effect.timeoutOrElse(
       this.#until(() => !this.congested),
-      {
-        duration: this.#options.maxHold,
-        orElse: () =>
-          Effect.sync(() => {
-            this.#state = "stalled"
-            this.#wake()
-          })
-      }
+      { duration: this.#holdLeft(), orElse: () => Effect.void }
     )
   )
 
@@ -191,6 +186,12 @@ export class Outbox {
     })
     const wait: Effect.Effect<void> = Effect.suspend(() => (condition() ? Effect.void : Effect.andThen(change, wait)))
     return wait
+  }
+
+  /** For how many milliseconds more others are to wait for the client. */
+  #holdLeft(): number {
+    if (this.#congestedSince === undefined) return 0
+    return this.#congestedSince + Duration.toMillis(this.#options.maxHold) - this.#options.now()
   }
 
   #touch(): void {
@@ -260,9 +261,10 @@ export class Outbox {
     this.#waiting.clear()
   }
 
+  /** What was accepted stays: it is still written if the client reads before the connection is cut. */
   #slow(): void {
     if (!this.#open) return
-    this.#discard()
+    this.#open = false
     this.#wake()
     this.#options.onSlow()
   }

@@ -42,8 +42,11 @@ export interface Shared {
   stopping: boolean
 }
 
-/** Deliveries in one go, before others get their turn: some milliseconds of work. */
-const BATCH_DELIVERIES = 8192
+/** What is done in one go before others get their turn, in deliveries: a few milliseconds of work. */
+const BATCH = 8192
+
+/** What a line costs that is no plain `EXEC`, in deliveries: it is decoded by Schema, answered, and may change the order. */
+const LINE_COST = 256
 
 /** Members in one piece of a listing. */
 const LISTING_PIECE = 128
@@ -51,7 +54,8 @@ const LISTING_PIECE = 128
 /** What a browser, or anything else that speaks HTTP, begins with. */
 const HTTP = /^(?:(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT|PRI) |Host:)/i
 
-const text = new TextDecoder()
+/** A byte order mark is no part of a verb: it is left for the decoder to reject. */
+const text = new TextDecoder("utf-8", { ignoreBOM: true })
 
 export const run = Effect.fnUntraced(
   function* (shared: Shared, socket: Socket.Socket) {
@@ -77,13 +81,20 @@ export const run = Effect.fnUntraced(
       return Effect.annotateLogs(Effect.logInfo("refused"), { address, reason })
     }
     if (shared.stopping) return yield* refuse("shutting down")
-    const member = yield* Effect.catchTag(ranks.join(client), "GroupFull", () => Effect.undefined)
-    if (member === undefined) return yield* refuse("server full")
-
-    const id = memberId(member)
-    yield* Effect.annotateLogs(Effect.logInfo("joined"), { member: id, address })
-    yield* converse(shared, connection, client, member).pipe(
+    let refused = false
+    let id: string | undefined
+    yield* ranks.join(client).pipe(
+      Effect.flatMap((member) => {
+        id = memberId(member)
+        const joined = Effect.annotateLogs(Effect.logInfo("joined"), { member: id, address })
+        return Effect.andThen(joined, converse(shared, connection, client, member))
+      }),
+      Effect.catchTag("GroupFull", () => {
+        refused = true
+        return refuse("server full")
+      }),
       Effect.onExit((exit) => {
+        if (refused) return Effect.void
         const ending = client.ending ?? endingOf(exit)
         client.ending = ending
         connection.lastWords = ending.lastWords && writeServer(ending.lastWords)
@@ -150,7 +161,7 @@ class Conversation {
   #first = true
   /** Whether the line that `#lines` found has to be done once more. */
   #again = false
-  #budget = BATCH_DELIVERIES
+  #budget = BATCH
   /** The order as it was when it was last looked at, and this client's rank in it. */
   #roster: Roster.Roster<Client> = Roster.empty
   #rank = 0
@@ -164,6 +175,7 @@ class Conversation {
   }
 
   push(chunk: Uint8Array): void {
+    this.#budget = BATCH
     this.#lines.push(chunk)
   }
 
@@ -173,7 +185,7 @@ class Conversation {
     while (this.#client.ending === undefined) {
       if (outbox.behind) return outbox.caughtUp
       if (this.#budget <= 0) {
-        this.#budget = BATCH_DELIVERIES
+        this.#budget = BATCH
         return Effect.yieldNow
       }
       if (!this.#again) {
@@ -206,6 +218,7 @@ class Conversation {
     const { bytes, control, end, start, wide } = this.#lines
     const first = this.#first
     this.#first = false
+    this.#budget--
     if (control || (wide && !isUtf8(bytes.subarray(start, end)))) {
       return this.#reject("malformed", "a line is UTF-8 without control characters")
     }
@@ -214,6 +227,7 @@ class Conversation {
       const to = everyone ? ({ _tag: "Everyone" } as const) : ({ _tag: "Range", first, last } as const)
       return this.#route(reach(this.#roster, this.#rank, to), bytes, command, end)
     }
+    this.#budget -= LINE_COST
     const line = text.decode(bytes.subarray(start, end))
     if (first && HTTP.test(line)) return this.#end("http")
     const said = readClient(line)
@@ -264,13 +278,12 @@ class Conversation {
   }
 
   #route(reached: Reach, bytes: Uint8Array, start: number, end: number): Effect.Effect<void> | undefined {
-    this.#budget--
     if (typeof reached === "string") return this.#reject(reached)
     const { first, last } = reached
-    this.#budget -= last - first
     const delivered = this.#shared.router.deliver(this.#roster, this.#rank, first, last, bytes, start, end)
     switch (delivered._tag) {
       case "Sent":
+        this.#budget -= last - first
         return undefined
       case "Held":
         this.#again = true
@@ -296,6 +309,7 @@ class Conversation {
   }
 
   #reject(reason: Reason, detail?: string): undefined {
+    this.#budget -= LINE_COST
     const error = { _tag: "Error", rank: this.#rank, reason } as const
     this.#client.say(detail === undefined ? error : { ...error, detail })
   }

@@ -43,3 +43,6 @@ export const MIN_LINE_BYTES = 512
 
 /** `maxPending` is at least so many times `maxLine`, so that a line or two never look like a slow consumer. */
 export const MIN_PENDING_LINES = 4
+
+/** The smallest `maxPending`: the longest answer of the server's own, `TARGETS`, fits. */
+export const MIN_PENDING_BYTES = 65_536

@@ -7,7 +7,9 @@ const success = <A>(message: A) => ({ _tag: "Success" as const, success: message
 /** What the server answers, after `ERROR <rank> `; or the message. */
 const judged = (line: string) => {
   const said = readClient(line)
-  return said._tag === "Success" ? said.success : said.failure.message
+  if (said._tag === "Success") return said.success
+  const { detail, reason } = said.failure
+  return detail === undefined ? reason : `${reason}: ${detail}`
 }
 
 const TO = "malformed: expected a rank (3), a range (2-5), *, @name or @m7"
