@@ -146,6 +146,8 @@ describe("rankd", { concurrent: true, timeout: 60_000 }, () => {
       ["--max-line", "1000000"],
       'rankd: Invalid value for flag --max-pending: "1048576". Expected: at least 4 times --max-line, 4000000 or more'
     ],
+    [["--port", ""], "rankd: Missing value for flag --port. Expected: a whole number from 0 to 65535"],
+    [["--port", "0x10"], 'rankd: Invalid value for flag --port: "0x10". Expected: a whole number from 0 to 65535'],
     [["--bogus"], "rankd: Unrecognized flag: --bogus in command rankd"],
     [["frob"], 'rankd: Unknown subcommand "frob" for "rankd"']
   ] as const)("says what is wrong, and the usage, on %j, and exits 2", ([args, says]) =>
@@ -155,6 +157,21 @@ describe("rankd", { concurrent: true, timeout: 60_000 }, () => {
       assert.strictEqual(failed.says[0], says)
       assert.match(failed.says[1]!, /^usage: rankd/)
       assert.match(failed.says[2]!, /^Try: rankd .*--help$/)
+    })
+  )
+
+  it.live("serves on when nobody reads its logs any more", () =>
+    Effect.gen(function* () {
+      const run = yield* rankd(["--port", "0"])
+      const a = yield* run.connect
+      run.child.stderr!.destroy()
+      for (let i = 0; i < 20; i++) {
+        const b = yield* run.connect
+        b.send("QUIT")
+        yield* b.untilClosed
+      }
+      a.send("PING")
+      yield* a.until((line) => line === "PONG")
     })
   )
 

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
+import { Deferred, Effect, Exit, Fiber, Scheduler, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as Groups from "../../src/rank/Groups.ts"
 import type * as RankRef from "../../src/rank/RankRef.ts"
@@ -61,7 +61,7 @@ describe("RankRef", () => {
             yield* Effect.never
           }).pipe(Effect.scoped, Effect.forkChild)
       )
-      // Those of every seventh are killed wherever they are: before the join, in it, after it.
+      // Those of every seventh are killed where they are.
       yield* Effect.forEach(
         fibers.filter((_, i) => i % 7 === 0),
         (fiber) => Effect.andThen(Effect.yieldNow, Fiber.interrupt(fiber)),
@@ -82,6 +82,31 @@ describe("RankRef", () => {
       assert.strictEqual(new Set(epochs).size, epochs.length)
       yield* Fiber.interruptAll(fibers)
       assert.deepStrictEqual(order(ranks), [])
+    })
+  )
+
+  it.effect.each([3, 4, 5, 6, 7])("leaves no seat behind, wherever in a join it is interrupted (%i)", (operations) =>
+    Effect.gen(function* () {
+      const seated: Array<boolean> = []
+      // Until it has been interrupted at ten places after it was admitted.
+      for (let steps = 0; steps < 200 && !seated.at(-10); steps++) {
+        const ranks = make()
+        // The fiber gives way after every few operations, so that it can be interrupted there.
+        const fiber = yield* ranks
+          .join("a")
+          .pipe(
+            Effect.andThen(Effect.never),
+            Effect.scoped,
+            Effect.provideService(Scheduler.MaxOpsBeforeYield, operations),
+            Effect.forkChild
+          )
+        for (let step = 0; step < steps; step++) yield* Effect.yieldNow
+        seated.push(order(ranks).length > 0)
+        yield* Fiber.interrupt(fiber)
+        assert.deepStrictEqual(order(ranks), [], `interrupted after ${steps} steps`)
+      }
+      assert.isFalse(seated[0])
+      assert.isTrue(seated.at(-1))
     })
   )
 

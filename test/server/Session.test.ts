@@ -24,6 +24,17 @@ const say = (client: MemorySocket, ...lines: ReadonlyArray<string>) =>
     return Effect.map(settled, () => client.lines())
   })
 
+/** What the client received after it said `line` and before it was answered `answer`, however many turns that takes. */
+const saysAtLast = Effect.fnUntraced(function* (client: MemorySocket, line: string, answer: string) {
+  const heard = yield* say(client, line)
+  for (let turn = 0; turn < 100 && heard.at(-1) !== answer; turn++) {
+    yield* settled
+    heard.push(...client.lines())
+  }
+  assert.strictEqual(heard.pop(), answer)
+  return heard
+})
+
 describe("a session", () => {
   it.effect("is told its rank, the size, the epoch and its id on admission", () =>
     Effect.gen(function* () {
@@ -278,6 +289,56 @@ describe("a session", () => {
   )
 })
 
+describe("a connection that is closed", () => {
+  it.effect("is read on while the client sends, so that no reset overtakes the last words", () =>
+    Effect.gen(function* () {
+      const [a, b] = (yield* connect(2)) as [MemorySocket, MemorySocket]
+      assert.deepStrictEqual(yield* say(a, "QUIT"), ["BYE quit"])
+      for (let i = 0; i < 3; i++) {
+        yield* TestClock.adjust("499 millis")
+        a.send("EXEC 1 still talking\n")
+        yield* settled
+        assert.isFalse(a.destroyed)
+      }
+      yield* TestClock.adjust("500 millis")
+      yield* settled
+      assert.isTrue(a.destroyed)
+      assert.deepStrictEqual(b.lines(), ["RANK 0 1 3 m2"])
+    }).pipe(server())
+  )
+
+  it.effect("is cut off after two seconds, however much the client sends", () =>
+    Effect.gen(function* () {
+      const [a] = (yield* connect(1)) as [MemorySocket]
+      yield* say(a, "QUIT")
+      for (let i = 0; i < 20; i++) {
+        assert.isFalse(a.destroyed)
+        yield* TestClock.adjust("100 millis")
+        a.send("x")
+        yield* settled
+      }
+      assert.isTrue(a.destroyed)
+    }).pipe(server())
+  )
+
+  it.effect("is not cut off before the client, who has ended its side, has been sent the answers", () =>
+    Effect.gen(function* () {
+      const [a] = (yield* connect(1)) as [MemorySocket]
+      a.reading = false
+      a.send("PING 1\n")
+      a.close()
+      yield* TestClock.adjust("1 second")
+      yield* settled
+      assert.isFalse(a.destroyed)
+      a.resume()
+      yield* TestClock.adjust("5 millis")
+      yield* settled
+      assert.isTrue(a.destroyed)
+      assert.deepStrictEqual(a.lines(), ["PONG 1"])
+    }).pipe(server())
+  )
+})
+
 describe("announcing ranks", () => {
   it.effect("tells the successor at once, the others in one sweep, and each before a command that relies on it", () =>
     Effect.gen(function* () {
@@ -371,14 +432,51 @@ describe("a client that does not read", () => {
       assert.deepStrictEqual(a.lines(), ["PONG done"])
       // No second time: the rest of the bound fills, and then it is over.
       a.send(`EXEC @m2 ${KIB}\n`.repeat(100))
-      yield* settled
-      const [busy, ...gone] = a.lines()
+      const [busy, ...gone] = yield* saysAtLast(a, "PING end", "PONG end")
       assert.strictEqual(busy, "ERROR 0 busy: not delivered to 1 of 1: being closed")
       assert.deepStrictEqual([...new Set(gone)], ["ERROR 0 no such member"])
       assert.deepStrictEqual(c.lines(), ["RANK 1 2 500 m3"])
+      // What was accepted for it is still there for a while, for it to read.
+      const accepted = 300 - 1 - gone.length
+      slow.resume()
+      yield* settled
+      const last = slow.lines()
+      assert.strictEqual(last.filter((line) => line.startsWith("EXEC")).length, accepted)
+      assert.strictEqual(last.at(-1), "BYE slow consumer")
       yield* TestClock.adjust("2 seconds")
       yield* settled
       assert.isTrue(slow.destroyed)
+    }).pipe(server(limits))
+  )
+
+  it.effect("holds its issuers up no longer when there are several of it", () =>
+    Effect.gen(function* () {
+      const clients = yield* connect(12)
+      const [a, reader] = [clients[0]!, clients[11]!]
+      for (const deaf of clients.slice(1, 11)) deaf.reading = false
+      a.send(`EXEC 1-10 ${KIB}\n`.repeat(200))
+      a.send("EXEC 11 done\n")
+      yield* TestClock.adjust("499 millis")
+      yield* settled
+      assert.deepStrictEqual(reader.lines(), [])
+      yield* TestClock.adjust("1 millis")
+      yield* settled
+      assert.deepStrictEqual(reader.lines(), ["EXEC 0 done"])
+    }).pipe(server(limits))
+  )
+
+  it.effect("is not closed for what it has made up for", () =>
+    Effect.gen(function* () {
+      const [a, slow] = (yield* connect(2)) as [MemorySocket, MemorySocket]
+      slow.reading = false
+      yield* say(a, ...Array.from({ length: 20 }, () => `EXEC 1 ${KIB}`))
+      yield* TestClock.adjust("9 seconds")
+      slow.resume()
+      yield* settled
+      yield* TestClock.adjust("1 minute")
+      yield* settled
+      assert.strictEqual(slow.lines().length, 20)
+      assert.deepStrictEqual(yield* say(slow, "PING"), ["PONG"])
     }).pipe(server(limits))
   )
 
@@ -426,11 +524,13 @@ describe("a client that does not read", () => {
   it.effect("waits itself, and costs nothing, when it asks and asks and does not read", () =>
     Effect.gen(function* () {
       const clients = yield* connect(150)
-      const greedy = clients[0]!
+      const [greedy, next] = clients as [MemorySocket, MemorySocket]
       greedy.reading = false
-      greedy.send("RANKS\nWATCH\n".repeat(100))
+      greedy.send(`${"RANKS\nWATCH\n".repeat(100)}EXEC 1 last\n`)
       yield* settled
       assert.isBelow(greedy.unread, 65_536 + 16_384)
+      // What it said after a question is not done before it has read the answer.
+      assert.deepStrictEqual(next.lines(), [])
       clients[149]!.close()
       yield* settled
       const lines: Array<string> = []
@@ -442,12 +542,12 @@ describe("a client that does not read", () => {
         lines.push(...greedy.lines())
       }
       assert.strictEqual(ends(), 200)
+      assert.deepStrictEqual(next.lines(), ["EXEC 0 last"])
       // A listing is of one moment, whatever happens while it is read.
-      const first = lines.slice(
-        0,
-        lines.findIndex((line) => line.startsWith("END"))
+      assert.strictEqual(
+        lines.findIndex((line) => line.startsWith("END")),
+        150
       )
-      assert.strictEqual(first.length, 150)
     }).pipe(server(limits))
   )
 

@@ -154,6 +154,100 @@ describe("the server, on real sockets", () => {
     }).pipe(Effect.scoped, Effect.provide(serverLayer()))
   )
 
+  it.live("keeps what it promises under any interleaving of joins, departures, yields and commands", () =>
+    Effect.gen(function* () {
+      const DEADLINE = Date.now() + 3000
+      const random = (below: number) => Math.floor(Math.random() * below)
+      const stay = yield* clients(8)
+      const issued = new Map<string, number>()
+      let names = 0
+      /** Goes on until the deadline: says something at random, now and then comes and goes. */
+      const act = (wire: WireClient, name: string) =>
+        Effect.gen(function* () {
+          while (Date.now() < DEADLINE) {
+            for (let i = random(20); i >= 0; i--) {
+              const to = ["*", `${random(12)}`, `${random(5)}-${4 + random(8)}`][random(3)]
+              issued.set(name, (issued.get(name) ?? 0) + 1)
+              wire.send(`EXEC ${to} ${name} ${issued.get(name)}`)
+            }
+            if (random(10) === 0) wire.send("YIELD")
+            yield* Effect.sleep(random(5))
+          }
+        })
+      const passing = Effect.gen(function* () {
+        while (Date.now() < DEADLINE) {
+          yield* Effect.scoped(
+            Effect.gen(function* () {
+              const wire = yield* client
+              const name = `p${++names}`
+              wire.send(`EXEC * ${name} 1`, "YIELD", `EXEC 0 ${name} 2`)
+              yield* Effect.sleep(random(10))
+              if (random(2) === 0) wire.socket.resetAndDestroy()
+            })
+          )
+        }
+      })
+      yield* Effect.all([...stay.map((wire, i) => act(wire, `s${i}`)), passing, passing, passing], {
+        concurrency: "unbounded"
+      })
+      stay[0]!.send("PING")
+      yield* stay[0]!
+        .until((line) => line === "PONG")
+        .pipe(Effect.tap((lines) => Effect.sync(() => stay[0]!.heard.unshift(...lines))))
+      for (const [i, wire] of stay.entries()) {
+        wire.send("PING end")
+        const heard = yield* wire.until((line) => line === "PONG end")
+        let rank = i
+        let epoch = 0
+        const last = new Map<string, number>()
+        for (const line of heard) {
+          const [verb, first, second, third] = line.split(" ") as [string, string, string, string]
+          if (verb === "RANK") {
+            assert.isAbove(Number(third), epoch, "an epoch that runs backwards")
+            rank = Number(first)
+            epoch = Number(third)
+          } else if (verb === "EXEC") {
+            assert.isBelow(Number(first), rank, `a command from below: ${line}`)
+            assert.isAbove(Number(third), last.get(second) ?? 0, `out of order, or twice: ${line}`)
+            last.set(second, Number(third))
+          }
+        }
+      }
+      // When all is said, the ranks are dense, and everybody was told the truth.
+      stay[0]!.send("RANKS")
+      const listed = yield* stay[0]!.until((line) => line.startsWith("END"))
+      const members = listed.filter((line) => line.startsWith("MEMBER"))
+      assert.deepStrictEqual(
+        members.map((line) => Number(line.split(" ")[1])),
+        members.map((_, rank) => rank)
+      )
+      assert.isAbove(Math.min(...issued.values()), 100)
+    }).pipe(Effect.scoped, Effect.provide(serverLayer()))
+  )
+
+  it.live("gives everybody a turn while others flood it", () =>
+    Effect.gen(function* () {
+      const [bystander, ...flooders] = (yield* clients(17)) as [WireClient, ...Array<WireClient>]
+      for (const [i, { socket }] of flooders.entries()) {
+        const line = ["NAME a\n", "YIELD\n", "no verb\n", "HELP\n"][i % 4]!
+        const flood = () => {
+          if (socket.write(line.repeat(5000))) setImmediate(flood)
+          else socket.once("drain", flood)
+        }
+        flood()
+        socket.resume()
+      }
+      let slowest = 0
+      for (let i = 0; i < 100; i++) {
+        const start = Date.now()
+        bystander.send("PING")
+        yield* bystander.until((line) => line === "PONG")
+        slowest = Math.max(slowest, Date.now() - start)
+      }
+      assert.isBelow(slowest, 1000)
+    }).pipe(Effect.scoped, Effect.provide(serverLayer()))
+  )
+
   it.live(
     "costs each who stays a few lines when 200 of 1,000 leave at the same moment",
     () =>

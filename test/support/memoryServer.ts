@@ -2,6 +2,7 @@
 import { Context, Effect, Exit, Fiber, Layer, Logger, Scope } from "effect"
 import { NetAddress } from "effect/net"
 import { SocketServer } from "effect/socket"
+import { Peer } from "../../src/server/Peer.ts"
 import { RankServer } from "../../src/server/Server.ts"
 import { Settings, type SettingsValues } from "../../src/server/Settings.ts"
 import { MemorySocket } from "./MemorySocket.ts"
@@ -25,7 +26,8 @@ export class Network extends Context.Service<
             const connections = yield* Scope.make()
             const services = yield* Effect.context<never>()
             accept = (socket) => {
-              const session = handler(socket.socket) as Effect.Effect<unknown>
+              const peer = Effect.succeed({ address: "unknown", unsent: () => (socket.destroyed ? 0 : socket.unread) })
+              const session = Effect.provideService(handler(socket.socket) as Effect.Effect<unknown>, Peer, peer)
               Fiber.runIn(Effect.runForkWith(services)(session), connections)
             }
             return yield* Effect.never.pipe(Effect.onExit(() => Scope.close(connections, Exit.void)))
