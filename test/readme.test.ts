@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Duration, Effect } from "effect"
 import { flags } from "../src/cli/serve.ts"
 import { helpTexts } from "../src/protocol/Text.ts"
 import { defaults } from "../src/server/Settings.ts"
@@ -24,24 +24,26 @@ const section = (heading: string): string => readme.slice(readme.indexOf(heading
 const withoutEpoch = (line: string) => line.replace(/^(RANK \d+ \d+) \d+/, "$1 E")
 
 describe("README", () => {
-  it.live("prints its example, word for word", () =>
-    Effect.gen(function* () {
-      const terminals = new Map<string, WireClient>()
-      const steps = block("readme.test.ts runs this").trimEnd().split("\n")
-      assert.isAbove(steps.length, 15)
-      for (const step of steps) {
-        const [, terminal, typed, text] = /^([abc])(>| ) (.*)$/.exec(step)!
-        if (text === "nc 127.0.0.1 5000") {
-          terminals.set(terminal!, yield* client)
-        } else if (typed === ">") {
-          terminals.get(terminal!)!.send(text!)
-        } else {
-          const heard = yield* terminals.get(terminal!)!.until(() => true)
-          assert.strictEqual(withoutEpoch(heard[0]!), withoutEpoch(text!))
+  it.live.each(["readme.test.ts runs this -->", "readme.test.ts runs this, too"])(
+    "prints its example, word for word: %s",
+    (marker) =>
+      Effect.gen(function* () {
+        const terminals = new Map<string, WireClient>()
+        const steps = block(marker).trimEnd().split("\n")
+        assert.isAbove(steps.length, 12)
+        for (const step of steps) {
+          const [, terminal, typed, text] = /^([abc])(>| ) (.*)$/.exec(step)!
+          if (text === "nc 127.0.0.1 5000") {
+            terminals.set(terminal!, yield* client)
+          } else if (typed === ">") {
+            terminals.get(terminal!)!.send(text!)
+          } else {
+            const heard = yield* terminals.get(terminal!)!.until(() => true)
+            assert.strictEqual(withoutEpoch(heard[0]!), withoutEpoch(text!))
+          }
         }
-      }
-      for (const [terminal, { heard }] of terminals) assert.deepStrictEqual(heard, [], terminal)
-    }).pipe(Effect.scoped, Effect.provide(serverLayer()))
+        for (const [terminal, { heard }] of terminals) assert.deepStrictEqual(heard, [], terminal)
+      }).pipe(Effect.scoped, Effect.provide(serverLayer()))
   )
 
   it.live("has a Python client that works", () =>
@@ -78,19 +80,23 @@ describe("README", () => {
 
   it("names every verb, every flag and its default", () => {
     for (const text of helpTexts) {
-      const verb = text.split(" ", 1)[0]!
+      const verb = /^[A-Z]+/.exec(text)![0]
       // PONG is what a client may say, but has no reason to yet.
       if (verb !== "PONG") assert.include(section("## What a client may say"), `\`${verb}`, verb)
     }
     const table = section("## Running it")
     for (const flag of Object.keys(flags)) {
       const name = flag.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
-      assert.include(table, `\`--${name}\` | \`RANKD_${name.replace("-", "_").toUpperCase()}\``)
+      assert.include(table, `\`--${name}\` | \`RANKD_${name.replaceAll("-", "_").toUpperCase()}\``)
     }
     for (const [flag, value] of [
       ["max-clients", defaults.maxClients],
       ["max-line", defaults.maxLine],
-      ["max-pending", defaults.maxPending]
+      ["max-pending", defaults.maxPending],
+      ["admission", defaults.admission],
+      ["command-timeout", Duration.toSeconds(defaults.commandTimeout)],
+      ["max-command-timeout", Duration.toSeconds(defaults.maxCommandTimeout)],
+      ["max-open-commands", defaults.maxOpenCommands]
     ] as const) {
       assert.match(table, new RegExp(`--${flag}\`.* \\| ${value} \\|`))
     }

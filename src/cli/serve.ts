@@ -1,12 +1,30 @@
 /** `rankd serve`: the server as a process, with its flags, its first words and its warnings. */
-import { Config, Console, Effect, Layer, Logger, References, Runtime, Schema, SchemaTransformation } from "effect"
+import {
+  Config,
+  Console,
+  Duration,
+  Effect,
+  Layer,
+  Logger,
+  References,
+  Runtime,
+  Schema,
+  SchemaTransformation
+} from "effect"
 import { CliError, Command, Flag } from "effect/cli"
 import { NetAddress } from "effect/net"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
 import type { SocketServer } from "effect/socket"
 import * as NodeServer from "../server/NodeServer.ts"
 import { RankServer } from "../server/Server.ts"
-import { defaults, MIN_LINE_BYTES, MIN_PENDING_BYTES, MIN_PENDING_LINES, Settings } from "../server/Settings.ts"
+import {
+  defaults,
+  MIN_LINE_BYTES,
+  MIN_PENDING_BYTES,
+  MIN_PENDING_LINES,
+  Settings,
+  type SettingsValues
+} from "../server/Settings.ts"
 
 /** Descriptors that the process needs beside those of its clients. */
 const OWN_DESCRIPTORS = 32
@@ -15,6 +33,8 @@ const OWN_DESCRIPTORS = 32
 const MAX_CLIENTS = 1_000_000
 const MAX_LINE_BYTES = 16_777_216
 const MAX_PENDING_BYTES = 1_073_741_824
+const MAX_OPEN_COMMANDS = 1_000_000
+const MAX_TIMEOUT_SECONDS = 604_800
 
 /** A flag, or else an environment variable, that is a whole number within bounds. */
 const whole = (name: string, variable: string, minimum: number, maximum: number) => {
@@ -31,6 +51,11 @@ const whole = (name: string, variable: string, minimum: number, maximum: number)
     Flag.withFallbackConfig(Config.schema(schema, variable))
   )
 }
+
+const seconds = (name: string, variable: string) =>
+  whole(name, variable, 1, MAX_TIMEOUT_SECONDS).pipe(Flag.map((count: number) => Duration.seconds(count)))
+
+const admissions = ["connect", "hello"] as const
 
 const logLevels = ["all", "trace", "debug", "info", "warn", "error", "fatal", "none"] as const
 type LogLevel = (typeof logLevels)[number]
@@ -61,6 +86,29 @@ export const flags = {
       `Bytes waiting for one client at most, before it is a slow consumer (RANKD_MAX_PENDING; ${defaults.maxPending})`
     )
   ),
+  admission: Flag.Literals("admission", admissions).pipe(
+    Flag.withFallbackConfig(Config.Literals(admissions, "RANKD_ADMISSION")),
+    Flag.withDefault(defaults.admission),
+    Flag.withDescription(
+      `When a client is ranked: when it connects, or when it says JOIN or Hello (RANKD_ADMISSION; ${defaults.admission})`
+    )
+  ),
+  commandTimeout: seconds("command-timeout", "RANKD_COMMAND_TIMEOUT").pipe(
+    Flag.withDefault(defaults.commandTimeout),
+    Flag.withDescription(
+      "Seconds that a tracked command may take, unless it says otherwise (RANKD_COMMAND_TIMEOUT; 60)"
+    )
+  ),
+  maxCommandTimeout: seconds("max-command-timeout", "RANKD_MAX_COMMAND_TIMEOUT").pipe(
+    Flag.withDefault(defaults.maxCommandTimeout),
+    Flag.withDescription("Seconds that it may say at most (RANKD_MAX_COMMAND_TIMEOUT; 3600)")
+  ),
+  maxOpenCommands: whole("max-open-commands", "RANKD_MAX_OPEN_COMMANDS", 1, MAX_OPEN_COMMANDS).pipe(
+    Flag.withDefault(defaults.maxOpenCommands),
+    Flag.withDescription(
+      `Tracked commands of one client open at the same time, at most (RANKD_MAX_OPEN_COMMANDS; ${defaults.maxOpenCommands})`
+    )
+  ),
   logLevel: Flag.Literals("log-level", logLevels).pipe(
     Flag.withFallbackConfig(Config.Literals(logLevels, "RANKD_LOG_LEVEL")),
     Flag.withDefault("info" as LogLevel),
@@ -68,12 +116,13 @@ export const flags = {
   )
 }
 
-interface Options {
+interface Options
+  extends Pick<
+    SettingsValues,
+    "maxClients" | "maxLine" | "maxPending" | "admission" | "commandTimeout" | "maxCommandTimeout" | "maxOpenCommands"
+  > {
   readonly host: string
   readonly port: number
-  readonly maxClients: number
-  readonly maxLine: number
-  readonly maxPending: number
   readonly logLevel: LogLevel
 }
 
@@ -114,21 +163,25 @@ const warnOfDescriptors = Effect.fnUntraced(function* (maxClients: number) {
   }
 })
 
-/** A limit that only makes sense beside another. */
-const checkPending = ({ maxLine, maxPending }: Options) =>
-  maxPending >= MIN_PENDING_LINES * maxLine
-    ? Effect.void
-    : new CliError.ShowHelp({
-        commandPath: ["rankd", "serve"],
-        errors: [
-          new CliError.InvalidValue({
-            kind: "flag",
-            option: "max-pending",
-            value: `${maxPending}`,
-            expected: `at least ${MIN_PENDING_LINES} times --max-line, ${MIN_PENDING_LINES * maxLine} or more`
-          })
-        ]
-      })
+const invalid = (option: string, value: number, expected: string) =>
+  new CliError.ShowHelp({
+    commandPath: ["rankd", "serve"],
+    errors: [new CliError.InvalidValue({ kind: "flag", option, value: `${value}`, expected })]
+  })
+
+/** Limits that only make sense beside others. */
+const check = Effect.fnUntraced(function* (options: Options) {
+  const { commandTimeout, maxCommandTimeout, maxLine, maxPending } = options
+  const minPending = MIN_PENDING_LINES * maxLine
+  if (maxPending < minPending) {
+    const expected = `at least ${MIN_PENDING_LINES} times --max-line, ${minPending} or more`
+    return yield* invalid("max-pending", maxPending, expected)
+  }
+  if (Duration.isGreaterThan(commandTimeout, maxCommandTimeout)) {
+    const expected = `at most --max-command-timeout, ${Duration.toSeconds(maxCommandTimeout)}`
+    return yield* invalid("command-timeout", Duration.toSeconds(commandTimeout), expected)
+  }
+})
 
 const serve = Effect.fnUntraced(
   function* (options: Options) {
@@ -155,7 +208,7 @@ const serve = Effect.fnUntraced(
     ).pipe(Effect.catchTag("SocketServerError", (error) => Effect.fail(startError(options)(error))))
 )
 
-export const run = (options: Options) => Effect.andThen(checkPending(options), serve(options))
+export const run = (options: Options) => Effect.andThen(check(options), serve(options))
 
 export const examples = [
   { command: "rankd", description: "Listen on 127.0.0.1:5000 for at most 200 clients" },

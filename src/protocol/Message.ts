@@ -26,6 +26,27 @@ export const Words = Schema.String.check(
   Schema.makeFilter((text: string) => text.isWellFormed() || "text without lone surrogates")
 )
 
+/** What an issuer calls its tracked command, or the server calls it towards an executor. */
+export const CommandId = Schema.String.check(
+  Schema.isPattern(/^[A-Za-z0-9._-]{1,64}$/, { expected: "an id: 1-64 of A-Z a-z 0-9 . _ -" })
+)
+
+/** Any text, line breaks and control characters included: the encodings see to it that it stays on its line. */
+export const Output = Schema.String.check(
+  Schema.makeFilter((text: string) => text.isWellFormed() || "text without lone surrogates")
+)
+
+/** How a command ended at one target: an exit code, or why there is none. */
+export const Status = Schema.Union([
+  Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 255 })),
+  Schema.Literals(["denied", "failed", "cancelled", "timeout", "busy", "undelivered", "lost"])
+])
+export type Status = typeof Status.Type
+
+export const GroupName = Schema.String.check(
+  Schema.isPattern(/^[A-Za-z0-9._-]{1,64}$/, { expected: "a group: 1-64 of A-Z a-z 0-9 . _ -" })
+)
+
 /** Whom a command is for. */
 export const To = Schema.Union([
   Schema.TaggedStruct("Rank", { rank: Whole }),
@@ -90,13 +111,36 @@ const writeTo = (to: To): string => {
 
 /** What a client may say. */
 export const ClientMessage = Schema.Union([
-  Schema.TaggedStruct("Exec", { to: ToFromString, command: Words }),
+  /** Tracked where it has an id. `timeout` is in milliseconds; `epoch` and `member` are guards. */
+  Schema.TaggedStruct("Exec", {
+    id: Schema.optionalKey(CommandId),
+    to: ToFromString,
+    command: Words,
+    timeout: Schema.optionalKey(Whole.check(Schema.isGreaterThan(0))),
+    epoch: Schema.optionalKey(Whole),
+    member: Schema.optionalKey(MemberId)
+  }),
+  Schema.TaggedStruct("Output", { id: CommandId, text: Output.check(Schema.isNonEmpty()) }),
+  Schema.TaggedStruct("Result", {
+    id: CommandId,
+    status: Status,
+    output: Schema.optionalKey(Output),
+    truncated: Schema.optionalKey(Schema.Boolean)
+  }),
+  Schema.TaggedStruct("Cancel", { id: CommandId }),
   Schema.TaggedStruct("Explain", { to: ToFromString }),
   Schema.TaggedStruct("Ranks", {}),
   Schema.TaggedStruct("Watch", {}),
   Schema.TaggedStruct("Unwatch", {}),
   Schema.TaggedStruct("Name", { name: Name }),
+  Schema.TaggedStruct("Join", { group: GroupName }),
   Schema.TaggedStruct("Yield", {}),
+  /** A program's first line. */
+  Schema.TaggedStruct("Hello", {
+    protocol: Whole,
+    name: Schema.optionalKey(Name),
+    group: Schema.optionalKey(GroupName)
+  }),
   Schema.TaggedStruct("Ping", { text: Schema.optionalKey(Words) }),
   Schema.TaggedStruct("Pong", { text: Schema.optionalKey(Words) }),
   Schema.TaggedStruct("Help", {}),
@@ -138,29 +182,66 @@ export const LeaveReason = Schema.Literals([
   /** The connection broke. */
   "reset",
   "line too long",
+  /** It never was in the group that it asked for. */
+  "server full",
   /** It spoke HTTP. */
   "http",
+  /** It is still connected. */
+  "joined another group",
   /** The server failed while it served this client. */
   "internal error"
 ])
 export type LeaveReason = typeof LeaveReason.Type
 
+const listed = {
+  rank: Whole,
+  member: MemberId,
+  name: Schema.optionalKey(Name),
+  address: Schema.String.check(Schema.isPattern(/^[\x21-\x7e]+$/))
+}
+
 /** What the server says. */
 export const ServerMessage = Schema.Union([
   Schema.TaggedStruct("Rank", { rank: Whole, size: Whole, epoch: Whole, member: MemberId }),
-  Schema.TaggedStruct("Exec", { from: Whole, command: Words }),
+  /** Tracked where it has an id, which is the server's. `epoch` is of the order it was routed on. */
+  Schema.TaggedStruct("Exec", {
+    id: Schema.optionalKey(CommandId),
+    from: Whole,
+    command: Words,
+    epoch: Schema.optionalKey(Whole)
+  }),
+  /** Of the command that the issuer calls `id`; `rank` is the executor's when it was routed. */
+  Schema.TaggedStruct("Output", { id: CommandId, rank: Whole, text: Output.check(Schema.isNonEmpty()) }),
+  Schema.TaggedStruct("Result", {
+    id: CommandId,
+    rank: Whole,
+    status: Status,
+    output: Schema.optionalKey(Output),
+    truncated: Schema.optionalKey(Schema.Boolean)
+  }),
+  /** A command to several has ended at each: with exit code 0 at `ok` of them. */
+  Schema.TaggedStruct("Done", { id: CommandId, ok: Whole, notOk: Whole }),
+  Schema.TaggedStruct("Cancel", { id: CommandId }),
   /** `count` is how many it would reach; `targets` the first of them, at most `MAX_LISTED_TARGETS`. */
   Schema.TaggedStruct("Targets", {
     count: Whole,
     targets: Schema.Array(Schema.Struct({ rank: Whole, member: MemberId }))
   }),
-  Schema.TaggedStruct("Member", {
-    rank: Whole,
-    member: MemberId,
-    name: Schema.optionalKey(Name),
-    address: Schema.String.check(Schema.isPattern(/^[\x21-\x7e]+$/))
-  }),
+  Schema.TaggedStruct("Member", listed),
   Schema.TaggedStruct("End", { size: Whole, epoch: Whole }),
+  /** What `Member` ... `End` say in text, as one message. */
+  Schema.TaggedStruct("Roster", { size: Whole, epoch: Whole, members: Schema.Array(Schema.Struct(listed)) }),
+  /** Answers `Hello`. `maxLine` is the limit for the client's lines, in bytes. */
+  Schema.TaggedStruct("Welcome", {
+    protocol: Whole,
+    server: Words,
+    member: MemberId,
+    group: GroupName,
+    rank: Whole,
+    size: Whole,
+    epoch: Whole,
+    maxLine: Whole
+  }),
   Schema.TaggedStruct("Joined", { rank: Whole, member: MemberId }),
   Schema.TaggedStruct("Left", { rank: Whole, member: MemberId, reason: LeaveReason }),
   Schema.TaggedStruct("Moved", { from: Whole, to: Whole, member: MemberId }),
@@ -171,6 +252,8 @@ export const ServerMessage = Schema.Union([
   Schema.TaggedStruct("Bye", { reason: ByeReason }),
   /** `rank` is the receiver's; none before admission. */
   Schema.TaggedStruct("Error", {
+    /** The issuer's, where a tracked command was rejected as a whole. */
+    id: Schema.optionalKey(CommandId),
     rank: Schema.optionalKey(Whole),
     reason: Reason,
     detail: Schema.optionalKey(Words)

@@ -36,12 +36,18 @@ export class NameTaken extends Schema.TaggedError<NameTaken>()("NameTaken", { na
   }
 }
 
+/** Who a newcomer is already: its id, else it gets one, and its name, which must be free. */
+export interface Identity {
+  readonly id?: number | undefined
+  readonly name?: string | undefined
+}
+
 export interface RankRef<A> {
   readonly ref: SynchronizedRef.SynchronizedRef<Roster.Roster<A>>
   /** The order at this moment. Later changes do not alter it. */
   readonly snapshot: () => Roster.Roster<A>
-  /** Admits a member, last, until the scope closes. */
-  readonly join: (data: A) => Effect.Effect<Roster.Member<A>, GroupFull, Scope.Scope>
+  /** Admits a member, last, until the scope closes. One that comes from another group brings its id. */
+  readonly join: (data: A, as?: Identity) => Effect.Effect<Roster.Member<A>, GroupFull | NameTaken, Scope.Scope>
   /** Makes the member the last, as if it had just been admitted. */
   readonly stepDown: (id: number) => Effect.Effect<void>
   /** Has the member known as `name`, which is free again when it leaves or takes another. */
@@ -55,9 +61,11 @@ export const make = <A>(options: {
   readonly capacity: number
   /** Gives an id that was never given before. */
   readonly nextMemberId: () => number
+  /** The epochs of this group are larger. */
+  readonly epoch: number
 }): RankRef<A> => {
-  const { capacity, nextMemberId } = options
-  const ref = SynchronizedRef.makeUnsafe<Roster.Roster<A>>(Roster.empty)
+  const { capacity, epoch, nextMemberId } = options
+  const ref = SynchronizedRef.makeUnsafe<Roster.Roster<A>>({ ...Roster.empty, epoch })
   const observers = new Set<Observer<A>>()
 
   const notify = (change: Change<A>, roster: Roster.Roster<A>) => {
@@ -68,13 +76,18 @@ export const make = <A>(options: {
   const step = <B>(f: (roster: Roster.Roster<A>, now: number) => readonly [B, Roster.Roster<A>]): Effect.Effect<B> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => SynchronizedRef.modify(ref, (roster) => f(roster, now)))
 
-  const admit = (data: A) =>
-    step<Effect.Effect<Roster.Member<A>, GroupFull>>((before, now) => {
+  const admit = (data: A, as: Identity) =>
+    step<Effect.Effect<Roster.Member<A>, GroupFull | NameTaken>>((before, now) => {
       const rank = Roster.size(before)
+      const { name } = as
       if (rank >= capacity) return [Effect.fail(new GroupFull({ capacity })), before]
-      const id = nextMemberId()
-      const after = Roster.join(before, id, data, now)
-      const member: Roster.Member<A> = { id, name: undefined, data }
+      if (name !== undefined && Roster.byName(before, name) !== undefined) {
+        return [Effect.fail(new NameTaken({ name })), before]
+      }
+      const id = as.id ?? nextMemberId()
+      const joined = Roster.join(before, id, data, now)
+      const after = name === undefined ? joined : Roster.rename(joined, id, name)
+      const member: Roster.Member<A> = { id, name, data }
       notify({ _tag: "Joined", rank, member }, after)
       return [Effect.succeed(member), after]
     }).pipe(Effect.flatten)
@@ -92,7 +105,7 @@ export const make = <A>(options: {
   return {
     ref,
     snapshot: () => SynchronizedRef.getUnsafe(ref),
-    join: (data) => Effect.acquireRelease(admit(data), (member) => leave(member.id)),
+    join: (data, as = {}) => Effect.acquireRelease(admit(data, as), (member) => leave(member.id)),
     stepDown: (id) =>
       step<void>((before, now) => {
         const from = Roster.rankOf(before, id)

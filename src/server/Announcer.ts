@@ -13,10 +13,9 @@
 import type { Scope } from "effect"
 import { Clock, Duration, Effect, Latch } from "effect"
 import type { ServerMessage } from "../protocol/Message.ts"
-import { writeServer } from "../protocol/Text.ts"
 import type { Change, RankRef } from "../rank/RankRef.ts"
 import * as Roster from "../rank/Roster.ts"
-import { type Client, NOT_TOLD } from "./Client.ts"
+import { type Client, NOT_TOLD, sayToAll } from "./Client.ts"
 import type { Touched } from "./Outbox.ts"
 
 /** Members told between two chances for the others to run: about a millisecond of writes. */
@@ -34,8 +33,6 @@ export interface Announcer {
   /** Has the client told of every change from now on. */
   readonly watch: (client: Client) => void
   readonly unwatch: (client: Client) => void
-  /** Says nothing more: nobody is promoted by the server's stop. */
-  readonly stop: () => void
 }
 
 export const memberId = (member: Roster.Member<unknown>): string => `m${member.id}`
@@ -46,7 +43,12 @@ const asMessage = (change: Change<Client>): ServerMessage => {
     case "Joined":
       return { _tag: "Joined", rank: change.rank, member }
     case "Left":
-      return { _tag: "Left", rank: change.rank, member, reason: change.member.data.ending?.reason ?? "shutting down" }
+      return {
+        _tag: "Left",
+        rank: change.rank,
+        member,
+        reason: change.member.data.ending?.reason ?? "joined another group"
+      }
     case "Moved":
       return { _tag: "Moved", from: change.from, to: change.to, member }
     case "Named":
@@ -54,18 +56,19 @@ const asMessage = (change: Change<Client>): ServerMessage => {
   }
 }
 
+/** @param stopping whether the server stops: then nothing is said, for nobody is promoted by that */
 export const make = Effect.fnUntraced(function* (
   ranks: RankRef<Client>,
-  touched: Touched
+  touched: Touched,
+  stopping: () => boolean
 ): Effect.fn.Return<Announcer, never, Scope.Scope> {
   const watchers = new Set<Client>()
-  let stopped = false
   const stale = Latch.makeUnsafe(false)
   /** The smallest rank whose holder may not know it; the size of the group where all do. */
   let staleFrom = Number.POSITIVE_INFINITY
 
   const tell: Announcer["tell"] = (member, rank, roster) => {
-    if (member.data.told === rank || stopped) return
+    if (member.data.told === rank || stopping()) return
     member.data.told = rank
     member.data.say({
       _tag: "Rank",
@@ -91,9 +94,8 @@ export const make = Effect.fnUntraced(function* (
         markStale(change.from)
     }
     const told = change._tag === "Named" ? new Set(watchers).add(change.member.data) : watchers
-    if (told.size === 0 || stopped || (change._tag === "Moved" && change.from === change.to)) return
-    const line = Buffer.from(`${writeServer(asMessage(change))}\n`)
-    for (const client of told) client.outbox.append(line, 0, line.length)
+    if (told.size === 0 || stopping() || (change._tag === "Moved" && change.from === change.to)) return
+    sayToAll(told, asMessage(change))
   })
 
   const sweep = Effect.gen(function* () {
@@ -131,9 +133,6 @@ export const make = Effect.fnUntraced(function* (
       if (staleFrom < Roster.size(roster)) queueMicrotask(() => stale.openUnsafe())
     },
     watch: (client) => watchers.add(client),
-    unwatch: (client) => watchers.delete(client),
-    stop: () => {
-      stopped = true
-    }
+    unwatch: (client) => watchers.delete(client)
   }
 })

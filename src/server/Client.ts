@@ -1,10 +1,12 @@
 /**
- * A client as the others see it: where to write to it, what it was told, and how
- * to have its session end.
+ * A client as the others see it: where to write to it, in which encoding, what it
+ * was told, and how to have its session end.
  */
 import { type Effect, Fiber } from "effect"
+import * as Json from "../protocol/Json.ts"
 import type { LeaveReason, ServerMessage } from "../protocol/Message.ts"
-import { writeServer } from "../protocol/Text.ts"
+import * as Text from "../protocol/Text.ts"
+import type { Command, Task } from "./Commands.ts"
 import type { Outbox } from "./Outbox.ts"
 
 /** How a session ends. */
@@ -20,10 +22,15 @@ export const NOT_TOLD = -1
 export class Client {
   readonly address: string
   readonly outbox: Outbox
+  /** Text until its first line that is JSON. */
+  encoding: "text" | "json" = "text"
   /** The rank that it was last told. */
   told = NOT_TOLD
   /** Set once, when it is decided that the session ends; from then on it does nothing more. */
   ending: Ending | undefined
+  /** Its open commands, by its own ids, and what it is to execute. Kept by `Commands`. */
+  readonly commands = new Map<string, Command>()
+  readonly tasks = new Set<Task>()
   readonly #session: Fiber.Fiber<unknown, unknown>
 
   constructor(options: { address: string; outbox: Outbox; session: Fiber.Fiber<unknown, unknown> }) {
@@ -37,8 +44,14 @@ export class Client {
     return Fiber.await(this.#session)
   }
 
-  say(message: ServerMessage): void {
-    this.outbox.appendLine(writeServer(message))
+  /** The line, without its end, that says `message` to this client. */
+  write(message: ServerMessage): string {
+    return this.encoding === "json" ? Json.writeServer(message) : Text.writeServer(message)
+  }
+
+  /** False where it will not be written: the client is being closed. */
+  say(message: ServerMessage): boolean {
+    return this.outbox.appendLine(this.write(message))
   }
 
   /**
@@ -50,5 +63,15 @@ export class Client {
     if (this.ending !== undefined) return
     this.ending = ending
     queueMicrotask(() => this.#session.interruptUnsafe())
+  }
+}
+
+/** Says the same to many: each encoding of it is made once, and only if one of them speaks it. */
+export const sayToAll = (clients: Iterable<Client>, message: ServerMessage): void => {
+  const lines: { [encoding in Client["encoding"]]?: Uint8Array } = {}
+  for (const client of clients) {
+    const line = lines[client.encoding] ?? Buffer.from(`${client.write(message)}\n`)
+    lines[client.encoding] = line
+    client.outbox.append(line, 0, line.length)
   }
 }

@@ -66,6 +66,8 @@ export class Outbox {
   #listings = 0
 
   #inFlight = 0
+  #appended = 0
+  #handed = 0
   #stallTimer: Fiber.Fiber<void, Socket.SocketError> | undefined
   #open = true
   #touched = false
@@ -82,6 +84,16 @@ export class Outbox {
   /** Bytes that wait, those handed to the socket and not yet taken by it included. */
   get pending(): number {
     return this.#queuedBytes + this.#buffered + this.#inFlight
+  }
+
+  /** Where what was appended last ends, in bytes since the beginning; listings do not count. */
+  get end(): number {
+    return this.#appended
+  }
+
+  /** Whether what ends there was handed to the socket: the client may have it. */
+  handed(end: number): boolean {
+    return end <= this.#handed
   }
 
   /** Whether others should wait for `relief` before they append. */
@@ -111,15 +123,16 @@ export class Outbox {
     }
     this.#buffer.set(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end), this.#buffered)
     this.#buffered += length
+    this.#appended += length
     if (this.pending > this.#highWater) this.#congestedSince ??= this.#options.now()
     this.#touch()
     return true
   }
 
   /** Appends a line; its end is added. */
-  appendLine(line: string): void {
+  appendLine(line: string): boolean {
     const bytes = Buffer.from(`${line}\n`)
-    this.append(bytes, 0, bytes.length)
+    return this.append(bytes, 0, bytes.length)
   }
 
   /** Appends a listing: its bytes are made as the client reads them, so that a long one costs no memory. */
@@ -225,6 +238,7 @@ export class Outbox {
       if (head instanceof Uint8Array) {
         this.#queue.shift()
         this.#queuedBytes -= head.length
+        this.#handed += head.length
         chunk = head
       } else {
         const next = head.next()

@@ -2,10 +2,12 @@
  * The rule: a command travels only down. First the pure decision, whom a command
  * reaches in an order as it is now, or why it reaches nobody; then the delivery.
  */
+import * as Json from "../protocol/Json.ts"
 import type { Reason, To } from "../protocol/Message.ts"
 import * as Roster from "../rank/Roster.ts"
-import type { Announcer } from "./Announcer.ts"
 import type { Client } from "./Client.ts"
+import type { Commands } from "./Commands.ts"
+import type { Group } from "./Group.ts"
 import type { Outbox } from "./Outbox.ts"
 
 /** The ranks from `first` to `last`, both included; or why not. */
@@ -44,7 +46,7 @@ const rankOf = (roster: Roster.Roster<unknown>, who: string): number | undefined
 
 /** What became of a delivery. */
 export type Delivered =
-  /** All targets have it on their connections. */
+  /** All targets have it on their connections; those of a tracked command have it, or are told of as `undelivered`. */
   | { readonly _tag: "Sent" }
   /** Nobody has it: a target is congested. To be routed anew after `outbox.relief`. */
   | { readonly _tag: "Held"; readonly outbox: Outbox }
@@ -55,32 +57,42 @@ export type Delivered =
 
 const SENT: Delivered = { _tag: "Sent" }
 
+/** A tracked command: the issuer, what it calls it, whether it is to several, and its timeout in milliseconds. */
+export interface Tracking {
+  readonly issuer: Client
+  readonly id: string
+  readonly several: boolean
+  readonly timeout: number
+}
+
 export class Router {
-  readonly #announcer: Announcer
+  readonly #commands: Commands
   readonly #maxLine: number
-  /** The line to the targets, made once for all of them. */
+  /** The line to the targets that speak text, made once for all of them. */
   readonly #line: Buffer
   readonly #targets: Array<Roster.Member<Client>> = []
 
-  constructor(announcer: Announcer, maxLine: number) {
-    this.#announcer = announcer
+  constructor(commands: Commands, maxLine: number) {
+    this.#commands = commands
     this.#maxLine = maxLine
     this.#line = Buffer.allocUnsafe(maxLine)
   }
 
   /**
-   * Puts `EXEC <issuer> <command>` on the connections of the members at the ranks
-   * `first` to `last` of `roster`, which is the order as it is now. The command is
-   * `bytes` from `start` to `end`.
+   * Puts the command on the connections of the members at the ranks `first` to
+   * `last` of `roster`, which is the order as it is now. The command is `bytes`
+   * from `start` to `end`.
    */
   deliver(
+    { announcer }: Group,
     roster: Roster.Roster<Client>,
     issuer: number,
     first: number,
     last: number,
     bytes: Uint8Array,
     start: number,
-    end: number
+    end: number,
+    tracking?: Tracking
   ): Delivered {
     const targets = this.#targets
     targets.length = 0
@@ -90,20 +102,49 @@ export class Router {
       targets.push(target)
     }
 
-    const line = this.#line
     const head = `EXEC ${issuer} `
     const length = head.length + (end - start) + 1
     if (length > this.#maxLine) return { _tag: "TooLong" }
+    for (let i = 0; i < targets.length; i++) announcer.tell(targets[i]!, first + i, roster)
+    if (tracking !== undefined) {
+      this.#track(roster.epoch, issuer, first, bytes.subarray(start, end), tracking)
+      return SENT
+    }
+
+    const line = this.#line
     line.write(head, 0, "latin1")
     line.set(bytes.subarray(start, end), head.length)
     line[length - 1] = 0x0a
 
+    let json: Buffer | undefined
     let missed = 0
     for (let i = 0; i < targets.length; i++) {
-      const target = targets[i]!
-      this.#announcer.tell(target, first + i, roster)
-      if (!target.data.outbox.append(line, 0, length)) missed++
+      const client = targets[i]!.data
+      if (client.encoding === "text") {
+        if (!client.outbox.append(line, 0, length)) missed++
+      } else {
+        json ??= jsonLine(roster.epoch, issuer, bytes.subarray(start, end))
+        if (!client.outbox.append(json, 0, json.length)) missed++
+      }
     }
     return missed === 0 ? SENT : { _tag: "Missed", missed }
   }
+
+  /** Each target gets a line of its own: it has an id of its own to answer with. */
+  #track(epoch: number, from: number, first: number, bytes: Uint8Array, tracking: Tracking): void {
+    const { id, issuer, several, timeout } = tracking
+    const command = this.#commands.open(issuer, id, several, timeout)
+    const tasks = this.#targets.map(({ data }, i) => this.#commands.add(command, first + i, data))
+    const text = utf8(bytes)
+    for (const task of tasks) {
+      const { outbox } = task.target
+      if (task.target.say({ _tag: "Exec", id: task.id, from, command: text, epoch })) task.end = outbox.end
+      else this.#commands.finish(task, "undelivered")
+    }
+  }
 }
+
+const jsonLine = (epoch: number, from: number, command: Uint8Array): Buffer =>
+  Buffer.from(`${Json.writeServer({ _tag: "Exec", from, command: utf8(command), epoch })}\n`)
+
+const utf8 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString()

@@ -6,9 +6,12 @@
 import { Context, Effect, Layer } from "effect"
 import type { NetAddress } from "effect/net"
 import { SocketServer } from "effect/socket"
+import packageJson from "../../package.json" with { type: "json" }
 import * as Groups from "../rank/Groups.ts"
-import * as Announcer from "./Announcer.ts"
+import type { RankRef } from "../rank/RankRef.ts"
 import type { Client } from "./Client.ts"
+import * as Commands from "./Commands.ts"
+import * as Group from "./Group.ts"
 import { Touched } from "./Outbox.ts"
 import { Router } from "./Router.ts"
 import * as Session from "./Session.ts"
@@ -30,14 +33,18 @@ export class RankServer extends Context.Service<
     Effect.gen(function* () {
       const socketServer = yield* SocketServer.SocketServer
       const settings = yield* Settings
-      const ranks = Groups.make<Client>({ capacity: settings.maxClients }).get(Groups.DEFAULT_GROUP)
       const touched = new Touched()
-      const announcer = yield* Announcer.make(ranks, touched)
+      const commands = yield* Commands.make(touched)
+      const groups = yield* Groups.make({
+        capacity: settings.maxClients,
+        open: (name, ranks: RankRef<Client>) => Group.make(name, ranks, commands, touched, () => shared.stopping)
+      })
       const shared: Session.Shared = {
         settings,
-        ranks,
-        announcer,
-        router: new Router(announcer, settings.maxLine),
+        server: `rankd/${packageJson.version}`,
+        groups,
+        commands,
+        router: new Router(commands, settings.maxLine),
         touched,
         clients: new Set(),
         stopping: false

@@ -18,6 +18,14 @@ export interface SettingsValues {
   readonly stallTimeout: Duration.Duration
   /** How long an issuer is held back, at most, for a target that does not read. Promised: below one second. */
   readonly maxHold: Duration.Duration
+  /** When a client is ranked: when it connects, or when it asks to be (`Hello`, `JOIN`). */
+  readonly admission: "connect" | "hello"
+  /** How long a tracked command may take, unless it says otherwise. */
+  readonly commandTimeout: Duration.Duration
+  /** How long a tracked command may say that it may take. */
+  readonly maxCommandTimeout: Duration.Duration
+  /** Open tracked commands that one issuer has at most. */
+  readonly maxOpenCommands: number
   /** How long a client that is being closed has to take the last words. Also bounds the server's stop. */
   readonly linger: Duration.Duration
 }
@@ -28,6 +36,10 @@ export const defaults: SettingsValues = {
   maxPending: 1_048_576,
   stallTimeout: Duration.seconds(10),
   maxHold: Duration.millis(500),
+  admission: "connect",
+  commandTimeout: Duration.seconds(60),
+  maxCommandTimeout: Duration.hours(1),
+  maxOpenCommands: 1024,
   linger: Duration.seconds(2)
 }
 

@@ -19,7 +19,8 @@ const scan = (line: string) => {
 
 const read = (line: string) => {
   const said = readClient(line)
-  if (said._tag === "Failure" || said.success._tag !== "Exec") return undefined
+  // A tracked command is no business of the scanner's.
+  if (said._tag === "Failure" || said.success._tag !== "Exec" || said.success.id !== undefined) return undefined
   const { command, to } = said.success
   switch (to._tag) {
     case "Rank":
@@ -61,7 +62,15 @@ describe("ExecScanner", () => {
   it.prop(
     "reads mutated lines as the Schema decoder does",
     [
-      Schema.Literals(["EXEC 3 uptime", "exec 2-5 a b", "EXEC * x", "EXEC 0 x", "EXEC 10-12 ls -l", "EXEC @bob x"]),
+      Schema.Literals([
+        "EXEC 3 uptime",
+        "exec 2-5 a b",
+        "EXEC * x",
+        "EXEC 0 x",
+        "EXEC 10-12 ls -l",
+        "EXEC @bob x",
+        "EXEC#1 2 x"
+      ]),
       Schema.Array(Mutation).check(Schema.isMaxLength(4))
     ],
     ([line, mutations]) => {

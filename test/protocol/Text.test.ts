@@ -4,6 +4,17 @@ import { helpTexts, readClient, readServer, writeClient, writeServer } from "../
 
 const success = <A>(message: A) => ({ _tag: "Success" as const, success: message })
 
+/** `message` without what only JSON can say. */
+const inText = <A extends { readonly _tag: string }>(message: A): A => {
+  const { truncated, timeout, ...rest } = message as A & { truncated?: unknown; timeout?: unknown }
+  const said: Record<string, unknown> = { ...rest }
+  if (message._tag === "Exec") for (const guard of ["epoch", "member"]) delete said[guard]
+  if (said.output === "") delete said.output
+  return said as A
+}
+
+const onlyJson = ["Hello", "Welcome", "Roster"]
+
 /** What the server answers, after `ERROR <rank> `; or the message. */
 const judged = (line: string) => {
   const said = readClient(line)
@@ -13,7 +24,7 @@ const judged = (line: string) => {
 }
 
 const TO = "malformed: expected a rank (3), a range (2-5), *, @name or @m7"
-const EXEC = "malformed: write EXEC <to> <command>"
+const EXEC = "malformed: write EXEC[#<id>] <to> <command>"
 const NAME = "malformed: expected a name: 1-64 of A-Z a-z 0-9 . _ -, not like a member id, not a lone -"
 
 describe("text encoding", () => {
@@ -21,7 +32,8 @@ describe("text encoding", () => {
     "reads back whatever a client says",
     [ClientMessage],
     ([message]) => {
-      assert.deepInclude(readClient(writeClient(message)), success(message))
+      if (onlyJson.includes(message._tag)) return
+      assert.deepInclude(readClient(writeClient(message)), success(inText(message)))
     },
     { arbitrary: { runs: 2000 } }
   )
@@ -30,7 +42,8 @@ describe("text encoding", () => {
     "reads back whatever the server says",
     [ServerMessage],
     ([message]) => {
-      assert.deepInclude(readServer(writeServer(message)), success(message))
+      if (onlyJson.includes(message._tag)) return
+      assert.deepInclude(readServer(writeServer(message)), success(inText(message)))
     },
     { arbitrary: { runs: 2000 } }
   )
@@ -40,12 +53,13 @@ describe("text encoding", () => {
     [ClientMessage],
     ([message]) => {
       const line = writeClient(message)
-      const verb = line.split(" ", 1)[0]!
+      const verb = /^[A-Z]+/.exec(line)![0]
+      if (onlyJson.includes(message._tag)) return
       for (const cased of [verb.toLowerCase(), verb.charAt(0) + verb.slice(1).toLowerCase()]) {
-        assert.deepInclude(readClient(cased + line.slice(verb.length)), success(message))
+        assert.deepInclude(readClient(cased + line.slice(verb.length)), success(inText(message)))
       }
     },
-    { arbitrary: { runs: 200 } }
+    { arbitrary: { runs: 500 } }
   )
 
   it.each([
@@ -54,9 +68,20 @@ describe("text encoding", () => {
     ["FROB", "unknown command"],
     ["FROB 1 x", "unknown command"],
     ["EXECUTE 1 x", "unknown command"],
-    ["EXEC#1 1 x", "unknown command"],
+    ["RANKS#1", "unknown command"],
     ["AUTH secret", "unknown command"],
-    ["JOIN other", "unknown command"],
+    ["HELLO", "unknown command"],
+    ["EXEC# 1 x", "malformed: expected an id: 1-64 of A-Z a-z 0-9 . _ -"],
+    ["EXEC#a#b 1 x", "malformed: expected an id: 1-64 of A-Z a-z 0-9 . _ -"],
+    [`EXEC#${"a".repeat(65)} 1 x`, "malformed: expected an id: 1-64 of A-Z a-z 0-9 . _ -"],
+    ["EXEC#1 1", EXEC],
+    ["CANCEL", "malformed: write CANCEL#<id>"],
+    ["CANCEL#1 2", "malformed: write CANCEL#<id>"],
+    ["OUTPUT 1 x", "malformed: write OUTPUT#<id> <text>"],
+    ["OUTPUT#1", "malformed: write OUTPUT#<id> <text>"],
+    ["RESULT#1", "malformed: write RESULT#<id> <status> [<output>]"],
+    ["JOIN", "malformed: write JOIN <group>"],
+    ["JOIN a/b", "malformed: expected a group: 1-64 of A-Z a-z 0-9 . _ -"],
     ["__proto__", "unknown command"],
     ["constructor 1", "unknown command"],
     ["expla\u0131n 1", "unknown command"],
@@ -113,6 +138,13 @@ describe("text encoding", () => {
       `EXEC 1-${"9".repeat(300)} x`,
       { _tag: "Exec", to: { _tag: "Range", first: 1, last: Number.MAX_SAFE_INTEGER }, command: "x" }
     ],
+    ["EXEC#a.B_9- 1 x", { _tag: "Exec", id: "a.B_9-", to: { _tag: "Rank", rank: 1 }, command: "x" }],
+    ["OUTPUT#1 a\\nb\\\\n C:\\temp\\x41\\x4", { _tag: "Output", id: "1", text: "a\nb\\n C:\\tempA\\x4" }],
+    ["RESULT#1 0", { _tag: "Result", id: "1", status: 0 }],
+    ["RESULT#1 0 ", { _tag: "Result", id: "1", status: 0 }],
+    ["RESULT#1 255 a  b", { _tag: "Result", id: "1", status: 255, output: "a  b" }],
+    ["RESULT#1 denied", { _tag: "Result", id: "1", status: "denied" }],
+    ["cancel#x", { _tag: "Cancel", id: "x" }],
     ["PING", { _tag: "Ping" }],
     ["PING ", { _tag: "Ping" }],
     ["PING a b", { _tag: "Ping", text: "a b" }],
@@ -138,11 +170,18 @@ describe("text encoding", () => {
     assert.strictEqual(readServer(line)._tag, "Failure")
   })
 
+  it.each(["256", "-1", "01", "1.0", "1e0", "ok", "Denied"])("knows no status %s", (status) => {
+    assert.match(JSON.stringify(judged(`RESULT#7 ${status}`)), /malformed/)
+    const said = readClient(`RESULT#7 ${status}`)
+    assert.strictEqual(said._tag === "Failure" ? said.failure.id : undefined, "7")
+  })
+
   it("has help on every verb", () => {
     for (const { fields } of ClientMessage.members) {
       const verb = fields._tag.schema.literal.toUpperCase()
+      if (verb === "HELLO") continue
       assert.isTrue(
-        helpTexts.some((text) => text.split(" ", 1)[0] === verb),
+        helpTexts.some((text) => /^[A-Z]+/.exec(text)![0] === verb),
         verb
       )
     }

@@ -2,10 +2,13 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Scheduler, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as Groups from "../../src/rank/Groups.ts"
-import type * as RankRef from "../../src/rank/RankRef.ts"
+import * as RankRef from "../../src/rank/RankRef.ts"
 import * as Roster from "../../src/rank/Roster.ts"
 
-const make = (capacity = 1000) => Groups.make<string>({ capacity }).get(Groups.DEFAULT_GROUP)
+const make = (capacity = 1000) => {
+  let lastId = 0
+  return RankRef.make<string>({ capacity, nextMemberId: () => ++lastId, epoch: 0 })
+}
 
 const order = (ranks: RankRef.RankRef<string>) => {
   const roster = ranks.snapshot()
@@ -182,13 +185,48 @@ describe("RankRef", () => {
     })
   )
 
-  it("hands out one order a group, and no id twice over all of them", () => {
-    const groups = Groups.make<string>({ capacity: 2 })
-    assert.strictEqual(groups.get("x"), groups.get("x"))
-    const [x, y] = [groups.get("x"), groups.get("y")]
-    const ids = Effect.runSync(
-      Effect.scoped(Effect.forEach([x, y, x, y], (ranks) => Effect.map(ranks.join("a"), ({ id }) => id)))
-    )
-    assert.deepStrictEqual(ids, [1, 2, 3, 4])
-  })
+  it.effect("brings its id and its name along from another group, or stays where it is", () =>
+    Effect.gen(function* () {
+      const ranks = make(3)
+      const a = yield* ranks.join("a", { id: 77, name: "boss" })
+      assert.deepStrictEqual({ id: a.id, name: a.name }, { id: 77, name: "boss" })
+      assert.strictEqual(Roster.byName(ranks.snapshot(), "boss")?.id, 77)
+      const taken = yield* Effect.flip(ranks.join("b", { id: 78, name: "boss" }))
+      assert.strictEqual(taken._tag, "NameTaken")
+      assert.deepStrictEqual(order(ranks), ["a"])
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("Groups", () => {
+  const makeGroups = Groups.make({ capacity: 2, open: (_, ranks: RankRef.RankRef<string>) => Effect.succeed(ranks) })
+
+  it.effect("hands out one order a group, and no id twice over all of them", () =>
+    Effect.gen(function* () {
+      const groups = yield* makeGroups
+      const ids = yield* Effect.forEach(["x", "y", "x", "y"], (name) =>
+        Effect.flatMap(groups.enter(name), (ranks) => Effect.map(ranks.join(name), ({ id }) => id))
+      )
+      assert.deepStrictEqual(ids, [1, 2, 3, 4])
+      assert.deepStrictEqual(order(yield* groups.enter("x")), ["x", "x"])
+      const full = yield* Effect.flip(Effect.flatMap(groups.enter("x"), (ranks) => ranks.join("x")))
+      assert.strictEqual(full._tag, "GroupFull")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("forgets a group that is empty, but not how far its epochs went", () =>
+    Effect.gen(function* () {
+      const groups = yield* makeGroups
+      const visit = Effect.scoped(
+        Effect.flatMap(groups.enter("x"), (ranks) =>
+          Effect.map(ranks.join("a"), () => ({ ranks, epoch: ranks.snapshot().epoch }))
+        )
+      )
+      const first = yield* visit
+      const second = yield* visit
+      assert.notStrictEqual(first.ranks, second.ranks)
+      // The clock stands still: without a memory the epochs would be the same.
+      assert.isAbove(second.epoch, first.epoch + 1)
+    }).pipe(Effect.scoped)
+  )
 })

@@ -1,28 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import type { SettingsValues } from "../../src/server/Settings.ts"
 import type { MemorySocket } from "../support/MemorySocket.ts"
-import { Network, settled } from "../support/memoryServer.ts"
-
-/** A server of its own for a test. */
-const server = (settings?: Partial<SettingsValues>) => Effect.provide(Network.layer(settings))
-
-const connect = (count: number) =>
-  Effect.gen(function* () {
-    const network = yield* Network
-    const clients: Array<MemorySocket> = []
-    for (let i = 0; i < count; i++) clients.push(yield* network.connect)
-    for (const client of clients) client.lines()
-    return clients
-  })
-
-/** What the client received after it said `lines`. */
-const say = (client: MemorySocket, ...lines: ReadonlyArray<string>) =>
-  Effect.suspend(() => {
-    client.send(lines.map((line) => `${line}\n`).join(""))
-    return Effect.map(settled, () => client.lines())
-  })
+import { connect, Network, say, server, settled } from "../support/memoryServer.ts"
 
 /** What the client received after it said `line` and before it was answered `answer`, however many turns that takes. */
 const saysAtLast = Effect.fnUntraced(function* (client: MemorySocket, line: string, answer: string) {
@@ -126,7 +106,7 @@ describe("a session", () => {
         "PONG",
         "PONG  a b",
         "ERROR 1 unknown command",
-        "ERROR 1 malformed: write EXEC <to> <command>"
+        "ERROR 1 malformed: write EXEC[#<id>] <to> <command>"
       ])
       assert.isAbove((yield* say(b, "HELP")).length, 10)
       assert.deepStrictEqual(yield* say(b, "UNWATCH", "PONG x"), [])

@@ -65,3 +65,23 @@ export class Network extends Context.Service<
 export const settled: Effect.Effect<void> = Effect.promise(async () => {
   for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve))
 })
+
+/** A server of its own for a test. */
+export const server = (settings?: Partial<SettingsValues>) => Effect.provide(Network.layer(settings))
+
+/** Clients in the order of their ranks; what they were told so far is taken. */
+export const connect = (count: number) =>
+  Effect.gen(function* () {
+    const network = yield* Network
+    const clients: Array<MemorySocket> = []
+    for (let i = 0; i < count; i++) clients.push(yield* network.connect)
+    for (const client of clients) client.lines()
+    return clients
+  })
+
+/** What the client received after it said `lines`. */
+export const say = (client: MemorySocket, ...lines: ReadonlyArray<string>) =>
+  Effect.suspend(() => {
+    client.send(lines.map((line) => `${line}\n`).join(""))
+    return Effect.map(settled, () => client.lines())
+  })

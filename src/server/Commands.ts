@@ -1,0 +1,138 @@
+/**
+ * The open tracked commands. A command is open until each of its targets, a
+ * *task*, has ended; a task ends exactly once, whatever happens to whom in
+ * whatever order: by the executor's result, or by what kept it from giving one.
+ * Whoever ends a task first ends it; what comes later is dropped, and counted.
+ *
+ * A command costs no fiber and no timer: one sweep looks for those that ran out
+ * of time. It knows nothing of ranks but the number to report.
+ */
+import type { Scope } from "effect"
+import { Clock, Effect, Latch } from "effect"
+import type { Status } from "../protocol/Message.ts"
+import type { Client } from "./Client.ts"
+import type { Touched } from "./Outbox.ts"
+
+/** One issuer's command. */
+export interface Command {
+  /** What the issuer calls it. */
+  readonly id: string
+  /** None once it has left: the outcomes are then told to nobody. */
+  issuer: Client | undefined
+  /** Whether it was for a range or everyone, so that `Done` tells the end of all. */
+  readonly several: boolean
+  /** In milliseconds, on the server's clock. */
+  readonly deadline: number
+  readonly tasks: Set<Task>
+  ok: number
+  notOk: number
+}
+
+/** One target of a command. */
+export interface Task {
+  /** What the server calls it, towards the executor. */
+  readonly id: string
+  readonly command: Command
+  /** The target's rank when the command was routed. */
+  readonly rank: number
+  readonly target: Client
+  /** Where in the target's outbox its line ends. */
+  end: number
+}
+
+/** How often it is looked whether commands have run out of time. */
+const SWEEP_INTERVAL = "100 millis"
+
+export interface Commands {
+  /** Opens a command; there must be none of this id. All its tasks, one at least, are to be added before one ends. */
+  readonly open: (issuer: Client, id: string, several: boolean, timeout: number) => Command
+  readonly add: (command: Command, rank: number, target: Client) => Task
+  /** Ends the task, unless it has ended. */
+  readonly finish: (task: Task, status: Status, more?: { output?: string; truncated?: boolean }) => void
+  /** The open task of this id that is this client's; else counts what the client says of it as dropped. */
+  readonly taskOf: (client: Client, id: string) => Task | undefined
+  /** Withdraws a command: each executor is told, and the issuer gets its outcomes at once. */
+  readonly cancel: (command: Command) => void
+  /** The client can execute no more: it has left its group. */
+  readonly abandon: (client: Client) => void
+  /** The client's own commands go on without it. */
+  readonly orphan: (client: Client) => void
+  /** How many results and outputs came for no open task. */
+  readonly dropped: () => number
+}
+
+export const make = Effect.fnUntraced(function* (touched: Touched): Effect.fn.Return<Commands, never, Scope.Scope> {
+  const clock = yield* Clock.Clock
+  const tasks = new Map<string, Task>()
+  const any = Latch.makeUnsafe(false)
+  let lastTaskId = 0
+  let dropped = 0
+
+  const finish: Commands["finish"] = (task, status, more = {}) => {
+    if (!tasks.delete(task.id)) return
+    const { command, rank, target } = task
+    target.tasks.delete(task)
+    command.tasks.delete(task)
+    if (status === 0) command.ok++
+    else command.notOk++
+    const { id, issuer } = command
+    issuer?.say({ _tag: "Result", id, rank, status, ...more })
+    if (command.tasks.size > 0) return
+    if (command.several) issuer?.say({ _tag: "Done", id, ok: command.ok, notOk: command.notOk })
+    issuer?.commands.delete(id)
+  }
+
+  /** Ends all tasks of the command that are open, and tells their executors to stop. */
+  const stop = (command: Command, status: Status) => {
+    for (const task of [...command.tasks]) {
+      task.target.say({ _tag: "Cancel", id: task.id })
+      finish(task, status)
+    }
+  }
+
+  yield* Effect.forkScoped(
+    Effect.gen(function* () {
+      yield* any.await
+      yield* Effect.sleep(SWEEP_INTERVAL)
+      const now = clock.currentTimeMillisUnsafe()
+      for (const { command } of tasks.values()) if (command.deadline <= now) stop(command, "timeout")
+      touched.flush()
+      if (tasks.size === 0) any.closeUnsafe()
+    }).pipe(Effect.forever)
+  )
+
+  return {
+    open: (issuer, id, several, timeout) => {
+      const deadline = clock.currentTimeMillisUnsafe() + timeout
+      const command: Command = { id, issuer, several, deadline, tasks: new Set(), ok: 0, notOk: 0 }
+      issuer.commands.set(id, command)
+      return command
+    },
+    add: (command, rank, target) => {
+      const task: Task = { id: `${++lastTaskId}`, command, rank, target, end: 0 }
+      tasks.set(task.id, task)
+      command.tasks.add(task)
+      target.tasks.add(task)
+      if (tasks.size === 1) queueMicrotask(() => any.openUnsafe())
+      return task
+    },
+    finish,
+    taskOf: (client, id) => {
+      const task = tasks.get(id)
+      if (task?.target === client) return task
+      dropped++
+      return undefined
+    },
+    cancel: (command) => stop(command, "cancelled"),
+    abandon: (client) => {
+      for (const task of [...client.tasks]) {
+        finish(task, client.outbox.handed(task.end) ? "lost" : "undelivered")
+      }
+    },
+    orphan: (client) => {
+      for (const command of client.commands.values()) command.issuer = undefined
+      client.commands.clear()
+    },
+    dropped: () => dropped
+  }
+})

@@ -1,0 +1,414 @@
+/**
+ * What one client says, done line by line: each is read, and answered, routed or
+ * rejected. The lines of a batch are done in one go, without an effect a line;
+ * `advance` gives way with an effect only where a line must wait, or changes the
+ * order. It owns the client's view: its seat, and the order as last looked at.
+ */
+import { isUtf8 } from "node:buffer"
+import { Duration, Effect, Exit, Scope } from "effect"
+import { ExecScanner } from "../protocol/ExecScanner.ts"
+import * as Json from "../protocol/Json.ts"
+import { Lines, Next } from "../protocol/Lines.ts"
+import {
+  type ClientMessage,
+  type LeaveReason,
+  MAX_LISTED_TARGETS,
+  type Reason,
+  type ServerMessage
+} from "../protocol/Message.ts"
+import * as Text from "../protocol/Text.ts"
+import { DEFAULT_GROUP } from "../rank/Groups.ts"
+import * as Roster from "../rank/Roster.ts"
+import { memberId } from "./Announcer.ts"
+import { type Client, NOT_TOLD } from "./Client.ts"
+import type { Group } from "./Group.ts"
+import { listing } from "./Listing.ts"
+import { type Reach, reach, type Tracking } from "./Router.ts"
+import type { Shared } from "./Session.ts"
+
+/** What is done in one go before others get their turn, in deliveries: a few milliseconds of work. */
+const BATCH = 8192
+
+/** What a line costs that is no plain `EXEC`, in deliveries: it is decoded by Schema, answered, and may change the order. */
+const LINE_COST = 256
+
+/** What a browser, or anything else that speaks HTTP, begins with. */
+const HTTP = /^(?:(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT|PRI) |Host:)/i
+
+/** The version of the protocol that is spoken. */
+const PROTOCOL = 1
+
+const OPEN_BRACE = 0x7b
+
+/** A byte order mark is no part of a verb: it is left for the decoder to reject. */
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true })
+
+/** A place in a group; closing the scope gives it up. */
+interface Seat {
+  readonly group: Group
+  readonly member: Roster.Member<Client>
+  readonly scope: Scope.Closeable
+}
+
+type Step = Effect.Effect<void> | undefined
+
+export class Conversation {
+  readonly #shared: Shared
+  readonly #client: Client
+  readonly #scope: Scope.Scope
+  readonly #lines: Lines
+  readonly #exec = new ExecScanner()
+  #first = true
+  /** Whether the line that `#lines` found has to be done once more. */
+  #again = false
+  #budget = BATCH
+  /** None before admission. */
+  #seat: Seat | undefined
+  /** The order as it was when it was last looked at, and this client's rank in it. */
+  #roster: Roster.Roster<Client> = Roster.empty
+  #rank = 0
+
+  /** @param scope is closed when the session ends */
+  constructor(shared: Shared, client: Client, scope: Scope.Scope) {
+    this.#shared = shared
+    this.#client = client
+    this.#scope = scope
+    this.#lines = new Lines(shared.settings.maxLine)
+  }
+
+  /** `m7`; none before admission. */
+  get member(): string | undefined {
+    return this.#seat && memberId(this.#seat.member)
+  }
+
+  /** The group that the client is in, or has just left; none before admission. */
+  get group(): Group | undefined {
+    return this.#seat?.group
+  }
+
+  push(chunk: Uint8Array): void {
+    this.#budget = BATCH
+    this.#lines.push(chunk)
+  }
+
+  /** Does lines until no further one is there; or until something else has to be done first, which it returns. */
+  advance(): Step {
+    const { outbox } = this.#client
+    while (this.#client.ending === undefined) {
+      if (outbox.behind) return outbox.caughtUp
+      if (this.#budget <= 0) {
+        this.#budget = BATCH
+        return Effect.yieldNow
+      }
+      if (!this.#again) {
+        const next = this.#lines.next()
+        if (next === Next.More) return undefined
+        this.#look()
+        if (next === Next.TooLong) return this.#end("line too long", this.#error("line too long"))
+      }
+      this.#again = false
+      this.#look()
+      const wait = this.#do()
+      if (wait !== undefined) return wait
+    }
+    return undefined
+  }
+
+  /**
+   * Takes the last place of a group, and gives up the one it had: the same
+   * member, with the same name. Why not, where it cannot: nothing has changed then.
+   */
+  enter(name: string, called?: string): Effect.Effect<Reason | undefined> {
+    return Effect.gen({ self: this }, function* () {
+      const old = this.#seat
+      const as = { id: old?.member.id, name: called ?? (old && this.#memberNow(old)?.name) }
+      const scope = yield* Scope.fork(this.#scope)
+      const group = yield* Scope.provide(this.#shared.groups.enter(name), scope)
+      const joined = yield* Effect.result(Scope.provide(group.ranks.join(this.#client, as), scope))
+      if (joined._tag === "Failure") {
+        yield* Scope.close(scope, Exit.void)
+        return joined.failure._tag === "GroupFull" ? "server full" : "name taken"
+      }
+      if (old !== undefined) {
+        yield* Scope.close(old.scope, Exit.void)
+        old.group.announcer.changed()
+      }
+      this.#seat = { group, member: joined.success, scope }
+      this.#client.told = NOT_TOLD
+      this.#look()
+      group.announcer.changed()
+      return undefined
+    })
+  }
+
+  #memberNow({ group, member }: Seat): Roster.Member<Client> | undefined {
+    return Roster.byId(group.ranks.snapshot(), member.id)
+  }
+
+  /** Looks at the order as it is now; whatever this client is told next, its rank it is told before. */
+  #look(): void {
+    const seat = this.#seat
+    if (seat === undefined) return
+    const roster = seat.group.ranks.snapshot()
+    if (roster === this.#roster) return
+    this.#roster = roster
+    this.#rank = Roster.rankOf(roster, seat.member.id)!
+    seat.group.announcer.tell(seat.member, this.#rank, roster)
+  }
+
+  #do(): Step {
+    const { bytes, control, end, start, wide } = this.#lines
+    const first = this.#first
+    this.#first = false
+    this.#budget--
+    const json = bytes[start] === OPEN_BRACE
+    if (json) this.#client.encoding = "json"
+    // In JSON it is for its parser to say: encoders leave DEL as it is.
+    if ((control && !json) || (wide && !isUtf8(bytes.subarray(start, end)))) {
+      return this.#reject("malformed", "a line is UTF-8 without control characters")
+    }
+    if (this.#seat !== undefined && this.#exec.scan(bytes, start, end)) {
+      const { command, everyone, first, last } = this.#exec
+      const to = everyone ? ({ _tag: "Everyone" } as const) : ({ _tag: "Range", first, last } as const)
+      return this.#route(this.#seat, reach(this.#roster, this.#rank, to), bytes, command, end)
+    }
+    this.#budget -= LINE_COST
+    const line = utf8.decode(bytes.subarray(start, end))
+    if (first && HTTP.test(line)) return this.#end("http")
+    const said = json ? Json.readClient(line) : Text.readClient(line)
+    if (said._tag === "Success") return this.#answer(said.success)
+    const { detail, id, reason } = said.failure
+    return this.#reject(reason, detail, id)
+  }
+
+  /** What anybody may say, ranked or not; for the rest one has to be ranked. */
+  #answer(message: ClientMessage): Step {
+    const client = this.#client
+    switch (message._tag) {
+      case "Hello":
+        return this.#hello(message)
+      case "Join":
+        return this.#join(message.group)
+      case "Ping":
+        client.say({ ...message, _tag: "Pong" })
+        return undefined
+      case "Pong":
+        return undefined
+      case "Help":
+        for (const text of Text.helpTexts) client.say({ _tag: "Help", text })
+        return undefined
+      case "Quit":
+        return this.#end("quit", { _tag: "Bye", reason: "quit" })
+      default:
+        if (this.#seat === undefined) {
+          return this.#reject("not authorized", "say JOIN or Hello first", "id" in message ? message.id : undefined)
+        }
+        return this.#answerRanked(this.#seat, message)
+    }
+  }
+
+  #answerRanked(
+    seat: Seat,
+    message: Exclude<ClientMessage, { _tag: "Hello" | "Join" | "Ping" | "Pong" | "Help" | "Quit" }>
+  ): Step {
+    const { announcer } = seat.group
+    const client = this.#client
+    switch (message._tag) {
+      case "Exec":
+        return this.#command(seat, message)
+      case "Cancel": {
+        const command = client.commands.get(message.id)
+        if (command === undefined) return this.#reject("no such command", undefined, message.id)
+        this.#shared.commands.cancel(command)
+        return undefined
+      }
+      case "Output":
+      case "Result":
+        return this.#outcome(message)
+      case "Explain":
+        return this.#explain(reach(this.#roster, this.#rank, message.to))
+      case "Ranks":
+        client.outbox.appendListing(listing(this.#roster, client.encoding))
+        return undefined
+      case "Watch":
+        announcer.watch(client)
+        client.outbox.appendListing(listing(this.#roster, client.encoding))
+        return undefined
+      case "Unwatch":
+        announcer.unwatch(client)
+        return undefined
+      case "Name":
+        return Effect.map(this.#rename(seat, message.name), (failed) => {
+          if (failed !== undefined) this.#reject(failed)
+        })
+      case "Yield":
+        return this.#stepDown(seat)
+    }
+  }
+
+  #hello({ group, name, protocol }: ClientMessage & { _tag: "Hello" }): Step {
+    if (protocol !== PROTOCOL) return this.#reject("malformed", `this server speaks protocol ${PROTOCOL}`)
+    return Effect.map(this.#settle(group, name), (failed) =>
+      failed === undefined ? this.#welcome() : this.#notAdmitted(failed)
+    )
+  }
+
+  /** Is in the group that is asked for, by the name that is asked for; or why not. */
+  #settle(group: string | undefined, name: string | undefined): Effect.Effect<Reason | undefined> {
+    const seat = this.#seat
+    if (seat === undefined || (group ?? seat.group.name) !== seat.group.name) {
+      return this.enter(group ?? DEFAULT_GROUP, name)
+    }
+    return name === undefined ? Effect.undefined : this.#rename(seat, name)
+  }
+
+  #rename({ group, member }: Seat, name: string): Effect.Effect<Reason | undefined> {
+    return Effect.match(group.ranks.rename(member.id, name), {
+      onFailure: () => "name taken" as const,
+      onSuccess: () => {
+        group.announcer.changed()
+        return undefined
+      }
+    })
+  }
+
+  #welcome(): undefined {
+    const { group, member } = this.#seat!
+    const { epoch } = this.#roster
+    this.#client.say({
+      _tag: "Welcome",
+      protocol: PROTOCOL,
+      server: this.#shared.server,
+      member: memberId(member),
+      group: group.name,
+      rank: this.#rank,
+      size: Roster.size(this.#roster),
+      epoch,
+      maxLine: this.#shared.settings.maxLine
+    })
+  }
+
+  /** Another group, or a new admission to this one. */
+  #join(name: string): Effect.Effect<void> {
+    const seat = this.#seat
+    if (seat?.group.name === name) return this.#stepDown(seat)
+    return Effect.map(this.enter(name), (failed) => {
+      if (failed !== undefined) this.#notAdmitted(failed)
+    })
+  }
+
+  /** Who has a rank keeps it; a newcomer to a full group is closed. */
+  #notAdmitted(reason: Reason): undefined {
+    if (this.#seat !== undefined || reason !== "server full") return this.#reject(reason)
+    this.#end("server full", this.#error(reason))
+  }
+
+  #stepDown({ group, member }: Seat): Effect.Effect<void> {
+    return Effect.map(group.ranks.stepDown(member.id), () => {
+      this.#look()
+      group.announcer.changed()
+    })
+  }
+
+  /** An `EXEC` that is more than the scanner reads: to a name, guarded, or tracked. */
+  #command(seat: Seat, message: ClientMessage & { _tag: "Exec" }): Step {
+    const { command, epoch, id, member, timeout, to } = message
+    const { commandTimeout, maxCommandTimeout, maxOpenCommands } = this.#shared.settings
+    const reached = reach(this.#roster, this.#rank, to)
+    const bytes = Buffer.from(command)
+    if (epoch !== undefined && epoch !== this.#roster.epoch) return this.#reject("stale epoch", undefined, id)
+    if (member !== undefined && typeof reached !== "string") {
+      const holder = Roster.at(this.#roster, reached.first)!
+      if (reached.first !== reached.last || memberId(holder) !== member) {
+        return this.#reject("stale epoch", `${member} alone does not stand there`, id)
+      }
+    }
+    if (id === undefined) return this.#route(seat, reached, bytes, 0, bytes.length)
+    const longest = Duration.toMillis(maxCommandTimeout)
+    if (timeout !== undefined && timeout > longest) {
+      return this.#reject("malformed", `a command may take ${longest} ms at most`, id)
+    }
+    const { commands } = this.#client
+    if (commands.has(id)) return this.#reject("duplicate id", undefined, id)
+    if (commands.size >= maxOpenCommands) return this.#reject("too many open commands", undefined, id)
+    return this.#route(seat, reached, bytes, 0, bytes.length, {
+      issuer: this.#client,
+      id,
+      several: to._tag === "Everyone" || to._tag === "Range",
+      timeout: timeout ?? Duration.toMillis(commandTimeout)
+    })
+  }
+
+  /** What the client says of a command that it executes. */
+  #outcome(message: ClientMessage & { _tag: "Output" | "Result" }): Step {
+    const { commands } = this.#shared
+    const task = commands.taskOf(this.#client, message.id)
+    if (task === undefined) return undefined
+    const { id, issuer } = task.command
+    if (issuer?.outbox.congested) {
+      this.#again = true
+      return issuer.outbox.relief
+    }
+    if (message._tag === "Output") {
+      issuer?.say({ _tag: "Output", id, rank: task.rank, text: message.text })
+    } else {
+      const { output, status, truncated } = message
+      commands.finish(task, status, {
+        ...(output === undefined ? {} : { output }),
+        ...(truncated === undefined ? {} : { truncated })
+      })
+    }
+    return undefined
+  }
+
+  #route({ group }: Seat, reached: Reach, bytes: Uint8Array, start: number, end: number, tracking?: Tracking): Step {
+    if (typeof reached === "string") return this.#reject(reached, undefined, tracking?.id)
+    const { first, last } = reached
+    const { router, settings } = this.#shared
+    const delivered = router.deliver(group, this.#roster, this.#rank, first, last, bytes, start, end, tracking)
+    switch (delivered._tag) {
+      case "Sent":
+        this.#budget -= last - first
+        return undefined
+      case "Held":
+        this.#again = true
+        return delivered.outbox.relief
+      case "TooLong":
+        return this.#reject("malformed", `a target's line would have more than ${settings.maxLine} bytes`, tracking?.id)
+      case "Missed":
+        this.#reject("busy", `not delivered to ${delivered.missed} of ${last - first + 1}: being closed`)
+        // Those being closed leave before the next line is routed.
+        return Effect.yieldNow
+    }
+  }
+
+  #explain(reached: Reach): undefined {
+    if (typeof reached === "string") return this.#reject(reached)
+    const { first, last } = reached
+    const count = last - first + 1
+    const targets = Array.from({ length: Math.min(count, MAX_LISTED_TARGETS) }, (_, i) => ({
+      rank: first + i,
+      member: memberId(Roster.at(this.#roster, first + i)!)
+    }))
+    this.#client.say({ _tag: "Targets", count, targets })
+  }
+
+  #error(reason: Reason, detail?: string, id?: string): ServerMessage {
+    return {
+      _tag: "Error",
+      reason,
+      ...(this.#seat === undefined ? {} : { rank: this.#rank }),
+      ...(detail === undefined ? {} : { detail }),
+      ...(id === undefined ? {} : { id })
+    }
+  }
+
+  #reject(reason: Reason, detail?: string, id?: string): undefined {
+    this.#budget -= LINE_COST
+    this.#client.say(this.#error(reason, detail, id))
+  }
+
+  #end(reason: LeaveReason, lastWords?: ServerMessage): undefined {
+    this.#client.ending ??= lastWords === undefined ? { reason } : { reason, lastWords }
+  }
+}

@@ -1,0 +1,452 @@
+/** Tracked commands: each has exactly one end at each target, whatever happens to whom. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Schema } from "effect"
+import { TestClock } from "effect/testing"
+import type { MemorySocket } from "../support/MemorySocket.ts"
+import { connect, Network, say, server, settled } from "../support/memoryServer.ts"
+
+type Two = [MemorySocket, MemorySocket]
+type Three = [MemorySocket, MemorySocket, MemorySocket]
+
+describe("a tracked command", () => {
+  it.effect("has its output and its outcome told to the issuer, by the rank it was sent to", () =>
+    Effect.gen(function* () {
+      const [a, b, c] = (yield* connect(3)) as Three
+      assert.deepStrictEqual(yield* say(a, "EXEC#job.1 2 uptime"), [])
+      assert.deepStrictEqual(c.lines(), ["EXEC#1 0 uptime"])
+      yield* say(b, "QUIT")
+      c.lines()
+      a.lines()
+      assert.deepStrictEqual(yield* say(c, "OUTPUT#1 line\\none", "OUTPUT#1 two", "RESULT#1 0 a\\\\b \u00fc"), [])
+      assert.deepStrictEqual(a.lines(), [
+        "OUTPUT#job.1 2 line\\none",
+        "OUTPUT#job.1 2 two",
+        "RESULT#job.1 2 0 a\\\\b \u00fc"
+      ])
+      // It has ended: what comes later is dropped.
+      assert.deepStrictEqual(yield* say(c, "RESULT#1 1", "OUTPUT#1 late", "RESULT#99 0"), [])
+      assert.deepStrictEqual(yield* say(a, "CANCEL#job.1"), ["ERROR#job.1 0 no such command"])
+    }).pipe(server())
+  )
+
+  it.effect("to several has an outcome from each, and then is done", () =>
+    Effect.gen(function* () {
+      const [a, b, c] = (yield* connect(3)) as Three
+      yield* say(a, "EXEC#x * make")
+      assert.deepStrictEqual([b.lines(), c.lines()], [["EXEC#1 0 make"], ["EXEC#2 0 make"]])
+      yield* say(c, "RESULT#2 7 failed")
+      assert.deepStrictEqual(a.lines(), ["RESULT#x 2 7 failed"])
+      yield* say(b, "RESULT#1 0")
+      assert.deepStrictEqual(a.lines(), ["RESULT#x 1 0", "DONE#x 1 1"])
+      yield* say(a, "EXEC#x 1-1 again")
+      yield* say(b, "RESULT#3 denied")
+      assert.deepStrictEqual(a.lines(), ["RESULT#x 1 denied", "DONE#x 0 1"])
+    }).pipe(server())
+  )
+
+  it.effect("is rejected as a whole, with its id", () =>
+    Effect.gen(function* () {
+      const [a, b] = (yield* connect(2)) as Two
+      assert.deepStrictEqual(
+        yield* say(
+          b,
+          "EXEC#1 0 x",
+          "EXEC#2 9 x",
+          "EXEC#3 * x",
+          "EXEC#4 @no x",
+          "EXEC#5 01 x",
+          "EXEC#6 1",
+          "EXEC#a/b 0 x"
+        ),
+        [
+          "ERROR#1 1 rank too high",
+          "ERROR#2 1 no such rank",
+          "ERROR#3 1 nobody below",
+          "ERROR#4 1 no such member",
+          "ERROR#5 1 malformed: expected a rank (3), a range (2-5), *, @name or @m7",
+          "ERROR#6 1 malformed: write EXEC[#<id>] <to> <command>",
+          "ERROR 1 malformed: expected an id: 1-64 of A-Z a-z 0-9 . _ -"
+        ]
+      )
+      assert.deepStrictEqual(yield* say(a, "EXEC#1 1 x", "EXEC#1 1 y", "EXEC#2 1 x", "EXEC#3 1 x"), [
+        "ERROR#1 0 duplicate id",
+        "ERROR#3 0 too many open commands"
+      ])
+      assert.deepStrictEqual(b.lines(), ["EXEC#1 0 x", "EXEC#2 0 x"])
+      yield* say(b, "RESULT#1 0")
+      assert.deepStrictEqual(a.lines(), ["RESULT#1 1 0"])
+      assert.deepStrictEqual(yield* say(a, "EXEC#1 1 z"), [])
+      assert.deepStrictEqual(b.lines(), ["EXEC#3 0 z"])
+    }).pipe(server({ maxOpenCommands: 2 }))
+  )
+
+  it.effect("is answered by whom it was sent to, and by nobody else", () =>
+    Effect.gen(function* () {
+      const [a, b, c] = (yield* connect(3)) as Three
+      yield* say(a, "EXEC#x 1 make")
+      yield* say(c, "OUTPUT#1 evil", "RESULT#1 0 evil")
+      yield* say(a, "RESULT#1 0 evil")
+      assert.deepStrictEqual(a.lines(), [])
+      yield* say(b, "RESULT#1 0 good")
+      assert.deepStrictEqual(a.lines(), ["RESULT#x 1 0 good"])
+    }).pipe(server())
+  )
+
+  it.effect("is withdrawn at once, and the executors are told to stop", () =>
+    Effect.gen(function* () {
+      const [a, b, c] = (yield* connect(3)) as Three
+      yield* say(a, "EXEC#x * make")
+      b.send("RESULT#1 0\n")
+      yield* settled
+      a.lines()
+      assert.deepStrictEqual(yield* say(a, "CANCEL#x"), ["RESULT#x 2 cancelled", "DONE#x 1 1"])
+      assert.deepStrictEqual([b.lines(), c.lines()], [["EXEC#1 0 make"], ["EXEC#2 0 make", "CANCEL#2"]])
+      yield* say(c, "RESULT#2 0")
+      assert.deepStrictEqual(a.lines(), [])
+    }).pipe(server())
+  )
+
+  it.effect("ends in time: after a minute, or what the issuer says", () =>
+    Effect.gen(function* () {
+      const [a, b] = (yield* connect(2)) as Two
+      yield* say(a, "EXEC#slow 1 sleep")
+      yield* TestClock.adjust("59900 millis")
+      yield* settled
+      assert.deepStrictEqual(a.lines(), [])
+      yield* TestClock.adjust("200 millis")
+      yield* settled
+      assert.deepStrictEqual(a.lines(), ["RESULT#slow 1 timeout"])
+      assert.deepStrictEqual(b.lines(), ["EXEC#1 0 sleep", "CANCEL#1"])
+      const exec = (timeout: number) => `{"_tag":"Exec","id":"t","to":"1","command":"x","timeout":${timeout}}`
+      assert.deepStrictEqual(yield* say(a, exec(3_600_001)), [
+        '{"_tag":"Error","reason":"malformed","rank":0,"detail":"a command may take 3600000 ms at most","id":"t"}'
+      ])
+      yield* say(a, exec(1000))
+      yield* TestClock.adjust("1100 millis")
+      yield* settled
+      assert.deepStrictEqual(a.lines(), ['{"_tag":"Result","id":"t","rank":1,"status":"timeout"}'])
+    }).pipe(server())
+  )
+
+  it.effect("is lost when the target leaves after it was sent, and undelivered when before", () =>
+    Effect.gen(function* () {
+      const [a, b] = (yield* connect(2)) as Two
+      yield* say(a, "EXEC#sent 1 x")
+      b.reading = false
+      // This fills what is in flight; what comes behind it waits in the server.
+      yield* say(a, `EXEC 1 ${"x".repeat(60_000)}`)
+      yield* say(a, "EXEC#waits 1 y")
+      b.reset()
+      yield* settled
+      assert.deepStrictEqual(a.lines(), ["RESULT#sent 1 lost", "RESULT#waits 1 undelivered"])
+    }).pipe(server())
+  )
+
+  it.effect("goes on without its issuer, and its outcome is told to nobody", () =>
+    Effect.gen(function* () {
+      const [a, b, c] = (yield* connect(3)) as Three
+      yield* say(a, "EXEC#x 2 make")
+      a.close()
+      yield* settled
+      const taken = yield* say(b, "EXEC#x 1 other")
+      assert.deepStrictEqual(taken, ["RANK 0 2 4 m2"])
+      assert.deepStrictEqual(c.lines(), ["EXEC#1 0 make", "RANK 1 2 4 m3", "EXEC#2 0 other"])
+      yield* say(c, "RESULT#1 0", "RESULT#2 0")
+      assert.deepStrictEqual(b.lines(), ["RESULT#x 1 0"])
+    }).pipe(server())
+  )
+
+  it.effect(
+    "of a hundred thousand is swept in one go",
+    () =>
+      Effect.gen(function* () {
+        const [a, b] = (yield* connect(2)) as Two
+        for (let i = 0; i < 100; i++) {
+          yield* say(a, ...Array.from({ length: 1000 }, (_, j) => `EXEC#${i}.${j} 1 x`))
+          for (let turn = 0; turn < 60; turn++) yield* settled
+          b.lines()
+        }
+        yield* TestClock.adjust("61 seconds")
+        yield* settled
+        const ended = a.lines()
+        assert.strictEqual(ended.length, 100_000)
+        assert.isTrue(ended.every((line) => line.endsWith(" 1 timeout")))
+      }).pipe(server({ maxOpenCommands: 100_000, maxPending: 33_554_432 })),
+    60_000
+  )
+})
+
+describe("encodings", () => {
+  const hello = '{"_tag":"Hello","protocol":1}'
+
+  it.effect("are chosen by each client's own lines", () =>
+    Effect.gen(function* () {
+      const network = yield* Network
+      const a = yield* network.connect
+      assert.deepStrictEqual(a.lines(), ["RANK 0 1 1 m1"])
+      assert.deepStrictEqual(yield* say(a, '{"_tag":"Hello","protocol":1,"name":"boss"}'), [
+        '{"_tag":"Named","rank":0,"member":"m1","name":"boss"}',
+        '{"_tag":"Welcome","protocol":1,"server":"rankd/0.1.0","member":"m1","group":"default","rank":0,"size":1,"epoch":1,"maxLine":65536}'
+      ])
+      // A line of text is understood, and answered in JSON.
+      assert.deepStrictEqual(
+        yield* say(a, "RANKS", '{"_tag":"Ping","text":"x"}', "{", '{"_tag":"Hello","protocol":2}'),
+        [
+          '{"_tag":"Roster","size":1,"epoch":1,"members":[{"rank":0,"member":"m1","address":"unknown","name":"boss"}]}',
+          '{"_tag":"Pong","text":"x"}',
+          '{"_tag":"Error","reason":"malformed","rank":0,"detail":"expected one JSON object on one line"}',
+          '{"_tag":"Error","reason":"malformed","rank":0,"detail":"this server speaks protocol 1"}'
+        ]
+      )
+    }).pipe(server())
+  )
+
+  it.effect("mix: whoever commands whom, the same arrives, and never a second line", () =>
+    Effect.gen(function* () {
+      const nasty = 'EXEC 1 "x"\\n{}'
+      const output = 'a\nRANK 0 1 1 m1\r\n\u001b[2J\\n "\u007f\u0000 \u2028 \u{1f600}'
+      const escaped = 'a\\nRANK 0 1 1 m1\\r\\n\\x1b[2J\\\\n "\\x7f\\x00 \u2028 \u{1f600}'
+      for (const [issues, executes] of [
+        ["text", "text"],
+        ["text", "json"],
+        ["json", "text"],
+        ["json", "json"]
+      ] as const) {
+        yield* Effect.gen(function* () {
+          const [a, b] = (yield* connect(2)) as Two
+          if (issues === "json") yield* say(a, hello)
+          if (executes === "json") yield* say(b, hello)
+          const exec = (id?: string) =>
+            issues === "json"
+              ? JSON.stringify({ _tag: "Exec", ...(id && { id }), to: "1", command: nasty })
+              : `EXEC${id ? `#${id}` : ""} 1 ${nasty}`
+          assert.deepStrictEqual(yield* say(a, exec(), exec("i")), [])
+          const heard = b.lines()
+          assert.deepStrictEqual(
+            heard.map((line) => (executes === "json" ? JSON.parse(line) : line)),
+            executes === "json"
+              ? [
+                  { _tag: "Exec", from: 0, command: nasty, epoch: 2 },
+                  { _tag: "Exec", id: "1", from: 0, command: nasty, epoch: 2 }
+                ]
+              : [`EXEC 0 ${nasty}`, `EXEC#1 0 ${nasty}`]
+          )
+          const silent = yield* say(
+            b,
+            executes === "json" ? JSON.stringify({ _tag: "Output", id: "1", text: output }) : `OUTPUT#1 ${escaped}`,
+            executes === "json"
+              ? JSON.stringify({ _tag: "Result", id: "1", status: 3, output })
+              : `RESULT#1 3 ${escaped}`
+          )
+          assert.deepStrictEqual(silent, [])
+          assert.deepStrictEqual(
+            a.lines().map((line) => (issues === "json" ? JSON.parse(line) : line)),
+            issues === "json"
+              ? [
+                  { _tag: "Output", id: "i", rank: 1, text: output },
+                  { _tag: "Result", id: "i", rank: 1, status: 3, output }
+                ]
+              : [`OUTPUT#i 1 ${escaped}`, `RESULT#i 1 3 ${escaped}`]
+          )
+        }).pipe(server())
+      }
+    })
+  )
+
+  it.effect("guard a command by the epoch, or by who is to be at the rank", () =>
+    Effect.gen(function* () {
+      const [a, b] = (yield* connect(2)) as Two
+      const exec = (guard: object) => JSON.stringify({ _tag: "Exec", to: "1", command: "x", ...guard })
+      const stale = (line: string) => assert.strictEqual(JSON.parse(line).reason, "stale epoch")
+      assert.deepStrictEqual(
+        yield* say(a, exec({ epoch: 2 }), exec({ member: "m2" }), exec({ epoch: 2, member: "m2" })),
+        []
+      )
+      assert.strictEqual(b.lines().length, 3)
+      for (const guard of [{ epoch: 1 }, { epoch: 3 }, { member: "m1" }, { member: "m3" }, { to: "*", member: "m7" }]) {
+        const answers = yield* say(a, exec(guard))
+        assert.strictEqual(answers.length, 1)
+        stale(answers[0]!)
+      }
+      assert.deepStrictEqual(b.lines(), [])
+    }).pipe(server())
+  )
+})
+
+describe("groups", () => {
+  it.effect("have an order each, and commands stay within", () =>
+    Effect.gen(function* () {
+      const [a, b, c] = (yield* connect(3)) as Three
+      yield* say(a, "WATCH")
+      yield* say(b, "NAME bea")
+      a.lines()
+      assert.deepStrictEqual(yield* say(b, "JOIN other"), ["RANK 0 1 1 m2"])
+      assert.deepStrictEqual(a.lines(), ["LEFT 1 m2 joined another group"])
+      assert.deepStrictEqual(c.lines(), ["RANK 1 2 4 m3"])
+      assert.deepStrictEqual(yield* say(c, "JOIN other", "EXEC 0 x"), ["RANK 1 2 2 m3", "ERROR 1 rank too high"])
+      assert.deepStrictEqual(yield* say(a, "EXEC * x", "EXEC @bea x"), [
+        "LEFT 1 m3 joined another group",
+        "ERROR 0 nobody below",
+        "ERROR 0 no such member"
+      ])
+      assert.deepStrictEqual(yield* say(b, "EXEC 1 y", "RANKS"), [
+        "MEMBER 0 m2 bea unknown",
+        "MEMBER 1 m3 - unknown",
+        "END 2 2"
+      ])
+      assert.deepStrictEqual(c.lines(), ["EXEC 0 y"])
+      assert.deepStrictEqual(yield* say(b, "JOIN other"), ["RANK 1 2 3 m2"])
+      assert.deepStrictEqual(c.lines(), ["RANK 0 2 3 m3"])
+    }).pipe(server())
+  )
+
+  it.effect("are entered with one's name, or not at all", () =>
+    Effect.gen(function* () {
+      const [a, b, c] = (yield* connect(3)) as Three
+      yield* say(a, "NAME x", "JOIN other")
+      yield* say(b, "NAME x")
+      assert.deepStrictEqual(yield* say(b, "JOIN other"), ["ERROR 0 name taken"])
+      yield* say(b, "NAME y", "JOIN other")
+      const d = (yield* connect(1))[0]!
+      yield* say(d, "JOIN other")
+      c.lines()
+      assert.deepStrictEqual(yield* say(c, "JOIN other", "PING", "JOIN bad/name"), [
+        "ERROR 0 server full",
+        "PONG",
+        "ERROR 0 malformed: expected a group: 1-64 of A-Z a-z 0-9 . _ -"
+      ])
+    }).pipe(server({ maxClients: 3 }))
+  )
+
+  it.effect("end what a member was to execute when it joins another", () =>
+    Effect.gen(function* () {
+      const [a, b] = (yield* connect(2)) as Two
+      yield* say(a, "EXEC#x 1 make")
+      yield* say(b, "JOIN other", "RESULT#1 0")
+      assert.deepStrictEqual(a.lines(), ["RESULT#x 1 lost"])
+    }).pipe(server())
+  )
+
+  it.effect("admit nobody before it asks, where the server is set so", () =>
+    Effect.gen(function* () {
+      const network = yield* Network
+      const a = yield* network.connect
+      assert.deepStrictEqual(yield* say(a, "PING", "RANKS", "EXEC 1 x", "EXEC#i 1 x", "NAME n"), [
+        "PONG",
+        "ERROR - not authorized: say JOIN or Hello first",
+        "ERROR - not authorized: say JOIN or Hello first",
+        "ERROR#i - not authorized: say JOIN or Hello first",
+        "ERROR - not authorized: say JOIN or Hello first"
+      ])
+      const b = yield* network.connect
+      const welcome = JSON.parse((yield* say(b, '{"_tag":"Hello","protocol":1,"name":"b","group":"g"}')).at(-1)!)
+      assert.deepInclude(welcome, { _tag: "Welcome", member: "m1", group: "g", rank: 0, size: 1 })
+      assert.match((yield* say(a, "JOIN g")).join(), /^RANK 1 2 [0-9]+ m2$/)
+      const c = yield* network.connect
+      assert.deepStrictEqual(yield* say(c, "JOIN g"), ["ERROR - server full"])
+      assert.isTrue(c.ended)
+      a.close()
+      b.close()
+      c.close()
+      yield* settled
+    }).pipe(server({ admission: "hello", maxClients: 2 }))
+  )
+})
+
+const Step = Schema.Struct({
+  kind: Schema.Literals(["exec", "exec", "exec", "result", "result", "late", "cancel", "leave", "join", "wait"]),
+  whom: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 99 })),
+  to: Schema.Literals(["*", "1", "2", "1-2", "3"]),
+  wait: Schema.Literals([10, 1000, 30_000])
+})
+
+interface Ends {
+  readonly several: boolean
+  /** The ranks that results came from. */
+  readonly results: Array<string>
+  /** How many targets each `DONE` counted. */
+  readonly done: Array<number>
+  errors: number
+}
+
+describe("exactly one end", () => {
+  it.effect.prop(
+    "comes to every target of every command, by what happened to it, whatever happens in whatever order",
+    [Schema.Array(Step).check(Schema.isMinLength(30), Schema.isMaxLength(120))],
+    ([steps]) =>
+      Effect.gen(function* () {
+        const network = yield* Network
+        const clients = yield* connect(5)
+        const gone = new Set<MemorySocket>()
+        /** What each client was asked to do and has not answered, and what it has. */
+        const asked = new Map<MemorySocket, Array<string>>(clients.map((client) => [client, []]))
+        const answered = new Map<MemorySocket, Array<string>>(clients.map((client) => [client, []]))
+        /** For each client's commands: the ends that were told. */
+        const ends = new Map<MemorySocket, Map<string, Ends>>()
+        let commands = 0
+
+        const hear = Effect.gen(function* () {
+          yield* settled
+          for (const client of clients) {
+            for (const line of client.lines()) {
+              const [, verb, id] = /^([A-Z]+)(?:#(\S+))?/.exec(line)!
+              if (id === undefined) continue
+              const its = ends.get(client)?.get(id)
+              const [, first, second] = line.split(" ")
+              if (verb === "EXEC") asked.get(client)!.push(id)
+              if (verb === "RESULT") its!.results.push(first!)
+              if (verb === "DONE") its!.done.push(Number(first) + Number(second))
+              if (verb === "ERROR" && !line.endsWith("no such command")) its!.errors++
+            }
+          }
+        })
+
+        for (const { kind, to, wait, whom } of steps) {
+          const here = clients.filter((client) => !gone.has(client))
+          const client = here[Math.floor((whom / 100) * here.length)]
+          if (kind === "join" && here.length < 6) {
+            const joined = yield* network.connect
+            clients.push(joined)
+            asked.set(joined, [])
+            answered.set(joined, [])
+          } else if (kind === "wait") {
+            yield* TestClock.adjust(wait)
+          } else if (client === undefined) {
+            continue
+          } else if (kind === "exec") {
+            const id = `c${++commands}`
+            const several = to === "*" || to === "1-2"
+            ends.set(client, (ends.get(client) ?? new Map()).set(id, { several, results: [], done: [], errors: 0 }))
+            client.send(`EXEC#${id} ${to} x\n`)
+          } else if (kind === "result") {
+            const id = asked.get(client)!.shift()
+            if (id !== undefined) {
+              answered.get(client)!.push(id)
+              client.send(`RESULT#${id} 0\n`)
+            }
+          } else if (kind === "late") {
+            for (const id of answered.get(client)!.slice(-3)) client.send(`RESULT#${id} 1\n`)
+          } else if (kind === "cancel") {
+            client.send(`CANCEL#c${commands}\n`)
+          } else if (kind === "leave") {
+            gone.add(client)
+            if (whom % 2 === 0) client.reset()
+            else client.close()
+          }
+          yield* hear
+        }
+        yield* TestClock.adjust("2 minutes")
+        yield* hear
+        for (const [client, its] of ends) {
+          if (gone.has(client)) continue
+          for (const [id, { done, errors, results, several }] of its) {
+            assert.strictEqual(new Set(results).size, results.length, `${id}: two ends at one target`)
+            if (errors > 0) assert.deepStrictEqual([errors, results, done], [1, [], []], id)
+            else if (several) assert.deepStrictEqual(done, [results.length], id)
+            else assert.deepStrictEqual([results.length, done], [1, []], id)
+          }
+        }
+      }).pipe(server()),
+    { timeout: 60_000, arbitrary: { runs: 60 } }
+  )
+})
