@@ -1,0 +1,15 @@
+/** The client on Node's TCP sockets: the only place in `client` that knows Node. */
+import { NodeSocket } from "@effect/platform-node"
+import { Layer } from "effect"
+import { Socket } from "effect/socket"
+import { type ClientOptions, RankClient } from "./RankClient.ts"
+
+/** A client of the server at `host` and `port`; it connects again whenever it has to. */
+export const layer = ({
+  host,
+  port,
+  ...options
+}: ClientOptions & { readonly host: string; readonly port: number }): Layer.Layer<RankClient> =>
+  RankClient.layer(options).pipe(
+    Layer.provide(Layer.effect(Socket.Socket, NodeSocket.makeNet({ host, port, noDelay: true, keepAlive: true })))
+  )

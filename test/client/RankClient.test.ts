@@ -1,0 +1,227 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Exit, Fiber, Layer, Logger, Scope, Stream, SubscriptionRef } from "effect"
+import { Leader, NodeClient, NodeServer, RankClient, RankServer, Settings, type Standing } from "../../src/index.ts"
+import { Port, serverLayer, client as wireClient } from "../support/wire.ts"
+
+type Client = RankClient["Service"]
+
+const quiet = Logger.layer([])
+
+/** A client that has been welcomed; it leaves when the scope closes. */
+const join = Effect.fnUntraced(function* (port: number, name?: string) {
+  const options = { host: "127.0.0.1", port, ...(name === undefined ? {} : { name }) }
+  const context = yield* Layer.build(NodeClient.layer(options).pipe(Layer.provide(quiet)))
+  const client = Context.get(context, RankClient)
+  yield* standing(client, (now) => now !== undefined)
+  return client
+})
+
+/** Waits until the client stands as described. */
+const standing = (client: Client, accept: (now: Standing | undefined) => boolean) =>
+  SubscriptionRef.changes(client.standing).pipe(
+    Stream.filter(accept),
+    Stream.runHead,
+    Effect.timeoutOrElse({ duration: "15 seconds", orElse: () => Effect.die(new Error("never stood there")) })
+  )
+
+const rankOf = (client: Client) => SubscriptionRef.getUnsafe(client.standing)?.rank
+
+const withServer = Effect.provide(serverLayer({ maxClients: 50 }))
+
+describe("RankClient", () => {
+  it.live("has others execute, and is told what became of it", () =>
+    Effect.gen(function* () {
+      const port = yield* Port
+      const [a, b] = [yield* join(port), yield* join(port, "worker")]
+      assert.deepStrictEqual([rankOf(a), rankOf(b)], [0, 1])
+      // Without a handler it is denied.
+      assert.deepStrictEqual(yield* a.exec("1", "x"), { rank: 1, status: "denied" })
+      const orders: Array<unknown> = []
+      yield* b.handle(({ command, from, output }) =>
+        Effect.gen(function* () {
+          orders.push([from, command])
+          if (command === "die") return yield* Effect.die("boom")
+          yield* output("part\nof it")
+          return { status: 3, output: `did ${command}\u0000` }
+        })
+      )
+      const parts: Array<unknown> = []
+      const outcome = yield* a.exec("@worker", "job", { onOutput: (rank, text) => parts.push([rank, text]) })
+      assert.deepStrictEqual(outcome, { rank: 1, status: 3, output: "did job\u0000" })
+      assert.deepStrictEqual(parts, [[1, "part\nof it"]])
+      assert.deepStrictEqual(orders, [[0, "job"]])
+      assert.deepStrictEqual(yield* a.exec("1", "die"), { rank: 1, status: "failed" })
+      for (const [client, to, reason] of [
+        [b, "0", "rank too high"],
+        [b, "*", "nobody below"],
+        [a, "7", "no such rank"],
+        [a, "@nobody", "no such member"],
+        [a, "01", "malformed"]
+      ] as const) {
+        assert.strictEqual((yield* Effect.flip(client.exec(to, "x"))).reason, reason)
+      }
+      assert.strictEqual((yield* Effect.flip(a.exec("1", "x", { epoch: 1 }))).reason, "stale epoch")
+      assert.strictEqual((yield* Effect.flip(a.exec("1", "x\ny"))).reason, "malformed")
+    }).pipe(Effect.scoped, withServer)
+  )
+
+  it.live("takes outcomes from all, or the first that succeeds, and withdraws the rest", () =>
+    Effect.gen(function* () {
+      const port = yield* Port
+      const a = yield* join(port)
+      const interrupted: Array<number> = []
+      for (let rank = 1; rank <= 3; rank++) {
+        const executor = yield* join(port)
+        yield* executor.handle(({ command }) => {
+          if (command === "all") return Effect.succeed({ status: rank })
+          if (rank === 1) return Effect.succeed({ status: 1 })
+          if (rank === 2 && command === "first") return Effect.delay(Effect.succeed({ status: 0 }), "50 millis")
+          return Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted.push(rank)))
+        })
+      }
+      const all = yield* Stream.runCollect(a.execAll("*", "all"))
+      assert.deepStrictEqual(
+        [...all].sort((x, y) => x.rank! - y.rank!),
+        [1, 2, 3].map((rank) => ({ rank, status: rank }))
+      )
+      assert.deepStrictEqual(yield* a.execFirst("*", "first"), { rank: 2, status: 0 })
+      while (interrupted.length < 1) yield* Effect.sleep("5 millis")
+      assert.deepStrictEqual(interrupted, [3])
+      const none = yield* Effect.flip(a.execFirst("1-1", "none"))
+      assert.strictEqual(none._tag, "NoneSucceeded")
+      const running = yield* Effect.forkChild(a.exec("2", "forever"))
+      yield* Effect.sleep("50 millis")
+      yield* Fiber.interrupt(running)
+      while (interrupted.length < 2) yield* Effect.sleep("5 millis")
+      assert.deepStrictEqual(interrupted, [3, 2])
+    }).pipe(Effect.scoped, withServer)
+  )
+
+  it.live("follows the members of its group", () =>
+    Effect.gen(function* () {
+      const port = yield* Port
+      const a = yield* join(port, "a")
+      let now = ""
+      yield* Effect.forkScoped(
+        Stream.runForEach(a.roster, (members) =>
+          Effect.sync(() => {
+            now = members.map(({ member, name, rank }) => `${rank}${member}${name ?? ""}`).join(" ")
+          })
+        )
+      )
+      const becomes = (expected: string) =>
+        Effect.gen(function* () {
+          while (now !== expected) yield* Effect.sleep("5 millis")
+        }).pipe(Effect.timeoutOrElse({ duration: "5 seconds", orElse: () => Effect.die(new Error(`is ${now}`)) }))
+      yield* becomes("0m1a")
+      const b = yield* wireClient
+      yield* becomes("0m1a 1m2")
+      b.send("NAME bea")
+      yield* becomes("0m1a 1m2bea")
+      const c = yield* wireClient
+      yield* becomes("0m1a 1m2bea 2m3")
+      b.send("YIELD")
+      yield* becomes("0m1a 1m3 2m2bea")
+      c.socket.destroy()
+      yield* becomes("0m1a 1m2bea")
+    }).pipe(Effect.scoped, withServer)
+  )
+
+  it.live("comes back when the server does, and never guesses what became of a command", () =>
+    Effect.gen(function* () {
+      const serve = (port: number) =>
+        Layer.build(
+          RankServer.layer.pipe(
+            Layer.provide(NodeServer.layer({ host: "127.0.0.1", port })),
+            Layer.provide(Settings.layer({})),
+            Layer.provide(quiet)
+          )
+        )
+      const first = yield* Scope.make()
+      const { address } = Context.get(yield* Scope.provide(serve(0), first), RankServer)
+      const { port } = address as { readonly port: number }
+      const [a, b] = [yield* join(port, "a"), yield* join(port, "b")]
+      yield* b.handle(() => Effect.never)
+      const running = yield* Effect.forkChild(a.exec("1", "x"))
+      yield* Effect.sleep("50 millis")
+      yield* Scope.close(first, Exit.void)
+      assert.deepStrictEqual(yield* Fiber.join(running), { status: "lost" })
+      yield* standing(a, (now) => now === undefined)
+      assert.deepStrictEqual(yield* a.exec("1", "x"), { status: "undelivered" })
+      yield* serve(port)
+      yield* standing(a, (now) => now !== undefined)
+      yield* standing(b, (now) => now !== undefined)
+      assert.sameMembers([rankOf(a), rankOf(b)], [0, 1])
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("Leader", () => {
+  it.live(
+    "hands over fifty times, and no two ever lead under the same epoch",
+    () =>
+      Effect.gen(function* () {
+        const port = yield* Port
+        const held = new Map<number, string>()
+        const leading = new Map<string, Scope.Closeable>()
+        let changed = 0
+        let last = 0
+        const contend = Effect.fnUntraced(function* (name: string) {
+          const scope = yield* Scope.make()
+          const candidate = yield* Scope.provide(join(port, name), scope)
+          const lead = Leader.whileLeader((epoch) =>
+            Effect.acquireUseRelease(
+              Effect.sync(() => {
+                assert.isFalse(held.has(epoch), `${name} and ${held.get(epoch)} hold ${epoch}`)
+                assert.isAbove(epoch, last)
+                held.set(epoch, name)
+                last = epoch
+                leading.set(name, scope)
+                changed++
+              }),
+              () => Effect.never,
+              () => Effect.sync(() => leading.delete(name))
+            )
+          )
+          yield* Effect.forkIn(Effect.provideService(lead, RankClient, candidate), scope)
+        })
+        for (let i = 0; i < 5; i++) yield* contend(`p${i}`)
+        for (let kill = 1; kill <= 50; kill++) {
+          while (changed < kill) yield* Effect.sleep("1 millis")
+          const [name, scope] = [...leading].at(-1)!
+          leading.delete(name)
+          yield* Scope.close(scope, Exit.void)
+          yield* contend(`p${kill + 4}`)
+        }
+        while (changed < 51) yield* Effect.sleep("1 millis")
+        assert.strictEqual(held.size, 51)
+        assert.strictEqual(new Set(held.values()).size, 51)
+      }).pipe(Effect.scoped, Effect.provide(serverLayer())),
+    60_000
+  )
+
+  it.live("interrupts what the leader does when it is the leader no more, and ends as it does", () =>
+    Effect.gen(function* () {
+      const port = yield* Port
+      const life = yield* Scope.make()
+      const a = yield* Scope.provide(join(port), life)
+      const b = yield* join(port)
+      const events: Array<string> = []
+      const lead = (client: Client, name: string, work: Effect.Effect<string>) =>
+        Leader.whileLeader(() => {
+          events.push(`${name} leads`)
+          return Effect.onInterrupt(work, () => Effect.sync(() => events.push(`${name} stops`)))
+        }).pipe(Effect.provideService(RankClient, client))
+      yield* Effect.forkScoped(lead(a, "a", Effect.never))
+      const second = yield* Effect.forkScoped(lead(b, "b", Effect.delay(Effect.succeed("done"), "20 millis")))
+      const epoch = yield* Effect.provideService(Leader.awaitLeader, RankClient, a)
+      assert.strictEqual(epoch, SubscriptionRef.getUnsafe(a.standing)?.epoch)
+      yield* Effect.sleep("50 millis")
+      assert.deepStrictEqual(events, ["a leads"])
+      assert.isUndefined(second.pollUnsafe())
+      yield* Scope.close(life, Exit.void)
+      assert.strictEqual(yield* Fiber.join(second), "done")
+      assert.deepStrictEqual(events, ["a leads", "a stops", "b leads"])
+    }).pipe(Effect.scoped, withServer)
+  )
+})
