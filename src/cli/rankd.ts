@@ -2,12 +2,14 @@
 import { Cause, Console, Effect, Exit, Layer, Runtime } from "effect"
 import { CliConfig, CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
 import packageJson from "../../package.json" with { type: "json" }
+import * as Lead from "./lead.ts"
+import * as Ranks from "./ranks.ts"
 import * as Serve from "./serve.ts"
 
 const command = Command.make("rankd", Serve.flags, Serve.run).pipe(
   Command.withDescription("Ranks the clients that connect, in order of arrival; each may command those below it"),
   Command.withExamples(Serve.examples),
-  Command.withSubcommands([Serve.command])
+  Command.withSubcommands([Serve.command, Lead.command, Ranks.command])
 )
 
 /** `effect/cli` says of an environment variable only that "config" is no value of the flag. */
@@ -31,7 +33,7 @@ const presenter: CliOutput.Presenter = {
 
 /** Runs what the arguments say. */
 export const run = Command.run(command, { version: packageJson.version }).pipe(
-  Effect.tapErrorTag("StartError", (error) => Console.error(`rankd: ${error.message}`)),
+  Effect.tapErrorTag(["StartError", "NoServer", "NotRun"], (error) => Console.error(`rankd: ${error.message}`)),
   Effect.provide(
     Layer.merge(
       CliOutput.layerPresenter(presenter),

@@ -1,16 +1,5 @@
 /** `rankd serve`: the server as a process, with its flags, its first words and its warnings. */
-import {
-  Config,
-  Console,
-  Duration,
-  Effect,
-  Layer,
-  Logger,
-  References,
-  Runtime,
-  Schema,
-  SchemaTransformation
-} from "effect"
+import { Config, Console, Duration, Effect, Layer, Logger, References, Runtime, Schema } from "effect"
 import { CliError, Command, Flag } from "effect/cli"
 import { NetAddress } from "effect/net"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
@@ -25,6 +14,7 @@ import {
   Settings,
   type SettingsValues
 } from "../server/Settings.ts"
+import { whole } from "./flags.ts"
 
 /** Descriptors that the process needs beside those of its clients. */
 const OWN_DESCRIPTORS = 32
@@ -35,22 +25,6 @@ const MAX_LINE_BYTES = 16_777_216
 const MAX_PENDING_BYTES = 1_073_741_824
 const MAX_OPEN_COMMANDS = 1_000_000
 const MAX_TIMEOUT_SECONDS = 604_800
-
-/** A flag, or else an environment variable, that is a whole number within bounds. */
-const whole = (name: string, variable: string, minimum: number, maximum: number) => {
-  const expected = `a whole number from ${minimum} to ${maximum}`
-  const schema = Schema.String.check(Schema.isPattern(/^[0-9]+$/, { expected })).pipe(
-    Schema.decodeTo(
-      Schema.Number.check(Schema.isBetween({ minimum, maximum }, { expected })),
-      SchemaTransformation.numberFromString
-    )
-  )
-  return Flag.String(name).pipe(
-    Flag.withMetavar("number"),
-    Flag.filterMap(Schema.decodeOption(schema), () => expected),
-    Flag.withFallbackConfig(Config.schema(schema, variable))
-  )
-}
 
 const seconds = (name: string, variable: string) =>
   whole(name, variable, 1, MAX_TIMEOUT_SECONDS).pipe(Flag.map((count: number) => Duration.seconds(count)))

@@ -1,0 +1,19 @@
+/** Kinds of flags that several commands have. */
+import { Config, Schema, SchemaTransformation } from "effect"
+import { Flag } from "effect/cli"
+
+/** A flag, or else an environment variable, that is a whole number within bounds. */
+export const whole = (name: string, variable: string, minimum: number, maximum: number): Flag.Flag<number> => {
+  const expected = `a whole number from ${minimum} to ${maximum}`
+  const schema = Schema.String.check(Schema.isPattern(/^[0-9]+$/, { expected })).pipe(
+    Schema.decodeTo(
+      Schema.Number.check(Schema.isBetween({ minimum, maximum }, { expected })),
+      SchemaTransformation.numberFromString
+    )
+  )
+  return Flag.String(name).pipe(
+    Flag.withMetavar("number"),
+    Flag.filterMap(Schema.decodeOption(schema), () => expected),
+    Flag.withFallbackConfig(Config.schema(schema, variable))
+  )
+}
