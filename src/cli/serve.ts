@@ -48,7 +48,7 @@ export const flags = {
   ),
   maxClients: whole("max-clients", "RANKD_MAX_CLIENTS", 1, MAX_CLIENTS).pipe(
     Flag.withDefault(defaults.maxClients),
-    Flag.withDescription(`Clients ranked at most (RANKD_MAX_CLIENTS; ${defaults.maxClients})`)
+    Flag.withDescription(`Clients ranked at most, in each group (RANKD_MAX_CLIENTS; ${defaults.maxClients})`)
   ),
   maxLine: whole("max-line", "RANKD_MAX_LINE", MIN_LINE_BYTES, MAX_LINE_BYTES).pipe(
     Flag.withDefault(defaults.maxLine),

@@ -26,7 +26,7 @@ import {
 import { Socket } from "effect/socket"
 import * as Json from "../protocol/Json.ts"
 import { Lines, Next } from "../protocol/Lines.ts"
-import { ClientMessage, Reason, type ServerMessage, type Status } from "../protocol/Message.ts"
+import { ClientMessage, type ExecutorStatus, Reason, type ServerMessage, type Status } from "../protocol/Message.ts"
 import { type Listed, listed } from "./Watched.ts"
 
 /** Where this client stands. */
@@ -139,7 +139,7 @@ export class RankClient extends Context.Service<
      * it is `denied`. A withdrawn command interrupts the handler.
      */
     readonly handle: <R>(
-      handler: (order: Order) => Effect.Effect<{ readonly status: Status; readonly output?: string }, never, R>
+      handler: (order: Order) => Effect.Effect<{ readonly status: ExecutorStatus; readonly output?: string }, never, R>
     ) => Effect.Effect<void, never, R | Scope.Scope>
   }
 >()("rankd/client/RankClient") {
@@ -147,7 +147,7 @@ export class RankClient extends Context.Service<
     Layer.effect(RankClient, make(options))
 }
 
-type Handler = (order: Order) => Effect.Effect<{ readonly status: Status; readonly output?: string }>
+type Handler = (order: Order) => Effect.Effect<{ readonly status: ExecutorStatus; readonly output?: string }>
 
 const make = Effect.fnUntraced(function* (options: ClientOptions) {
   const socket = yield* Socket.Socket
@@ -344,7 +344,7 @@ const make = Effect.fnUntraced(function* (options: ClientOptions) {
       )
     ),
     handle: Effect.fnUntraced(function* <R>(
-      next: (order: Order) => Effect.Effect<{ status: Status; output?: string }, never, R>
+      next: (order: Order) => Effect.Effect<{ status: ExecutorStatus; output?: string }, never, R>
     ) {
       const context = yield* Effect.context<R>()
       yield* Effect.acquireRelease(

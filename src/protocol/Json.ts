@@ -33,8 +33,8 @@ export const readClient = (line: string): Result.Result<ClientMessage, Rejection
     return Result.fail({ reason: "malformed", detail: "expected one JSON object on one line" })
   }
   const { _tag: tag, id } = said as { readonly _tag?: unknown; readonly id?: unknown }
-  const withId = isCommandId(id) ? { id } : {}
-  if (!tags.has(tag)) return Result.fail({ reason: "unknown command", ...withId })
+  const withId = tag === "Exec" && isCommandId(id) ? { id } : {}
+  if (!tags.has(tag)) return Result.fail({ reason: "unknown command" })
   return Result.mapError(
     decodeClient(said, strict),
     (error): Rejection => ({ reason: "malformed", detail: detailOf(error), ...withId })

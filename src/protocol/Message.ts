@@ -36,10 +36,16 @@ export const Output = Schema.String.check(
   Schema.makeFilter((text: string) => text.isWellFormed() || "text without lone surrogates")
 )
 
-/** How a command ended at one target: an exit code, or why there is none. */
+const ExitCode = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 255 }))
+
+/** How an executor says that a command ended: an exit code, or why there is none. */
+export const ExecutorStatus = Schema.Union([ExitCode, Schema.Literals(["denied", "failed", "cancelled", "busy"])])
+export type ExecutorStatus = typeof ExecutorStatus.Type
+
+/** How a command ended at one target: as the executor says, or as the server had to. */
 export const Status = Schema.Union([
-  Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 255 })),
-  Schema.Literals(["denied", "failed", "cancelled", "timeout", "busy", "undelivered", "lost"])
+  ExitCode,
+  Schema.Literals(["denied", "failed", "cancelled", "busy", "timeout", "undelivered", "lost"])
 ])
 export type Status = typeof Status.Type
 
@@ -123,7 +129,7 @@ export const ClientMessage = Schema.Union([
   Schema.TaggedStruct("Output", { id: CommandId, text: Output.check(Schema.isNonEmpty()) }),
   Schema.TaggedStruct("Result", {
     id: CommandId,
-    status: Status,
+    status: ExecutorStatus,
     output: Schema.optionalKey(Output),
     truncated: Schema.optionalKey(Schema.Boolean)
   }),

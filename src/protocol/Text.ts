@@ -10,8 +10,8 @@ import { Result, Schema } from "effect"
 import { ClientMessage, CommandId, ServerMessage } from "./Message.ts"
 
 /**
- * Why a line is no message; `detail` is for people, `id` the command that it was
- * about. A plain value: a flood of bad lines must not cost a stack trace each.
+ * Why a line is no message; `detail` is for people, `id` the tracked
+ * command that it would have been. A plain value: a flood of bad lines must not cost a stack trace each.
  */
 export interface Rejection {
   readonly reason: "unknown command" | "malformed"
@@ -173,7 +173,7 @@ export const readClient = (line: string): Result.Result<ClientMessage, Rejection
   const malformed = (detail: string): Rejection => ({
     reason: "malformed",
     detail,
-    ...(isCommandId(withId.id) ? { id: withId.id } : {})
+    ...(entry.tag === "Exec" && isCommandId(withId.id) ? { id: withId.id } : {})
   })
   const fields = entry.read(rest)
   if (fields === undefined || (entry.id === "required" && !("id" in withId))) {

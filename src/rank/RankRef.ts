@@ -89,6 +89,7 @@ export const make = <A>(options: {
       const after = name === undefined ? joined : Roster.rename(joined, id, name)
       const member: Roster.Member<A> = { id, name, data }
       notify({ _tag: "Joined", rank, member }, after)
+      if (name !== undefined) notify({ _tag: "Named", rank, member }, after)
       return [Effect.succeed(member), after]
     }).pipe(Effect.flatten)
 

@@ -93,7 +93,9 @@ export const make = Effect.fnUntraced(function* (
         change.member.data.told = NOT_TOLD
         markStale(change.from)
     }
-    const told = change._tag === "Named" ? new Set(watchers).add(change.member.data) : watchers
+    const { data } = change.member
+    // A newcomer that brings its name knows it, and is told its rank first.
+    const told = change._tag === "Named" && data.told !== NOT_TOLD ? new Set(watchers).add(data) : watchers
     if (told.size === 0 || stopping() || (change._tag === "Moved" && change.from === change.to)) return
     sayToAll(told, asMessage(change))
   })

@@ -22,7 +22,7 @@ export interface Command {
   /** Whether it was for a range or everyone, so that `Done` tells the end of all. */
   readonly several: boolean
   /** In milliseconds, on the server's clock. */
-  readonly deadline: number
+  deadline: number
   readonly tasks: Set<Task>
   ok: number
   notOk: number
@@ -36,8 +36,8 @@ export interface Task {
   /** The target's rank when the command was routed. */
   readonly rank: number
   readonly target: Client
-  /** Where in the target's outbox its line ends. */
-  end: number
+  /** Whether its line was handed to the target's socket: the target may have it. If not, it never will once the task has ended. */
+  handed: boolean
 }
 
 /** How often it is looked whether commands have run out of time. */
@@ -47,6 +47,8 @@ export interface Commands {
   /** Opens a command; there must be none of this id. All its tasks, one at least, are to be added before one ends. */
   readonly open: (issuer: Client, id: string, several: boolean, timeout: number) => Command
   readonly add: (command: Command, rank: number, target: Client) => Task
+  /** To be asked when the task's line is about to be handed to the socket: whether it still should be. */
+  readonly hand: (task: Task) => boolean
   /** Ends the task, unless it has ended. */
   readonly finish: (task: Task, status: Status, more?: { output?: string; truncated?: boolean }) => void
   /** The open task of this id that is this client's; else counts what the client says of it as dropped. */
@@ -55,13 +57,17 @@ export interface Commands {
   readonly cancel: (command: Command) => void
   /** The client can execute no more: it has left its group. */
   readonly abandon: (client: Client) => void
-  /** The client's own commands go on without it. */
+  /** The client's own commands go on without it; not for longer than a command may take that says nothing of it. */
   readonly orphan: (client: Client) => void
   /** How many results and outputs came for no open task. */
   readonly dropped: () => number
 }
 
-export const make = Effect.fnUntraced(function* (touched: Touched): Effect.fn.Return<Commands, never, Scope.Scope> {
+/** @param orphanTimeout for how long a command goes on at most whose issuer has left, in milliseconds */
+export const make = Effect.fnUntraced(function* (
+  touched: Touched,
+  orphanTimeout: number
+): Effect.fn.Return<Commands, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const tasks = new Map<string, Task>()
   const any = Latch.makeUnsafe(false)
@@ -85,7 +91,7 @@ export const make = Effect.fnUntraced(function* (touched: Touched): Effect.fn.Re
   /** Ends all tasks of the command that are open, and tells their executors to stop. */
   const stop = (command: Command, status: Status) => {
     for (const task of [...command.tasks]) {
-      task.target.say({ _tag: "Cancel", id: task.id })
+      if (task.handed) task.target.say({ _tag: "Cancel", id: task.id })
       finish(task, status)
     }
   }
@@ -95,8 +101,12 @@ export const make = Effect.fnUntraced(function* (touched: Touched): Effect.fn.Re
       yield* any.await
       yield* Effect.sleep(SWEEP_INTERVAL)
       const now = clock.currentTimeMillisUnsafe()
-      for (const { command } of tasks.values()) if (command.deadline <= now) stop(command, "timeout")
-      touched.flush()
+      for (const { command } of tasks.values()) {
+        // One that does not read its outcomes as fast as they come gets the rest of them at the next sweep.
+        if (command.deadline > now || command.issuer?.outbox.congested) continue
+        stop(command, "timeout")
+        touched.flush()
+      }
       if (tasks.size === 0) any.closeUnsafe()
     }).pipe(Effect.forever)
   )
@@ -109,12 +119,16 @@ export const make = Effect.fnUntraced(function* (touched: Touched): Effect.fn.Re
       return command
     },
     add: (command, rank, target) => {
-      const task: Task = { id: `${++lastTaskId}`, command, rank, target, end: 0 }
+      const task: Task = { id: `${++lastTaskId}`, command, rank, target, handed: false }
       tasks.set(task.id, task)
       command.tasks.add(task)
       target.tasks.add(task)
       if (tasks.size === 1) queueMicrotask(() => any.openUnsafe())
       return task
+    },
+    hand: (task) => {
+      task.handed = tasks.has(task.id)
+      return task.handed
     },
     finish,
     taskOf: (client, id) => {
@@ -126,11 +140,15 @@ export const make = Effect.fnUntraced(function* (touched: Touched): Effect.fn.Re
     cancel: (command) => stop(command, "cancelled"),
     abandon: (client) => {
       for (const task of [...client.tasks]) {
-        finish(task, client.outbox.handed(task.end) ? "lost" : "undelivered")
+        finish(task, task.handed ? "lost" : "undelivered")
       }
     },
     orphan: (client) => {
-      for (const command of client.commands.values()) command.issuer = undefined
+      const latest = clock.currentTimeMillisUnsafe() + orphanTimeout
+      for (const command of client.commands.values()) {
+        command.issuer = undefined
+        command.deadline = Math.min(command.deadline, latest)
+      }
       client.commands.clear()
     },
     dropped: () => dropped

@@ -123,9 +123,12 @@ export class Conversation {
       const old = this.#seat
       const as = { id: old?.member.id, name: called ?? (old && this.#memberNow(old)?.name) }
       const scope = yield* Scope.fork(this.#scope)
+      const { told } = this.#client
+      this.#client.told = NOT_TOLD
       const group = yield* Scope.provide(this.#shared.groups.enter(name), scope)
       const joined = yield* Effect.result(Scope.provide(group.ranks.join(this.#client, as), scope))
       if (joined._tag === "Failure") {
+        this.#client.told = told
         yield* Scope.close(scope, Exit.void)
         return joined.failure._tag === "GroupFull" ? "server full" : "name taken"
       }
@@ -137,6 +140,8 @@ export class Conversation {
       this.#client.told = NOT_TOLD
       this.#look()
       group.announcer.changed()
+      const { address } = this.#client
+      yield* Effect.annotateLogs(Effect.logInfo("joined"), { member: this.member, group: name, address })
       return undefined
     })
   }
@@ -201,7 +206,8 @@ export class Conversation {
         return this.#end("quit", { _tag: "Bye", reason: "quit" })
       default:
         if (this.#seat === undefined) {
-          return this.#reject("not authorized", "say JOIN or Hello first", "id" in message ? message.id : undefined)
+          const id = message._tag === "Exec" ? message.id : undefined
+          return this.#reject("not authorized", "say JOIN or Hello first", id)
         }
         return this.#answerRanked(this.#seat, message)
     }
@@ -218,7 +224,8 @@ export class Conversation {
         return this.#command(seat, message)
       case "Cancel": {
         const command = client.commands.get(message.id)
-        if (command === undefined) return this.#reject("no such command", undefined, message.id)
+        // Not `ERROR#`: that is the end of a command, and this one may just have had its own.
+        if (command === undefined) return this.#reject("no such command", message.id)
         this.#shared.commands.cancel(command)
         return undefined
       }
@@ -317,11 +324,8 @@ export class Conversation {
     const reached = reach(this.#roster, this.#rank, to)
     const bytes = Buffer.from(command)
     if (epoch !== undefined && epoch !== this.#roster.epoch) return this.#reject("stale epoch", undefined, id)
-    if (member !== undefined && typeof reached !== "string") {
-      const holder = Roster.at(this.#roster, reached.first)!
-      if (reached.first !== reached.last || memberId(holder) !== member) {
-        return this.#reject("stale epoch", `${member} alone does not stand there`, id)
-      }
+    if (member !== undefined && !this.#isOnly(member, reached)) {
+      return this.#reject("stale epoch", `${member} alone does not stand there`, id)
     }
     if (id === undefined) return this.#route(seat, reached, bytes, 0, bytes.length)
     const longest = Duration.toMillis(maxCommandTimeout)
@@ -339,6 +343,13 @@ export class Conversation {
     })
   }
 
+  /** Whether the member, and nobody else, would be reached. That the issuer may not command it is another matter. */
+  #isOnly(member: string, reached: Reach): boolean {
+    if (typeof reached === "string") return reached === "rank too high"
+    const { first, last } = reached
+    return first === last && memberId(Roster.at(this.#roster, first)!) === member
+  }
+
   /** What the client says of a command that it executes. */
   #outcome(message: ClientMessage & { _tag: "Output" | "Result" }): Step {
     const { commands } = this.#shared
@@ -349,16 +360,35 @@ export class Conversation {
       this.#again = true
       return issuer.outbox.relief
     }
+    const { rank } = task
     if (message._tag === "Output") {
-      issuer?.say({ _tag: "Output", id, rank: task.rank, text: message.text })
-    } else {
-      const { output, status, truncated } = message
-      commands.finish(task, status, {
-        ...(output === undefined ? {} : { output }),
-        ...(truncated === undefined ? {} : { truncated })
-      })
+      const text = issuer && this.#fitting(issuer, message.text, (text) => ({ _tag: "Output", id, rank, text }))
+      if (text) issuer?.say({ _tag: "Output", id, rank, text })
+      return undefined
     }
+    const { output = "", status, truncated } = message
+    const text =
+      issuer === undefined
+        ? output
+        : this.#fitting(issuer, output, (output) => ({ _tag: "Result", id, rank, status, output, truncated: true }))
+    const cut = text !== output
+    commands.finish(task, status, {
+      ...(message.output === undefined ? {} : { output: text }),
+      ...(cut || truncated !== undefined ? { truncated: cut || truncated === true } : {})
+    })
     return undefined
+  }
+
+  /** As much of `text` as fits a line to the issuer: escapes make it longer than it came. */
+  #fitting(issuer: Client, text: string, message: (text: string) => ServerMessage): string {
+    const { maxLine } = this.#shared.settings
+    let fitting = text
+    for (;;) {
+      const size = Buffer.byteLength(issuer.write(message(fitting))) + 1
+      if (size <= maxLine || fitting === "") return fitting
+      // Half of a surrogate pair may not stay behind.
+      fitting = fitting.slice(0, Math.floor(fitting.length * (maxLine / size))).replace(/[\ud800-\udbff]$/, "")
+    }
   }
 
   #route({ group }: Seat, reached: Reach, bytes: Uint8Array, start: number, end: number, tracking?: Tracking): Step {

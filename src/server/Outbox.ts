@@ -37,6 +37,11 @@ export class Touched {
   }
 }
 
+interface Conditional {
+  readonly bytes: Uint8Array
+  readonly take: () => boolean
+}
+
 export interface OutboxOptions {
   readonly writer: Socket.Writer
   readonly touched: Touched
@@ -56,8 +61,8 @@ export class Outbox {
   readonly #highWater: number
   readonly #lowWater: number
 
-  /** Bytes, and listings that make their bytes when it is their turn, in order. */
-  #queue: Array<Uint8Array | Iterator<Uint8Array>> = []
+  /** Bytes, lines that may not be wanted any more, and listings that make their bytes when it is their turn; in order. */
+  #queue: Array<Uint8Array | Conditional | Iterator<Uint8Array>> = []
   #queuedBytes = 0
   /** Gathers what is appended, behind the queue. */
   #buffer: Uint8Array | undefined
@@ -66,8 +71,6 @@ export class Outbox {
   #listings = 0
 
   #inFlight = 0
-  #appended = 0
-  #handed = 0
   #stallTimer: Fiber.Fiber<void, Socket.SocketError> | undefined
   #open = true
   #touched = false
@@ -86,16 +89,6 @@ export class Outbox {
     return this.#queuedBytes + this.#buffered + this.#inFlight
   }
 
-  /** Where what was appended last ends, in bytes since the beginning; listings do not count. */
-  get end(): number {
-    return this.#appended
-  }
-
-  /** Whether what ends there was handed to the socket: the client may have it. */
-  handed(end: number): boolean {
-    return end <= this.#handed
-  }
-
   /** Whether others should wait for `relief` before they append. */
   get congested(): boolean {
     return this.#open && this.#holdLeft() > 0
@@ -111,21 +104,29 @@ export class Outbox {
    * written: the client is being closed, for this one line too many perhaps.
    */
   append(bytes: Uint8Array, start: number, end: number): boolean {
-    if (!this.#open) return false
     const length = end - start
-    if (this.pending + length > this.#options.maxPending) {
-      this.#slow()
-      return false
-    }
+    if (!this.#admit(length)) return false
     if (this.#buffer === undefined || this.#buffered + length > this.#buffer.length) {
       const usual = Math.max(this.#lastWritten, 4 * this.#seal())
       this.#buffer = Buffer.allocUnsafe(Math.max(length, Math.min(MAX_BUFFER_BYTES, Math.max(MIN_BUFFER_BYTES, usual))))
     }
     this.#buffer.set(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end), this.#buffered)
     this.#buffered += length
-    this.#appended += length
-    if (this.pending > this.#highWater) this.#congestedSince ??= this.#options.now()
-    this.#touch()
+    this.#appended()
+    return true
+  }
+
+  /**
+   * Appends a line (its end is added) that `take` is asked for when its turn
+   * comes: it is written only if that says true, and then it is handed to the socket.
+   */
+  appendIf(line: string, take: () => boolean): boolean {
+    const bytes = Buffer.from(`${line}\n`)
+    if (!this.#admit(bytes.length)) return false
+    this.#seal()
+    this.#queue.push({ bytes, take })
+    this.#queuedBytes += bytes.length
+    this.#appended()
     return true
   }
 
@@ -201,6 +202,17 @@ export class Outbox {
     return wait
   }
 
+  /** Whether so many bytes more may wait; the client is a slow consumer if not. */
+  #admit(length: number): boolean {
+    if (this.#open && this.pending + length > this.#options.maxPending) this.#slow()
+    return this.#open
+  }
+
+  #appended(): void {
+    if (this.pending > this.#highWater) this.#congestedSince ??= this.#options.now()
+    this.#touch()
+  }
+
   /** For how many milliseconds more others are to wait for the client. */
   #holdLeft(): number {
     if (this.#congestedSince === undefined) return 0
@@ -238,8 +250,12 @@ export class Outbox {
       if (head instanceof Uint8Array) {
         this.#queue.shift()
         this.#queuedBytes -= head.length
-        this.#handed += head.length
         chunk = head
+      } else if ("bytes" in head) {
+        this.#queue.shift()
+        this.#queuedBytes -= head.bytes.length
+        if (!head.take()) continue
+        chunk = head.bytes
       } else {
         const next = head.next()
         if (next.done === true) {

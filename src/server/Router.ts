@@ -55,6 +55,11 @@ export type Delivered =
   /** All but `missed` of them have it: those are being closed. */
   | { readonly _tag: "Missed"; readonly missed: number }
 
+/** What an id of the server's adds to a line, at most: `,"id":"9007199254740991"`. */
+const ID_BYTES = 24
+
+const NOTHING = Buffer.alloc(0)
+
 const SENT: Delivered = { _tag: "Sent" }
 
 /** A tracked command: the issuer, what it calls it, whether it is to several, and its timeout in milliseconds. */
@@ -96,15 +101,20 @@ export class Router {
   ): Delivered {
     const targets = this.#targets
     targets.length = 0
+    let toJson = false
     for (let rank = first; rank <= last; rank++) {
       const target = Roster.at(roster, rank)!
       if (target.data.outbox.congested) return { _tag: "Held", outbox: target.data.outbox }
+      if (target.data.encoding === "json") toJson = true
       targets.push(target)
     }
 
     const head = `EXEC ${issuer} `
     const length = head.length + (end - start) + 1
-    if (length > this.#maxLine) return { _tag: "TooLong" }
+    const json = toJson ? jsonLine(roster.epoch, issuer, bytes.subarray(start, end)) : NOTHING
+    if (Math.max(length, json.length) + (tracking === undefined ? 0 : ID_BYTES) > this.#maxLine) {
+      return { _tag: "TooLong" }
+    }
     for (let i = 0; i < targets.length; i++) announcer.tell(targets[i]!, first + i, roster)
     if (tracking !== undefined) {
       this.#track(roster.epoch, issuer, first, bytes.subarray(start, end), tracking)
@@ -116,16 +126,12 @@ export class Router {
     line.set(bytes.subarray(start, end), head.length)
     line[length - 1] = 0x0a
 
-    let json: Buffer | undefined
     let missed = 0
     for (let i = 0; i < targets.length; i++) {
       const client = targets[i]!.data
-      if (client.encoding === "text") {
-        if (!client.outbox.append(line, 0, length)) missed++
-      } else {
-        json ??= jsonLine(roster.epoch, issuer, bytes.subarray(start, end))
-        if (!client.outbox.append(json, 0, json.length)) missed++
-      }
+      const taken =
+        client.encoding === "text" ? client.outbox.append(line, 0, length) : client.outbox.append(json, 0, json.length)
+      if (!taken) missed++
     }
     return missed === 0 ? SENT : { _tag: "Missed", missed }
   }
@@ -137,9 +143,9 @@ export class Router {
     const tasks = this.#targets.map(({ data }, i) => this.#commands.add(command, first + i, data))
     const text = utf8(bytes)
     for (const task of tasks) {
-      const { outbox } = task.target
-      if (task.target.say({ _tag: "Exec", id: task.id, from, command: text, epoch })) task.end = outbox.end
-      else this.#commands.finish(task, "undelivered")
+      const { target } = task
+      const line = target.write({ _tag: "Exec", id: task.id, from, command: text, epoch })
+      if (!target.outbox.appendIf(line, () => this.#commands.hand(task))) this.#commands.finish(task, "undelivered")
     }
   }
 }

@@ -63,7 +63,6 @@ export const run = Effect.fnUntraced(
         refused = yield* conversation.enter(DEFAULT_GROUP)
         if (refused !== undefined) return yield* refuse(refused)
       }
-      yield* Effect.annotateLogs(Effect.logInfo("joined"), { member: conversation.member, address })
       return yield* converse(touched, connection, client, conversation)
     }).pipe(
       Effect.onExit((exit) => {
@@ -72,11 +71,9 @@ export const run = Effect.fnUntraced(
         client.ending = ending
         connection.lastWords = ending.lastWords && client.write(ending.lastWords)
         connection.abrupt = ending.reason === "http"
-        return Effect.annotateLogs(Effect.logInfo("left"), {
-          member: conversation.member,
-          address,
-          reason: ending.reason
-        })
+        const { member } = conversation
+        if (member === undefined) return Effect.void
+        return Effect.annotateLogs(Effect.logInfo("left"), { member, address, reason: ending.reason })
       })
     )
   },
@@ -94,6 +91,8 @@ export const stopAll = (shared: Shared): Effect.Effect<void> =>
   Effect.suspend(() => {
     shared.stopping = true
     const clients = [...shared.clients]
+    // Who waits for an outcome is told that there will be none, before it is told goodbye.
+    for (const client of clients) shared.commands.abandon(client)
     for (const client of clients) client.end(farewell("shutting down"))
     return Effect.forEach(clients, (client) => client.ended, { discard: true })
   })
