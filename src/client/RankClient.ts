@@ -161,10 +161,17 @@ const make = Effect.fnUntraced(function* (options: ClientOptions) {
   let say: Say | undefined
   let lastId = 0
   let watchers = 0
+  /** Whether `members` is what the server last listed: what it still tells of an earlier watch is not for the next. */
+  let following = false
   let failures = 0
 
   /** Says it where there is a connection; what cannot be said any more, nobody waits for. */
   const tell = (message: ClientMessage) => Effect.suspend(() => Effect.ignore(say?.(message) ?? Effect.void))
+
+  const forget = Effect.suspend(() => {
+    following = false
+    return SubscriptionRef.set(members, [])
+  })
 
   const finish = (id: string, error?: Rejected) => {
     const command = open.get(id)
@@ -237,7 +244,8 @@ const make = Effect.fnUntraced(function* (options: ClientOptions) {
         yield* tell({ _tag: "Pong" })
         break
       default:
-        yield* SubscriptionRef.update(members, (before) => listed(before, message))
+        following ||= message._tag === "Roster"
+        if (following) yield* SubscriptionRef.update(members, (before) => listed(before, message))
     }
   })
 
@@ -272,7 +280,7 @@ const make = Effect.fnUntraced(function* (options: ClientOptions) {
           Queue.offerUnsafe(outcomes, { status: "lost" })
           finish(id)
         }
-        return Effect.andThen(SubscriptionRef.set(standing, undefined), SubscriptionRef.set(members, []))
+        return Effect.andThen(SubscriptionRef.set(standing, undefined), forget)
       })
     )
   )
@@ -338,7 +346,8 @@ const make = Effect.fnUntraced(function* (options: ClientOptions) {
       Effect.as(
         Effect.acquireRelease(
           Effect.suspend(() => (watchers++ === 0 ? tell({ _tag: "Watch" }) : Effect.void)),
-          () => Effect.suspend(() => (--watchers === 0 ? tell({ _tag: "Unwatch" }) : Effect.void))
+          () =>
+            Effect.suspend(() => (--watchers === 0 ? Effect.andThen(tell({ _tag: "Unwatch" }), forget) : Effect.void))
         ),
         SubscriptionRef.changes(members)
       )

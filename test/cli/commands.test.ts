@@ -1,19 +1,13 @@
 /** The commands that connect to a server, as processes. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { rankd } from "../support/process.ts"
+import { rankd, says } from "../support/process.ts"
 import { client, Port, serverLayer } from "../support/wire.ts"
 
 const withServer = <A, E, R>(test: Effect.Effect<A, E, R>) =>
   test.pipe(Effect.scoped, Effect.provide(serverLayer())) as Effect.Effect<A, E>
 
 const to = Effect.map(Port, (port) => ["--port", `${port}`] as const)
-
-/** Waits until `output` says so. */
-const says = (output: () => string, pattern: RegExp) =>
-  Effect.gen(function* () {
-    while (!pattern.test(output())) yield* Effect.sleep("10 millis")
-  }).pipe(Effect.timeoutOrElse({ duration: "20 seconds", orElse: () => Effect.die(new Error(`says ${output()}`)) }))
 
 describe("rankd ranks", { concurrent: true, timeout: 60_000 }, () => {
   it.live("lists the members, for people and for programs", () =>

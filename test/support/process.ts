@@ -71,3 +71,9 @@ export const rankd = (args: ReadonlyArray<string>, env: Record<string, string> =
 
 /** Any command of a shell in the project's folder. */
 export const shell = (command: string) => run("sh", ["-c", command], {})
+
+/** Waits until `output` says so. */
+export const says = (output: () => string, pattern: RegExp) =>
+  Effect.gen(function* () {
+    while (!pattern.test(output())) yield* Effect.sleep("10 millis")
+  }).pipe(Effect.timeoutOrElse({ duration: "20 seconds", orElse: () => Effect.die(new Error(`says ${output()}`)) }))
