@@ -8,10 +8,11 @@
  * of time. It knows nothing of ranks but the number to report.
  */
 import type { Scope } from "effect"
-import { Clock, Effect, Latch } from "effect"
-import type { Status } from "../protocol/Message.ts"
+import { Clock, Duration, Effect, Latch } from "effect"
+import type { ClientMessage, ServerMessage, Status } from "../protocol/Message.ts"
 import type { Client } from "./Client.ts"
-import type { Touched } from "./Outbox.ts"
+import type { Outbox, Touched } from "./Outbox.ts"
+import type { SettingsValues } from "./Settings.ts"
 
 /** One issuer's command. */
 export interface Command {
@@ -43,6 +44,9 @@ export interface Task {
 /** How often it is looked whether commands have run out of time. */
 const SWEEP_INTERVAL = "100 millis"
 
+/** What an executor says of a task. */
+type Report = ClientMessage & { readonly _tag: "Output" | "Result" }
+
 export interface Commands {
   /** Opens a command; there must be none of this id. All its tasks, one at least, are to be added before one ends. */
   readonly open: (issuer: Client, id: string, several: boolean, timeout: number) => Command
@@ -51,8 +55,13 @@ export interface Commands {
   readonly hand: (task: Task) => boolean
   /** Ends the task, unless it has ended. */
   readonly finish: (task: Task, status: Status, more?: { output?: string; truncated?: boolean }) => void
-  /** The open task of this id that is this client's; else counts what the client says of it as dropped. */
-  readonly taskOf: (client: Client, id: string) => Task | undefined
+  /**
+   * What the client says of a task goes to the issuer, cut to a line where it has
+   * to be; what is not of an open task of this client's is dropped, and counted.
+   * Where the issuer is congested nothing is done: to be reported anew after the
+   * relief of the outbox that is returned.
+   */
+  readonly report: (client: Client, message: Report) => Outbox | undefined
   /** Withdraws a command: each executor is told, and the issuer gets its outcomes at once. */
   readonly cancel: (command: Command) => void
   /** The client can execute no more: it has left its group. */
@@ -63,10 +72,21 @@ export interface Commands {
   readonly dropped: () => number
 }
 
-/** @param orphanTimeout for how long a command goes on at most whose issuer has left, in milliseconds */
+/** As much of `text` as fits a line to the client: escapes make it longer than it came. */
+const fitting = (client: Client, text: string, maxLine: number, message: (text: string) => ServerMessage): string => {
+  let part = text
+  for (;;) {
+    const size = Buffer.byteLength(client.write(message(part))) + 1
+    if (size <= maxLine || part === "") return part
+    // Half of a surrogate pair may not stay behind.
+    part = part.slice(0, Math.floor(part.length * (maxLine / size))).replace(/[\ud800-\udbff]$/, "")
+  }
+}
+
+/** Of the settings, `commandTimeout` is also for how long a command goes on at most whose issuer has left. */
 export const make = Effect.fnUntraced(function* (
   touched: Touched,
-  orphanTimeout: number
+  { commandTimeout, maxLine }: SettingsValues
 ): Effect.fn.Return<Commands, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const tasks = new Map<string, Task>()
@@ -131,10 +151,27 @@ export const make = Effect.fnUntraced(function* (
       return task.handed
     },
     finish,
-    taskOf: (client, id) => {
-      const task = tasks.get(id)
-      if (task?.target === client) return task
-      dropped++
+    report: (client, message) => {
+      const task = tasks.get(message.id)
+      if (task?.target !== client) {
+        dropped++
+        return undefined
+      }
+      const { command, rank } = task
+      const { id, issuer } = command
+      if (issuer?.outbox.congested) return issuer.outbox
+      if (message._tag === "Output") {
+        const say = (text: string) => ({ _tag: "Output", id, rank, text }) as const
+        if (issuer !== undefined) issuer.say(say(fitting(issuer, message.text, maxLine, say)))
+        return undefined
+      }
+      const { output, status, truncated } = message
+      const result = (output: string) => ({ _tag: "Result", id, rank, status, output, truncated: true }) as const
+      const text = issuer === undefined || output === undefined ? output : fitting(issuer, output, maxLine, result)
+      finish(task, status, {
+        ...(text === undefined ? {} : { output: text }),
+        ...(text !== output ? { truncated: true } : truncated === undefined ? {} : { truncated })
+      })
       return undefined
     },
     cancel: (command) => stop(command, "cancelled"),
@@ -144,7 +181,7 @@ export const make = Effect.fnUntraced(function* (
       }
     },
     orphan: (client) => {
-      const latest = clock.currentTimeMillisUnsafe() + orphanTimeout
+      const latest = clock.currentTimeMillisUnsafe() + Duration.toMillis(commandTimeout)
       for (const command of client.commands.values()) {
         command.issuer = undefined
         command.deadline = Math.min(command.deadline, latest)

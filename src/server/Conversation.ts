@@ -81,7 +81,7 @@ export class Conversation {
     return this.#seat && memberId(this.#seat.member)
   }
 
-  /** The group that the client is in, or has just left; none before admission. */
+  /** The group that the client is in, or that it was in last; none before admission. */
   get group(): Group | undefined {
     return this.#seat?.group
   }
@@ -230,8 +230,11 @@ export class Conversation {
         return undefined
       }
       case "Output":
-      case "Result":
-        return this.#outcome(message)
+      case "Result": {
+        const held = this.#shared.commands.report(client, message)
+        this.#again = held !== undefined
+        return held?.relief
+      }
       case "Explain":
         return this.#explain(reach(this.#roster, this.#rank, message.to))
       case "Ranks":
@@ -348,47 +351,6 @@ export class Conversation {
     if (typeof reached === "string") return reached === "rank too high"
     const { first, last } = reached
     return first === last && memberId(Roster.at(this.#roster, first)!) === member
-  }
-
-  /** What the client says of a command that it executes. */
-  #outcome(message: ClientMessage & { _tag: "Output" | "Result" }): Step {
-    const { commands } = this.#shared
-    const task = commands.taskOf(this.#client, message.id)
-    if (task === undefined) return undefined
-    const { id, issuer } = task.command
-    if (issuer?.outbox.congested) {
-      this.#again = true
-      return issuer.outbox.relief
-    }
-    const { rank } = task
-    if (message._tag === "Output") {
-      const text = issuer && this.#fitting(issuer, message.text, (text) => ({ _tag: "Output", id, rank, text }))
-      if (text) issuer?.say({ _tag: "Output", id, rank, text })
-      return undefined
-    }
-    const { output = "", status, truncated } = message
-    const text =
-      issuer === undefined
-        ? output
-        : this.#fitting(issuer, output, (output) => ({ _tag: "Result", id, rank, status, output, truncated: true }))
-    const cut = text !== output
-    commands.finish(task, status, {
-      ...(message.output === undefined ? {} : { output: text }),
-      ...(cut || truncated !== undefined ? { truncated: cut || truncated === true } : {})
-    })
-    return undefined
-  }
-
-  /** As much of `text` as fits a line to the issuer: escapes make it longer than it came. */
-  #fitting(issuer: Client, text: string, message: (text: string) => ServerMessage): string {
-    const { maxLine } = this.#shared.settings
-    let fitting = text
-    for (;;) {
-      const size = Buffer.byteLength(issuer.write(message(fitting))) + 1
-      if (size <= maxLine || fitting === "") return fitting
-      // Half of a surrogate pair may not stay behind.
-      fitting = fitting.slice(0, Math.floor(fitting.length * (maxLine / size))).replace(/[\ud800-\udbff]$/, "")
-    }
   }
 
   #route({ group }: Seat, reached: Reach, bytes: Uint8Array, start: number, end: number, tracking?: Tracking): Step {

@@ -3,7 +3,7 @@
  * Each connection is a fiber that the `SocketServer` supervises; this module owns
  * what they share and their common end.
  */
-import { Context, Duration, Effect, Layer } from "effect"
+import { Context, Effect, Layer } from "effect"
 import type { NetAddress } from "effect/net"
 import { SocketServer } from "effect/socket"
 import packageJson from "../../package.json" with { type: "json" }
@@ -34,7 +34,7 @@ export class RankServer extends Context.Service<
       const socketServer = yield* SocketServer.SocketServer
       const settings = yield* Settings
       const touched = new Touched()
-      const commands = yield* Commands.make(touched, Duration.toMillis(settings.commandTimeout))
+      const commands = yield* Commands.make(touched, settings)
       const groups = yield* Groups.make({
         capacity: settings.maxClients,
         open: (name, ranks: RankRef<Client>) => Group.make(name, ranks, commands, touched, () => shared.stopping)

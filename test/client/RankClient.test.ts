@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Exit, Fiber, Layer, Logger, Scope, Stream, SubscriptionRef } from "effect"
+import { Context, Deferred, Effect, Exit, Fiber, Layer, Logger, Scope, Stream, SubscriptionRef } from "effect"
 import { Leader, NodeClient, NodeServer, RankClient, RankServer, Settings, type Standing } from "../../src/index.ts"
 import { Port, serverLayer, client as wireClient } from "../support/wire.ts"
 
@@ -70,12 +70,14 @@ describe("RankClient", () => {
       const port = yield* Port
       const a = yield* join(port)
       const interrupted: Array<number> = []
+      let endless = 0
       for (let rank = 1; rank <= 3; rank++) {
         const executor = yield* join(port)
         yield* executor.handle(({ command }) => {
           if (command === "all") return Effect.succeed({ status: rank })
           if (rank === 1) return Effect.succeed({ status: 1 })
           if (rank === 2 && command === "first") return Effect.delay(Effect.succeed({ status: 0 }), "50 millis")
+          endless++
           return Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted.push(rank)))
         })
       }
@@ -90,7 +92,7 @@ describe("RankClient", () => {
       const none = yield* Effect.flip(a.execFirst("1-1", "none"))
       assert.strictEqual(none._tag, "NoneSucceeded")
       const running = yield* Effect.forkChild(a.exec("2", "forever"))
-      yield* Effect.sleep("50 millis")
+      while (endless < 2) yield* Effect.sleep("5 millis")
       yield* Fiber.interrupt(running)
       while (interrupted.length < 2) yield* Effect.sleep("5 millis")
       assert.deepStrictEqual(interrupted, [3, 2])
@@ -141,9 +143,10 @@ describe("RankClient", () => {
       const { address } = Context.get(yield* Scope.provide(serve(0), first), RankServer)
       const { port } = address as { readonly port: number }
       const [a, b] = [yield* join(port, "a"), yield* join(port, "b")]
-      yield* b.handle(() => Effect.never)
+      const reached = yield* Deferred.make<void>()
+      yield* b.handle(() => Effect.andThen(Deferred.succeed(reached, undefined), Effect.never))
       const running = yield* Effect.forkChild(a.exec("1", "x"))
-      yield* Effect.sleep("50 millis")
+      yield* Deferred.await(reached)
       yield* Scope.close(first, Exit.void)
       assert.strictEqual((yield* Fiber.join(running)).status, "lost")
       yield* standing(a, (now) => now === undefined)
