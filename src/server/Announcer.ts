@@ -64,7 +64,7 @@ export const make = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Announcer, never, Scope.Scope> {
   const watchers = new Set<Client>()
   const stale = Latch.makeUnsafe(false)
-  /** The smallest rank whose holder may not know it; the size of the group where all do. */
+  /** The smallest rank whose holder may not know it; infinite where all do. */
   let staleFrom = Number.POSITIVE_INFINITY
 
   const tell: Announcer["tell"] = (member, rank, roster) => {
