@@ -1,8 +1,9 @@
 /** What every command that connects to a server has in common: its flags, and how it ends. */
 import { Config, Duration, Effect, type Layer, Option, Runtime, Schema, Stream, SubscriptionRef } from "effect"
 import { Flag } from "effect/cli"
+import type { Standing } from "../client/Link.ts"
 import * as NodeClient from "../client/NodeClient.ts"
-import { RankClient, type Standing } from "../client/RankClient.ts"
+import { RankClient } from "../client/RankClient.ts"
 import { GroupName, Name } from "../protocol/Message.ts"
 import { hostInUrl } from "../server/NodeServer.ts"
 import { whole } from "./flags.ts"

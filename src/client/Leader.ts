@@ -13,7 +13,8 @@
  * it is a fencing token.
  */
 import { Deferred, Effect, FiberHandle, Stream, SubscriptionRef } from "effect"
-import { RankClient, type Standing } from "./RankClient.ts"
+import type { Standing } from "./Link.ts"
+import { RankClient } from "./RankClient.ts"
 
 const epochOf = (standing: Standing | undefined): number | undefined =>
   standing?.rank === 0 ? standing.epoch : undefined

@@ -2,7 +2,8 @@
 import { NodeSocket } from "@effect/platform-node"
 import { Layer } from "effect"
 import { Socket } from "effect/socket"
-import { type ClientOptions, RankClient } from "./RankClient.ts"
+import type { ClientOptions } from "./Link.ts"
+import { RankClient } from "./RankClient.ts"
 
 /** A client of the server at `host` and `port`; it connects again whenever it has to. */
 export const layer = ({

@@ -18,25 +18,15 @@ import {
   Layer,
   Option,
   Queue,
-  Random,
   Schema,
   Stream,
   SubscriptionRef
 } from "effect"
-import { Socket } from "effect/socket"
+import type { Socket } from "effect/socket"
 import * as Json from "../protocol/Json.ts"
-import { Lines, Next } from "../protocol/Lines.ts"
-import { ClientMessage, type ExecutorStatus, Reason, type ServerMessage, type Status } from "../protocol/Message.ts"
+import { ClientMessage, type ExecutorStatus, type ServerMessage, type Status } from "../protocol/Message.ts"
+import * as Link from "./Link.ts"
 import { type Listed, listed } from "./Watched.ts"
-
-/** Where this client stands. */
-export interface Standing {
-  readonly member: string
-  readonly group: string
-  readonly rank: number
-  readonly size: number
-  readonly epoch: number
-}
 
 /** How a command ended at one target. */
 export interface Outcome {
@@ -57,16 +47,6 @@ export interface Order {
   readonly output: (text: string) => Effect.Effect<void>
 }
 
-/** The server rejected the command as a whole: nobody has it. */
-export class Rejected extends Schema.TaggedError<Rejected>()("Rejected", {
-  reason: Reason,
-  detail: Schema.optionalKey(Schema.String)
-}) {
-  override get message() {
-    return this.detail === undefined ? this.reason : `${this.reason}: ${this.detail}`
-  }
-}
-
 /** No target of a command ended with exit code 0. */
 export class NoneSucceeded extends Schema.TaggedError<NoneSucceeded>()("NoneSucceeded", {
   outcomes: Schema.Array(Schema.Any)
@@ -83,55 +63,54 @@ export interface ExecOptions {
   readonly epoch?: number
   /** Only if this member stands there, and alone. */
   readonly member?: string
-  /** Called with partial output. */
+  /** Called with partial output as it comes. Otherwise it is part of the outcome's. */
   readonly onOutput?: (rank: number, text: string) => void
 }
 
-export interface ClientOptions {
-  readonly name?: string
-  readonly group?: string
-}
-
-/** A line of the server's own may hold a whole roster. */
-const MAX_LINE_BYTES = 64 * 1024 * 1024
-
-/** The first and the longest wait before it is tried to connect again; each is up to half shorter, by chance. */
-const FIRST_WAIT = Duration.millis(100)
-const LONGEST_WAIT = Duration.seconds(5)
-
-/** The version of the protocol that is spoken. */
-const PROTOCOL = 1
-
-const OPEN_BRACE = 0x7b
-
-const utf8 = new TextDecoder()
-
 const decodeExec = Schema.decodeUnknownEffect(ClientMessage)
-
-/** Writes to the connection that there is now. */
-type Say = (message: ClientMessage) => Effect.Effect<void, Socket.SocketError>
 
 interface Open {
   readonly several: boolean
-  readonly outcomes: Queue.Queue<Outcome, Rejected | Cause.Done>
+  readonly outcomes: Queue.Queue<Outcome, Link.Rejected | Cause.Done>
   readonly onOutput: ExecOptions["onOutput"]
+  /** What came of output before the outcomes, by rank. */
+  readonly outputs: Map<number, string>
 }
+
+/** Characters of partial output that are kept for one outcome. */
+const MAX_OUTPUT = 1024 * 1024
+
+/** The outcome with the output that came before it. */
+const whole = (outcome: Outcome, before: string | undefined): Outcome => {
+  if (before === undefined) return outcome
+  const output = before + (outcome.output ?? "")
+  const cut = output.length > MAX_OUTPUT
+  return { ...outcome, output: cut ? output.slice(0, MAX_OUTPUT) : output, ...(cut ? { truncated: true } : {}) }
+}
+
+/** What of a line is not its text, at most. */
+const FRAME_BYTES = 256
+
+/** A UTF-16 code unit has three bytes in UTF-8, but six where JSON escapes it. */
+const ESCAPED_BYTES = 6
 
 export class RankClient extends Context.Service<
   RankClient,
   {
     /** Where it stands now; undefined while it is not connected. */
-    readonly standing: SubscriptionRef.SubscriptionRef<Standing | undefined>
+    readonly standing: SubscriptionRef.SubscriptionRef<Link.Standing | undefined>
+    /** Why the server did not admit it when it last asked, as `name taken`; undefined where it did, or did not answer. */
+    readonly refused: SubscriptionRef.SubscriptionRef<Link.Rejected | undefined>
     /** The outcome at one target. Interrupting it withdraws the command. */
-    readonly exec: (to: string, command: string, options?: ExecOptions) => Effect.Effect<Outcome, Rejected>
+    readonly exec: (to: string, command: string, options?: ExecOptions) => Effect.Effect<Outcome, Link.Rejected>
     /** The outcomes at all targets, as they come. It ends with the last; ending it sooner withdraws the command. */
-    readonly execAll: (to: string, command: string, options?: ExecOptions) => Stream.Stream<Outcome, Rejected>
+    readonly execAll: (to: string, command: string, options?: ExecOptions) => Stream.Stream<Outcome, Link.Rejected>
     /** The first outcome with exit code 0; the others are withdrawn. */
     readonly execFirst: (
       to: string,
       command: string,
       options?: ExecOptions
-    ) => Effect.Effect<Outcome, Rejected | NoneSucceeded>
+    ) => Effect.Effect<Outcome, Link.Rejected | NoneSucceeded>
     /** The members of the group, now and whenever they change; empty while it is not connected. */
     readonly roster: Stream.Stream<ReadonlyArray<Listed>>
     /**
@@ -139,41 +118,57 @@ export class RankClient extends Context.Service<
      * it is `denied`. A withdrawn command interrupts the handler.
      */
     readonly handle: <R>(
-      handler: (order: Order) => Effect.Effect<{ readonly status: ExecutorStatus; readonly output?: string }, never, R>
+      handler: (order: Order) => Effect.Effect<Ended, never, R>
     ) => Effect.Effect<void, never, R | Scope.Scope>
   }
 >()("rankd/client/RankClient") {
-  static readonly layer = (options: ClientOptions = {}): Layer.Layer<RankClient, never, Socket.Socket> =>
+  static readonly layer = (options: Link.ClientOptions = {}): Layer.Layer<RankClient, never, Socket.Socket> =>
     Layer.effect(RankClient, make(options))
 }
 
-type Handler = (order: Order) => Effect.Effect<{ readonly status: ExecutorStatus; readonly output?: string }>
+/** How an order ended. Output of any length is passed on, in as many lines as it takes. */
+export interface Ended {
+  readonly status: ExecutorStatus
+  readonly output?: string
+  /** Whether there was more output than is told. */
+  readonly truncated?: boolean
+}
 
-const make = Effect.fnUntraced(function* (options: ClientOptions) {
-  const socket = yield* Socket.Socket
-  const standing = yield* SubscriptionRef.make<Standing | undefined>(undefined)
+type Handler = (order: Order) => Effect.Effect<Ended>
+
+/** Of a text, pieces that each fit a line of `maxLine` bytes, however they are escaped. */
+function* pieces(text: string, maxLine: number): Generator<string, string> {
+  const length = Math.floor((maxLine - FRAME_BYTES) / ESCAPED_BYTES)
+  let from = 0
+  while (text.length - from > length) {
+    // The halves of a surrogate pair stay together.
+    const end = from + length - (/[\ud800-\udbff]/.test(text[from + length - 1]!) ? 1 : 0)
+    yield text.slice(from, end)
+    from = end
+  }
+  return text.slice(from)
+}
+
+const make = Effect.fnUntraced(function* (options: Link.ClientOptions) {
+  const link = yield* Link.make(options)
+  const { say, standing } = link
   const members = yield* SubscriptionRef.make<ReadonlyArray<Listed>>([])
   const open = new Map<string, Open>()
   /** The tracked commands that are executed here, by the server's ids. */
   const tracked = yield* FiberMap.make<string>()
   const untracked = yield* FiberSet.make()
   let handler: Handler = () => Effect.succeed({ status: "denied" })
-  let say: Say | undefined
   let lastId = 0
   let watchers = 0
   /** Whether `members` is what the server last listed: what it still tells of an earlier watch is not for the next. */
   let following = false
-  let failures = 0
-
-  /** Says it where there is a connection; what cannot be said any more, nobody waits for. */
-  const tell = (message: ClientMessage) => Effect.suspend(() => Effect.ignore(say?.(message) ?? Effect.void))
 
   const forget = Effect.suspend(() => {
     following = false
     return SubscriptionRef.set(members, [])
   })
 
-  const finish = (id: string, error?: Rejected) => {
+  const finish = (id: string, error?: Link.Rejected) => {
     const command = open.get(id)
     open.delete(id)
     if (command === undefined) return
@@ -182,9 +177,22 @@ const make = Effect.fnUntraced(function* (options: ClientOptions) {
   }
 
   const execute = ({ command, epoch, from, id }: ServerMessage & { _tag: "Exec" }) => {
+    const connection = link.connection()
+    // The server has ended what a broken connection was to execute: a new one knows nothing of it.
+    const answer = (message: ClientMessage) => (link.connection() === connection ? say(message) : Effect.void)
+    /** Says all of a text but the last piece, which it succeeds with. */
+    const outputs = Effect.fnUntraced(function* (id: string, text: string) {
+      const parts = pieces(text.toWellFormed(), link.maxLine())
+      for (let part = parts.next(); ; part = parts.next()) {
+        if (part.done) return part.value
+        yield* answer({ _tag: "Output", id, text: part.value })
+      }
+    })
     const output = (text: string) =>
-      id === undefined || text === "" ? Effect.void : tell({ _tag: "Output", id, text })
-    const run = Effect.catchCause(
+      id === undefined || text === ""
+        ? Effect.void
+        : Effect.flatMap(outputs(id, text), (text) => answer({ _tag: "Output", id, text }))
+    const run: Effect.Effect<Ended> = Effect.catchCause(
       Effect.suspend(() => handler({ from, command, epoch, output })),
       (cause) =>
         Cause.hasInterruptsOnly(cause)
@@ -192,56 +200,47 @@ const make = Effect.fnUntraced(function* (options: ClientOptions) {
           : Effect.as(Effect.logError(cause), { status: "failed" as const })
     )
     if (id === undefined) return Effect.asVoid(FiberSet.run(untracked, run))
-    const answering = say
-    const answer = Effect.flatMap(run, (result) =>
-      // The server has ended what a broken connection was to execute: a new one knows nothing of it.
-      say === answering ? tell({ _tag: "Result", id, ...result }) : Effect.void
-    )
-    return Effect.asVoid(FiberMap.run(tracked, id, answer))
+    const answered = Effect.gen(function* () {
+      const { output, ...result } = yield* run
+      const rest = output === undefined ? {} : { output: yield* outputs(id, output) }
+      yield* answer({ _tag: "Result", id, ...result, ...rest })
+    })
+    return Effect.asVoid(FiberMap.run(tracked, id, answered))
   }
 
   const heard = Effect.fnUntraced(function* (message: ServerMessage) {
     switch (message._tag) {
-      case "Welcome": {
-        failures = 0
-        const { epoch, group, member, rank, size } = message
-        yield* SubscriptionRef.set(standing, { epoch, group, member, rank, size })
-        if (watchers > 0) yield* tell({ _tag: "Watch" })
+      case "Welcome":
+        if (watchers > 0) yield* say({ _tag: "Watch" })
         break
-      }
-      case "Rank": {
-        const { epoch, member, rank, size } = message
-        yield* SubscriptionRef.update(standing, (before) => before && { ...before, epoch, member, rank, size })
-        break
-      }
       case "Exec":
         yield* execute(message)
         break
       case "Cancel":
         yield* FiberMap.remove(tracked, message.id)
         break
-      case "Output":
-        open.get(message.id)?.onOutput?.(message.rank, message.text)
+      case "Output": {
+        const { id, rank, text } = message
+        const command = open.get(id)
+        if (command?.onOutput !== undefined) command.onOutput(rank, text)
+        else command?.outputs.set(rank, (command.outputs.get(rank) ?? "").concat(text).slice(0, MAX_OUTPUT + 1))
         break
+      }
       case "Result": {
         const { _tag, id, ...outcome } = message
         const command = open.get(id)
         if (command === undefined) break
-        Queue.offerUnsafe(command.outcomes, outcome)
+        Queue.offerUnsafe(command.outcomes, whole(outcome, command.outputs.get(message.rank)))
+        command.outputs.delete(message.rank)
         if (!command.several) finish(id)
         break
       }
       case "Done":
         finish(message.id)
         break
-      case "Error": {
-        const { detail, id, reason } = message
-        if (id !== undefined) finish(id, new Rejected(detail === undefined ? { reason } : { reason, detail }))
-        else yield* Effect.annotateLogs(Effect.logWarning("the server rejected a line"), { reason, detail })
-        break
-      }
-      case "Ping":
-        yield* tell({ _tag: "Pong" })
+      case "Error":
+        if (message.id !== undefined) finish(message.id, Link.rejected(message))
+        else yield* Effect.annotateLogs(Effect.logWarning("the server rejected a line"), { ...message })
         break
       default:
         following ||= message._tag === "Roster"
@@ -249,53 +248,21 @@ const make = Effect.fnUntraced(function* (options: ClientOptions) {
     }
   })
 
-  /** One connection, from the first line to its end. */
-  const session = Effect.gen(function* () {
-    const pull = yield* Socket.readerBytes(socket)
-    const writer = yield* socket.writer
-    say = (message) => writer.write(`${Json.writeClient(message)}\n`)
-    const lines = new Lines(MAX_LINE_BYTES)
-    yield* say({ _tag: "Hello", protocol: PROTOCOL, ...options })
-    while (true) {
-      for (const chunk of yield* pull) {
-        lines.push(chunk)
-        for (let next = lines.next(); next !== Next.More; next = lines.next()) {
-          if (next === Next.TooLong) return
-          // Before it knows that this client speaks JSON, the server speaks text.
-          if (lines.bytes[lines.start] !== OPEN_BRACE) continue
-          const line = utf8.decode(lines.bytes.subarray(lines.start, lines.end))
-          const message = Json.readServer(line)
-          if (message._tag === "Success") yield* heard(message.success)
-          else yield* Effect.annotateLogs(Effect.logWarning("not understood"), { line: line.slice(0, 200) })
-        }
-      }
+  const broken = Effect.suspend(() => {
+    for (const [id, { outcomes }] of open) {
+      Queue.offerUnsafe(outcomes, { status: "lost" })
+      finish(id)
     }
-  }).pipe(
-    Effect.scoped,
-    Effect.ignore,
-    Effect.ensuring(
-      Effect.suspend(() => {
-        say = undefined
-        for (const [id, { outcomes }] of open) {
-          Queue.offerUnsafe(outcomes, { status: "lost" })
-          finish(id)
-        }
-        return Effect.andThen(SubscriptionRef.set(standing, undefined), forget)
-      })
-    )
-  )
-
-  const pause = Effect.flatMap(Random.next, (chance) => {
-    const wait = Math.min(Duration.toMillis(LONGEST_WAIT), Duration.toMillis(FIRST_WAIT) * 2 ** failures++)
-    return Effect.sleep(Duration.millis(wait * (0.5 + chance / 2)))
+    return forget
   })
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(session, pause)))
+
+  yield* Effect.forkScoped(link.run({ heard, broken }))
 
   /** The outcomes of a command; closing the scope withdraws it, if it has not ended. */
   const issue = Effect.fnUntraced(function* (to: string, command: string, options: ExecOptions = {}) {
     const { epoch, member, onOutput, timeout } = options
     const id = `c${++lastId}`
-    const outcomes = yield* Queue.unbounded<Outcome, Rejected | Cause.Done>()
+    const outcomes = yield* Queue.unbounded<Outcome, Link.Rejected | Cause.Done>()
     const message = yield* Effect.mapError(
       decodeExec({
         _tag: "Exec",
@@ -306,19 +273,24 @@ const make = Effect.fnUntraced(function* (options: ClientOptions) {
         ...(epoch === undefined ? {} : { epoch }),
         ...(member === undefined ? {} : { member })
       }),
-      ({ message }) => new Rejected({ reason: "malformed", detail: message })
+      ({ message }) => new Link.Rejected({ reason: "malformed", detail: message })
     )
-    if (say === undefined || SubscriptionRef.getUnsafe(standing) === undefined) {
+    if (Buffer.byteLength(Json.writeClient(message)) >= link.maxLine()) {
+      return yield* new Link.Rejected({ reason: "line too long", detail: `at most ${link.maxLine()} bytes` })
+    }
+    if (SubscriptionRef.getUnsafe(standing) === undefined) {
       Queue.offerUnsafe(outcomes, { status: "undelivered" })
       Queue.endUnsafe(outcomes)
       return outcomes
     }
     yield* Effect.acquireRelease(
-      Effect.sync(() => open.set(id, { several: /^(?:\*|[0-9]+-[0-9]+)$/.test(to), outcomes, onOutput })),
-      () => Effect.suspend(() => (open.delete(id) ? tell({ _tag: "Cancel", id }) : Effect.void))
+      Effect.sync(() =>
+        open.set(id, { several: /^(?:\*|[0-9]+-[0-9]+)$/.test(to), outcomes, onOutput, outputs: new Map() })
+      ),
+      () => Effect.suspend(() => (open.delete(id) ? say({ _tag: "Cancel", id }) : Effect.void))
     )
     // Where this fails the connection has broken, and its end tells what became of the command.
-    yield* tell(message)
+    yield* say(message)
     return outcomes
   })
 
@@ -327,6 +299,7 @@ const make = Effect.fnUntraced(function* (options: ClientOptions) {
 
   return RankClient.of({
     standing,
+    refused: link.refused,
     execAll,
     exec: (to, command, options) =>
       Effect.flatMap(Stream.runHead(execAll(to, command, options)), (first) =>
@@ -345,16 +318,14 @@ const make = Effect.fnUntraced(function* (options: ClientOptions) {
     roster: Stream.unwrap(
       Effect.as(
         Effect.acquireRelease(
-          Effect.suspend(() => (watchers++ === 0 ? tell({ _tag: "Watch" }) : Effect.void)),
+          Effect.suspend(() => (watchers++ === 0 ? say({ _tag: "Watch" }) : Effect.void)),
           () =>
-            Effect.suspend(() => (--watchers === 0 ? Effect.andThen(tell({ _tag: "Unwatch" }), forget) : Effect.void))
+            Effect.suspend(() => (--watchers === 0 ? Effect.andThen(say({ _tag: "Unwatch" }), forget) : Effect.void))
         ),
         SubscriptionRef.changes(members)
       )
     ),
-    handle: Effect.fnUntraced(function* <R>(
-      next: (order: Order) => Effect.Effect<{ status: ExecutorStatus; output?: string }, never, R>
-    ) {
+    handle: Effect.fnUntraced(function* <R>(next: (order: Order) => Effect.Effect<Ended, never, R>) {
       const context = yield* Effect.context<R>()
       yield* Effect.acquireRelease(
         Effect.sync(() => {

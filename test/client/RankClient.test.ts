@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Exit, Fiber, Layer, Logger, Scope, Stream, SubscriptionRef } from "effect"
+import { Context, Deferred, Effect, Exit, Fiber, Layer, Logger, Option, Scope, Stream, SubscriptionRef } from "effect"
 import { Leader, NodeClient, NodeServer, RankClient, RankServer, Settings, type Standing } from "../../src/index.ts"
 import { Port, serverLayer, client as wireClient } from "../support/wire.ts"
 
@@ -62,6 +62,50 @@ describe("RankClient", () => {
       }
       assert.strictEqual((yield* Effect.flip(a.exec("1", "x", { epoch: 1 }))).reason, "stale epoch")
       assert.strictEqual((yield* Effect.flip(a.exec("1", "x\ny"))).reason, "malformed")
+    }).pipe(Effect.scoped, withServer)
+  )
+
+  it.live("passes on output of any length, whatever is in it, in lines that fit", () =>
+    Effect.gen(function* () {
+      const port = yield* Port
+      const [a, b] = [yield* join(port), yield* join(port)]
+      const text = "\u0000\u001b[2J😀é\n".repeat(20_000)
+      yield* b.handle(({ command, output }) =>
+        command === "lone"
+          ? Effect.succeed({ status: 0, output: "\ud800!" })
+          : Effect.as(output(text), { status: 0, output: text })
+      )
+      const outcome = yield* a.exec("1", "long")
+      assert.strictEqual(outcome.output?.length, 2 * text.length)
+      assert.isTrue(outcome.output === text + text)
+      const parts: Array<string> = []
+      const rest = yield* a.exec("1", "long", { onOutput: (_, part) => parts.push(part) })
+      assert.isTrue(parts.join("") + rest.output === text + text)
+      assert.deepStrictEqual(yield* a.exec("1", "lone"), { rank: 1, status: 0, output: "\ufffd!" })
+      const endless = "x".repeat(1024 * 1024)
+      yield* b.handle(({ output }) => Effect.as(output(endless), { status: 0, output: "y" }))
+      const cut = yield* a.exec("1", "endless")
+      assert.isTrue(cut.truncated)
+      assert.isTrue(cut.output === endless)
+    }).pipe(Effect.scoped, withServer)
+  )
+
+  it.live("says what is wrong before the server closes for it", () =>
+    Effect.gen(function* () {
+      const port = yield* Port
+      const a = yield* join(port, "boss")
+      const error = yield* Effect.flip(a.exec("1", "x".repeat(70_000)))
+      assert.strictEqual(error.message, "line too long: at most 65536 bytes")
+      assert.strictEqual(rankOf(a), 0)
+      const options = { host: "127.0.0.1", port, name: "boss" }
+      const late = Context.get(yield* Layer.build(NodeClient.layer(options).pipe(Layer.provide(quiet))), RankClient)
+      const refused = yield* SubscriptionRef.changes(late.refused).pipe(
+        Stream.filter((refused) => refused !== undefined),
+        Stream.runHead,
+        Effect.timeoutOrElse({ duration: "5 seconds", orElse: () => Effect.die(new Error("was not refused")) })
+      )
+      assert.strictEqual(Option.getOrThrow(refused).message, "name taken")
+      assert.isUndefined(rankOf(late))
     }).pipe(Effect.scoped, withServer)
   )
 
