@@ -217,7 +217,8 @@ const make = Effect.fnUntraced(function* (options: Link.ClientOptions) {
         yield* execute(message)
         break
       case "Cancel":
-        yield* FiberMap.remove(tracked, message.id)
+        // It may take its time to end, and what comes next is not to wait for it.
+        Option.getOrUndefined(FiberMap.getUnsafe(tracked, message.id))?.interruptUnsafe()
         break
       case "Output": {
         const { id, rank, text } = message

@@ -1,0 +1,174 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Result, Schema } from "effect"
+import * as Policy from "../../src/client/Policy.ts"
+
+const policy = (...patterns: ReadonlyArray<string>) => patterns.map((text) => Result.getOrThrow(Policy.pattern(text)))
+
+const allows = (patterns: ReadonlyArray<Policy.Pattern>, command: string) =>
+  Policy.allows(patterns, Policy.words(command))
+
+describe("Policy", () => {
+  it("allows what a pattern says, and no more", () => {
+    const patterns = policy("uptime", "df -h", "systemctl restart app-*", "cat /var/log/*", "backup --to=*", "seq * *")
+    for (const command of [
+      "uptime",
+      " uptime ",
+      "df  -h",
+      "systemctl restart app-1",
+      "systemctl restart app-web.service",
+      "cat /var/log/syslog",
+      "cat /var/log/a..b",
+      "backup --to=x",
+      "backup --to=-x",
+      "seq 1 10"
+    ]) {
+      assert.isTrue(allows(patterns, command), command)
+    }
+    for (const command of [
+      "",
+      " ",
+      "UPTIME",
+      "uptime -p",
+      "uptimes",
+      "./uptime",
+      "/usr/bin/uptime",
+      "df",
+      "df -h -h",
+      "systemctl restart app-",
+      "systemctl restart sshd",
+      "systemctl stop app-1",
+      "cat /var/log/",
+      "cat /var/log/nginx/access.log",
+      "cat /var/log/a /etc/shadow",
+      "seq 1",
+      "seq 1 2 3"
+    ]) {
+      assert.isFalse(allows(patterns, command), command)
+    }
+  })
+
+  it("lets no injection through a *", () => {
+    const patterns = policy("echo *", "cat /var/log/*", "git checkout release-*")
+    const injections = [
+      ";reboot",
+      "a;reboot",
+      "a&&reboot",
+      "a|sh",
+      "a&",
+      "$(reboot)",
+      "\u0024{HOME}",
+      "$HOME",
+      "`reboot`",
+      "a\nreboot",
+      "a\rreboot",
+      "a\u0000b",
+      "a\tb",
+      "-rf",
+      "--checkpoint-action=exec=sh",
+      "-",
+      "--",
+      ".",
+      "..",
+      "../etc/passwd",
+      "../../etc/shadow",
+      "a/../../etc/shadow",
+      "/etc/shadow",
+      "~root",
+      "*",
+      "?",
+      "[a-z]",
+      "{a,b}",
+      "'a'",
+      '"a"',
+      "a\\",
+      "<a",
+      ">a",
+      "a#b",
+      "!a",
+      "a=b",
+      "@a",
+      "%n",
+      // Look-alikes: Cyrillic a, full-width dot and slash, division slash, minus, non-breaking space, line separator.
+      "\u0430",
+      "\uff0e\uff0e",
+      "\uff0fetc",
+      "\u2215etc",
+      "\u2212rf",
+      "\u2010rf",
+      "a\u00a0b",
+      "a\u2028b",
+      "a\u200bb",
+      "\u202egnp.exe",
+      "\ufeffa",
+      "e\u0301",
+      "\ud83d\ude00",
+      "\ud800"
+    ]
+    for (const injection of injections) {
+      for (const command of [`echo ${injection}`, `cat /var/log/${injection}`, `echo a ${injection}`]) {
+        // What begins with a dash is no option where it is the end of a path.
+        if (command.startsWith("cat") && /^-[\w-]*$/.test(injection)) continue
+        assert.isFalse(allows(patterns, command), JSON.stringify(command))
+      }
+    }
+    assert.isFalse(allows(patterns, "git checkout release-1/../../main"))
+    assert.isFalse(allows(policy("cat */x"), "cat ../x"))
+    assert.isFalse(allows(policy("cat a/*b"), "cat a/..b/../x"))
+    assert.isFalse(allows(policy("cat .*"), "cat .."))
+  })
+
+  it("knows no look-alike of a command", () => {
+    const patterns = policy("uptime", "df -h")
+    for (const command of [
+      "upt\u0456me",
+      "uptime\u200b",
+      "\ufeffuptime",
+      "\uff55ptime",
+      "uptime\u00a0",
+      "df \u2212h",
+      "df \u2013h"
+    ]) {
+      assert.isFalse(allows(patterns, command), JSON.stringify(command))
+    }
+  })
+
+  it.prop(
+    "matches any command of its own words, and by a * no argument but a plain one",
+    [
+      Schema.NonEmptyArray(Schema.String),
+      Schema.Array(Schema.Union([Schema.String, Schema.Literals([".", "-", "a", "Z9_"])]))
+    ],
+    ([written, pieces]) => {
+      const argv = written.map((word) => word.replace(/[ *\p{Cc}]/gu, "") || "x")
+      assert.isTrue(allows(policy(argv.join(" ")), argv.join(" ")))
+      const argument = pieces.join("")
+      const plain = /^[A-Za-z0-9._][A-Za-z0-9._-]*$/.test(argument) && argument !== "." && argument !== ".."
+      assert.strictEqual(Policy.allows(policy("x *"), ["x", argument]), plain)
+    },
+    { arbitrary: { runs: 2000 } }
+  )
+
+  it("says what is wrong with a pattern", () => {
+    for (const [text, error] of [
+      ["", "a pattern begins with a command, like uptime"],
+      ["  ", "a pattern begins with a command, like uptime"],
+      ["* -h", "name the command itself: * may stand in its arguments only"],
+      ["/bin/* -h", "name the command itself: * may stand in its arguments only"],
+      ["df\t-h", "a pattern holds no control characters: separate words by spaces"]
+    ] as const) {
+      assert.deepStrictEqual(Policy.pattern(text), Result.fail(error))
+    }
+  })
+
+  it("reads a file of patterns", () => {
+    const read = Policy.file("# what ops may do\n\nuptime\r\n  df -h  \n  # not: rm *\n")
+    assert.isTrue(Result.isSuccess(read))
+    const patterns = Result.getOrThrow(read)
+    assert.strictEqual(patterns.length, 2)
+    assert.isTrue(allows(patterns, "df -h"))
+    assert.deepStrictEqual(
+      Policy.file("uptime\n\n*\n"),
+      Result.fail("line 3: name the command itself: * may stand in its arguments only")
+    )
+  })
+})
