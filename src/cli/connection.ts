@@ -1,12 +1,13 @@
-/** What every command that connects to a server has in common: its flags, and how it ends. */
-import { Config, Duration, Effect, type Layer, Option, Runtime, Schema, Stream, SubscriptionRef } from "effect"
+/** What every command that connects to a server has in common: its flags, what it tells of the connection, how it ends. */
+import { Config, Console, Duration, Effect, type Layer, Option, Runtime, Schema, Stream, SubscriptionRef } from "effect"
 import { Flag } from "effect/cli"
-import type { Standing } from "../client/Link.ts"
+import * as Link from "../client/Link.ts"
 import * as NodeClient from "../client/NodeClient.ts"
-import { RankClient } from "../client/RankClient.ts"
-import { GroupName, Name } from "../protocol/Message.ts"
+import type { RankClient } from "../client/RankClient.ts"
+import { GroupName, Name, type Reason } from "../protocol/Message.ts"
 import { hostInUrl } from "../server/NodeServer.ts"
 import { whole } from "./flags.ts"
+import { json } from "./terminal.ts"
 
 export const flags = {
   host: Flag.String("host").pipe(
@@ -28,6 +29,10 @@ export const flags = {
     Flag.filter(Schema.is(GroupName), () => "1-64 of A-Z a-z 0-9 . _ -"),
     Flag.optional,
     Flag.withDescription("Be in this group (default)")
+  ),
+  json: Flag.Boolean("json").pipe(
+    Flag.withDefault(false),
+    Flag.withDescription("Say what is said as JSON, an object a line")
   )
 }
 
@@ -36,16 +41,21 @@ export interface Connecting {
   readonly port: number
   readonly name: Option.Option<string>
   readonly group: Option.Option<string>
+  readonly json: boolean
 }
 
+const clientOptions = ({ group, name }: Connecting): Link.ClientOptions => ({
+  ...Option.match(name, { onNone: () => ({}), onSome: (name) => ({ name }) }),
+  ...Option.match(group, { onNone: () => ({}), onSome: (group) => ({ group }) })
+})
+
 /** The client that the flags describe. */
-export const layer = ({ group, host, name, port }: Connecting): Layer.Layer<RankClient> =>
-  NodeClient.layer({
-    host,
-    port,
-    ...Option.match(name, { onNone: () => ({}), onSome: (name) => ({ name }) }),
-    ...Option.match(group, { onNone: () => ({}), onSome: (group) => ({ group }) })
-  })
+export const layer = (options: Connecting): Layer.Layer<RankClient> =>
+  NodeClient.layer({ host: options.host, port: options.port, ...clientOptions(options) })
+
+/** The same as a mere link, for what is not about commands and outcomes. */
+export const link = (options: Connecting): Effect.Effect<Link.Link> =>
+  Effect.provide(Link.make(clientOptions(options)), NodeClient.socket(options))
 
 /** Ends the process with this status, and says nothing more. */
 export class ExitStatus extends Schema.TaggedError<ExitStatus>()("ExitStatus", { status: Schema.Int }) {
@@ -68,21 +78,68 @@ export class NotRun extends Schema.TaggedError<NotRun>()("NotRun", { message: Sc
   override readonly [Runtime.errorReported] = false
 }
 
-/** How long a command that asks once waits for the server. */
+/** How long the server has to answer. */
 const PATIENCE = Duration.seconds(5)
 
-/** Where this client stands, as soon as it is ranked. */
-export const ranked = ({ host, port }: Connecting): Effect.Effect<Standing, NoServer, RankClient> =>
-  Effect.gen(function* () {
-    const { standing } = yield* RankClient
-    const now = yield* SubscriptionRef.changes(standing).pipe(
-      Stream.filter((now) => now !== undefined),
-      Stream.runHead,
-      Effect.timeoutOption(PATIENCE),
-      Effect.map(Option.flatten)
-    )
-    if (Option.isSome(now)) return now.value
-    return yield* new NoServer({
-      message: `no answer from ${hostInUrl(host)}:${port}. Start a server there with rankd serve, or name another with --host and --port`
+type State = Pick<Link.Link, "standing" | "refused">
+
+const unanswered = ({ host, port }: Connecting) => `no answer from ${hostInUrl(host)}:${port}`
+
+const next = <A>(ref: SubscriptionRef.SubscriptionRef<A | undefined>): Effect.Effect<A> =>
+  SubscriptionRef.changes(ref).pipe(
+    Stream.filter((value) => value !== undefined),
+    Stream.runHead,
+    Effect.flatMap(Option.match({ onNone: () => Effect.never, onSome: Effect.succeed }))
+  )
+
+const advice: { readonly [reason in Reason]?: string } = {
+  "name taken": "Choose another with --name",
+  "server full": "Raise --max-clients of the server, or try again when a member has left"
+}
+
+/** Where this client stands, as soon as it is ranked; for a command that does not wait for a server. */
+export const ranked = (options: Connecting, { refused, standing }: State): Effect.Effect<Link.Standing, NoServer> => {
+  const refusal = Effect.flatMap(next(refused), ({ message, reason }) =>
+    Effect.fail(new NoServer({ message: `not admitted: ${message}. ${advice[reason] ?? ""}`.trimEnd() }))
+  )
+  return Effect.raceFirst(next(standing), refusal).pipe(
+    Effect.timeoutOrElse({
+      duration: PATIENCE,
+      orElse: () =>
+        Effect.fail(
+          new NoServer({
+            message: `${unanswered(options)}. Start a server there with rankd serve, or name another with --host and --port`
+          })
+        )
     })
+  )
+}
+
+/** Tells on standard error where this client stands, whenever that changes; for a command that waits for a server. */
+export const notices = Effect.fnUntraced(function* (options: Connecting, { refused, standing }: State) {
+  let said: string | undefined
+  const say = (text: string, value: object) => {
+    if (text === said) return Effect.void
+    said = text
+    return Console.error(options.json ? json(value) : `rankd: ${text}`)
+  }
+  const notConnected = (reason: string, detail = reason) =>
+    say(`${detail}; trying again`, { _tag: "NotConnected", reason })
+  let stood: Link.Standing | undefined
+  const stands = Stream.runForEach(SubscriptionRef.changes(standing), (now) => {
+    const before = stood
+    stood = now
+    if (now === undefined) return before === undefined ? Effect.void : notConnected("connection lost")
+    if (before?.rank === now.rank && before.group === now.group) return Effect.void
+    const { group, member, rank, size } = now
+    return say(`rank ${rank} of ${size} in group ${group}, as ${member}`, { _tag: "Ranked", ...now })
   })
+  const refusals = Stream.runForEach(SubscriptionRef.changes(refused), (why) =>
+    why === undefined ? Effect.void : notConnected(why.message, `not admitted: ${why.message}`)
+  )
+  const silence = Effect.delay(
+    Effect.suspend(() => (said === undefined ? notConnected(unanswered(options)) : Effect.void)),
+    PATIENCE
+  )
+  yield* Effect.forkScoped(Effect.all([stands, refusals, silence], { concurrency: 3, discard: true }))
+})

@@ -5,6 +5,7 @@ import { ChildProcess, ChildProcessSpawner } from "effect/process"
 import { whileLeader } from "../client/Leader.ts"
 import { RankClient } from "../client/RankClient.ts"
 import * as Connection from "./connection.ts"
+import * as Spawner from "./spawner.ts"
 
 /** How long the command has to end when it is told to. */
 const GRACE = "5 seconds"
@@ -28,11 +29,12 @@ const execute = Effect.fnUntraced(function* (file: string, args: ReadonlyArray<s
 }, Effect.scoped)
 
 const run = Effect.fnUntraced(
-  function* ({ command }: Connection.Connecting & { readonly command: ReadonlyArray<string> }) {
-    const { standing } = yield* RankClient
-    const [file, ...args] = command as [string, ...Array<string>]
+  function* (options: Connection.Connecting & { readonly command: ReadonlyArray<string> }) {
+    const ranks = yield* RankClient
+    const [file, ...args] = options.command as [string, ...Array<string>]
+    yield* Connection.notices(options, ranks)
     const status = yield* whileLeader((epoch) =>
-      execute(file, args, epoch, SubscriptionRef.getUnsafe(standing)?.member ?? "")
+      execute(file, args, epoch, SubscriptionRef.getUnsafe(ranks.standing)?.member ?? "")
     ).pipe(
       Effect.catchTag("PlatformError", (error) =>
         Effect.fail(new Connection.NotRun({ message: `cannot run ${file}: ${error.reason._tag}` }))
@@ -40,7 +42,8 @@ const run = Effect.fnUntraced(
     )
     if (status !== 0) return yield* new Connection.ExitStatus({ status })
   },
-  (effect, options) => Effect.provide(effect, Connection.layer(options))
+  Effect.scoped,
+  (effect, options) => Effect.provide(effect, [Connection.layer(options), Spawner.layer])
 )
 
 export const command = Command.make(

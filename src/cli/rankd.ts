@@ -1,15 +1,18 @@
 /** The command line as a whole: `rankd` and its subcommands. A bare `rankd` serves. */
-import { Cause, Console, Effect, Exit, Layer, Runtime } from "effect"
+import { Cause, Console, Effect, Exit, Layer, Logger, Runtime } from "effect"
 import { CliConfig, CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
 import packageJson from "../../package.json" with { type: "json" }
+import * as Agent from "./agent.ts"
+import * as Connect from "./connect.ts"
 import * as Lead from "./lead.ts"
 import * as Ranks from "./ranks.ts"
 import * as Serve from "./serve.ts"
+import * as Watch from "./watch.ts"
 
 const command = Command.make("rankd", Serve.flags, Serve.run).pipe(
   Command.withDescription("Ranks the clients that connect, in order of arrival; each may command those below it"),
   Command.withExamples(Serve.examples),
-  Command.withSubcommands([Serve.command, Lead.command, Ranks.command])
+  Command.withSubcommands([Serve.command, Connect.command, Agent.command, Lead.command, Ranks.command, Watch.command])
 )
 
 /** `effect/cli` says of an environment variable only that "config" is no value of the flag. */
@@ -35,7 +38,9 @@ const presenter: CliOutput.Presenter = {
 export const run = Command.run(command, { version: packageJson.version }).pipe(
   Effect.tapErrorTag(["StartError", "NoServer", "NotRun"], (error) => Console.error(`rankd: ${error.message}`)),
   Effect.provide(
-    Layer.merge(
+    Layer.mergeAll(
+      // Standard output is for what was asked for.
+      Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)]),
       CliOutput.layerPresenter(presenter),
       // `--log-level` is the server's own, with an environment variable and a default.
       CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions] })

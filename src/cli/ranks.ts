@@ -1,56 +1,31 @@
-/** `rankd ranks`: the members of a group, as a table or as JSON. */
-import { Console, Effect, Option, Stream } from "effect"
-import { Command, Flag } from "effect/cli"
-import { RankClient } from "../client/RankClient.ts"
-import type { Listed } from "../client/Watched.ts"
+/** `rankd ranks`: the members of a group, once. */
+import { Console, Deferred, Effect } from "effect"
+import { Command } from "effect/cli"
+import { Stdio } from "effect/Stdio"
+import type { ServerMessage } from "../protocol/Message.ts"
+import * as Text from "../protocol/Text.ts"
 import * as Connection from "./connection.ts"
+import { memberTable } from "./members.ts"
+import { json } from "./terminal.ts"
 
-/** Columns as wide as their widest cell. */
-const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column]!))
-        .join("  ")
-        .trimEnd()
-    )
-    .join("\n")
-}
+const run = Effect.fnUntraced(function* (options: Connection.Connecting) {
+  const link = yield* Connection.link(options)
+  const listed = yield* Deferred.make<ServerMessage & { _tag: "Roster" }>()
+  const heard = (message: ServerMessage) => {
+    if (message._tag === "Welcome") return link.say({ _tag: "Ranks" })
+    return message._tag === "Roster" ? Deferred.succeed(listed, message) : Effect.void
+  }
+  yield* Effect.forkScoped(link.run({ heard, broken: Effect.void }))
+  const { member } = yield* Connection.ranked(options, link)
+  const roster = yield* Deferred.await(listed)
+  if (options.json) return yield* Console.log(roster.members.map(json).join("\n"))
+  const { stdoutIsTerminal } = yield* Stdio
+  yield* Console.log(
+    (yield* stdoutIsTerminal) ? memberTable(roster.members, member).join("\n") : Text.writeServer(roster)
+  )
+}, Effect.scoped)
 
-const asTable = (members: ReadonlyArray<Listed>, self: string): string =>
-  table([
-    ["RANK", "MEMBER", "NAME", "ADDRESS"],
-    ...members.map(({ address, member, name, rank }) => [
-      `${rank}`,
-      member,
-      name ?? "-",
-      `${address ?? "-"}${member === self ? " (this command)" : ""}`
-    ])
-  ])
-
-const run = Effect.fnUntraced(
-  function* ({ json, ...options }: Connection.Connecting & { readonly json: boolean }) {
-    const { roster } = yield* RankClient
-    const { member } = yield* Connection.ranked(options)
-    const members = yield* roster.pipe(
-      Stream.filter((members) => members.length > 0),
-      Stream.runHead
-    )
-    const listed = Option.getOrElse(members, (): ReadonlyArray<Listed> => [])
-    yield* Console.log(json ? listed.map((one) => JSON.stringify(one)).join("\n") : asTable(listed, member))
-  },
-  (effect, options) => Effect.provide(effect, Connection.layer(options))
-)
-
-export const command = Command.make(
-  "ranks",
-  {
-    ...Connection.flags,
-    json: Flag.Boolean("json").pipe(Flag.withDefault(false), Flag.withDescription("A JSON object a line, for programs"))
-  },
-  run
-).pipe(
+export const command = Command.make("ranks", Connection.flags, run).pipe(
   Command.withDescription("List the members of a group; this command is its last member meanwhile"),
   Command.withExamples([{ command: "rankd ranks --group workers", description: "Who is who among the workers" }])
 )

@@ -1,5 +1,5 @@
 /** `rankd serve`: the server as a process, with its flags, its first words and its warnings. */
-import { Config, Console, Duration, Effect, Layer, Logger, References, Runtime, Schema } from "effect"
+import { Config, Console, Duration, Effect, Layer, References, Runtime, Schema } from "effect"
 import { CliError, Command, Flag } from "effect/cli"
 import { NetAddress } from "effect/net"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
@@ -176,7 +176,6 @@ const serve = Effect.fnUntraced(
       RankServer.layer.pipe(
         Layer.provide(NodeServer.layer(options)),
         Layer.provide(Settings.layer(options)),
-        Layer.provideMerge(Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)])),
         Layer.provideMerge(Layer.succeed(References.MinimumLogLevel, severity(options.logLevel)))
       )
     ).pipe(Effect.catchTag("SocketServerError", (error) => Effect.fail(startError(options)(error))))

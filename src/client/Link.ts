@@ -67,7 +67,7 @@ const FIRST_WAIT = Duration.millis(100)
 const LONGEST_WAIT = Duration.seconds(5)
 
 /** The version of the protocol that is spoken. */
-const PROTOCOL = 1
+export const PROTOCOL = 1
 
 const OPEN_BRACE = 0x7b
 

@@ -5,12 +5,15 @@ import { Socket } from "effect/socket"
 import type { ClientOptions } from "./Link.ts"
 import { RankClient } from "./RankClient.ts"
 
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+/** Connections to the server at `host` and `port`. */
+export const socket = ({ host, port }: Address): Layer.Layer<Socket.Socket> =>
+  Layer.effect(Socket.Socket, NodeSocket.makeNet({ host, port, noDelay: true, keepAlive: true }))
+
 /** A client of the server at `host` and `port`; it connects again whenever it has to. */
-export const layer = ({
-  host,
-  port,
-  ...options
-}: ClientOptions & { readonly host: string; readonly port: number }): Layer.Layer<RankClient> =>
-  RankClient.layer(options).pipe(
-    Layer.provide(Layer.effect(Socket.Socket, NodeSocket.makeNet({ host, port, noDelay: true, keepAlive: true })))
-  )
+export const layer = ({ host, port, ...options }: ClientOptions & Address): Layer.Layer<RankClient> =>
+  RankClient.layer(options).pipe(Layer.provide(socket({ host, port })))

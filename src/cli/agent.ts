@@ -1,0 +1,123 @@
+/** `rankd agent`: executes what reaches it, as far as its policy goes; without one it only prints. */
+import { Console, Duration, Effect, Option, Result } from "effect"
+import { Command, Flag } from "effect/cli"
+import * as Agent from "../client/Agent.ts"
+import * as Policy from "../client/Policy.ts"
+import { type Ended, type Order, RankClient } from "../client/RankClient.ts"
+import * as Connection from "./connection.ts"
+import { whole } from "./flags.ts"
+import * as Spawner from "./spawner.ts"
+import { json, printable } from "./terminal.ts"
+
+const DEFAULT_TIMEOUT_SECONDS = 60
+const DEFAULT_MAX_OUTPUT_BYTES = 65_536
+const DEFAULT_MAX_RUNNING = 16
+
+/** Beyond these a typing error is likelier than a need. */
+const MAX_TIMEOUT_SECONDS = 604_800
+const MAX_OUTPUT_BYTES = 16_777_216
+const MAX_RUNNING = 10_000
+
+const flags = {
+  ...Connection.flags,
+  allow: Flag.String("allow").pipe(
+    Flag.withMetavar("pattern"),
+    Flag.filterMap(
+      (text) => Result.getSuccess(Policy.pattern(text)),
+      (text) => Result.getOrElse(Result.flip(Policy.pattern(text)), () => "")
+    ),
+    Flag.atLeast(0),
+    Flag.withDescription("Run commands like this one, as 'systemctl restart app-*'; may be given several times")
+  ),
+  policy: Flag.FileText("policy").pipe(
+    Flag.withMetavar("file"),
+    Flag.filterMap(
+      (text) => Result.getSuccess(Policy.file(text)),
+      (text) => Result.getOrElse(Result.flip(Policy.file(text)), () => "")
+    ),
+    Flag.optional,
+    Flag.withDescription("Run commands like those in this file, a pattern a line")
+  ),
+  cwd: Flag.Directory("cwd", { mustExist: true }).pipe(
+    Flag.withDefault("."),
+    Flag.withDescription("Folder that commands run in (where the agent is started)")
+  ),
+  timeout: whole("timeout", "RANKD_AGENT_TIMEOUT", 1, MAX_TIMEOUT_SECONDS).pipe(
+    Flag.withDefault(DEFAULT_TIMEOUT_SECONDS),
+    Flag.withDescription(`Seconds that a command may run (RANKD_AGENT_TIMEOUT; ${DEFAULT_TIMEOUT_SECONDS})`)
+  ),
+  maxOutput: whole("max-output", "RANKD_AGENT_MAX_OUTPUT", 0, MAX_OUTPUT_BYTES).pipe(
+    Flag.withDefault(DEFAULT_MAX_OUTPUT_BYTES),
+    Flag.withDescription(
+      `Bytes of a command's output that are passed on (RANKD_AGENT_MAX_OUTPUT; ${DEFAULT_MAX_OUTPUT_BYTES})`
+    )
+  ),
+  maxRunning: whole("max-running", "RANKD_AGENT_MAX_RUNNING", 1, MAX_RUNNING).pipe(
+    Flag.withDefault(DEFAULT_MAX_RUNNING),
+    Flag.withDescription(
+      `Commands that run at once; a further one is busy (RANKD_AGENT_MAX_RUNNING; ${DEFAULT_MAX_RUNNING})`
+    )
+  )
+}
+
+interface Options extends Connection.Connecting {
+  readonly allow: ReadonlyArray<Policy.Pattern>
+  readonly policy: Option.Option<ReadonlyArray<Policy.Pattern>>
+  readonly cwd: string
+  readonly timeout: number
+  readonly maxOutput: number
+  readonly maxRunning: number
+}
+
+/** What an agent does that nothing is allowed to: it says so, to its own terminal and to who asked. */
+const print = ({ command }: Order): Effect.Effect<Ended> =>
+  Effect.succeed({ status: 0, output: `executed: ${command}` })
+
+const line = ({ command }: Order, status: Ended["status"] | "cancelled", ran: boolean): string => {
+  if (typeof status !== "number") return `${status}: ${printable(command)}`
+  return `executed: ${printable(command)}${ran ? ` (${status})` : ""}`
+}
+
+const run = Effect.fnUntraced(
+  function* (options: Options) {
+    const { allow, cwd, maxOutput, maxRunning, policy } = options
+    const ranks = yield* RankClient
+    const runs = allow.length > 0 || Option.isSome(policy)
+    const execute = runs
+      ? yield* Agent.make({
+          allow: [...allow, ...Option.getOrElse(policy, () => [])],
+          cwd,
+          timeout: Duration.seconds(options.timeout),
+          maxOutput,
+          maxRunning
+        })
+      : print
+    const tell = (order: Order, status: Ended["status"] | "cancelled", truncated = false) =>
+      Console.log(
+        options.json
+          ? json({ from: order.from, command: order.command, status, ...(truncated ? { truncated } : {}) })
+          : line(order, status, runs)
+      )
+    if (!runs) yield* Console.error("rankd: this agent runs nothing, it only prints. Let it run commands with --allow")
+    yield* ranks.handle((order) =>
+      execute(order).pipe(
+        Effect.tap(({ status, truncated }) => tell(order, status, truncated)),
+        Effect.onInterrupt(() => tell(order, "cancelled"))
+      )
+    )
+    yield* Connection.notices(options, ranks)
+    return yield* Effect.never
+  },
+  Effect.scoped,
+  (effect, options) => Effect.provide(effect, [Connection.layer(options), Spawner.layer])
+)
+
+export const command = Command.make("agent", flags, run).pipe(
+  Command.withDescription(
+    "Execute what reaches this client: what --allow or --policy allows; without them, only print it"
+  ),
+  Command.withExamples([
+    { command: "rankd agent --name worker --allow uptime --allow 'df -h'", description: "Run two commands, no others" },
+    { command: "rankd agent --policy commands.txt --timeout 600", description: "Run what a file allows" }
+  ])
+)

@@ -1,0 +1,58 @@
+/** What became of what was said: the open tracked commands of one client, and the exit status that outcomes make. */
+import type { ClientMessage, ServerMessage, Status } from "../protocol/Message.ts"
+
+/** EX_TEMPFAIL of sysexits.h: the outcome is not known, or there is none yet. */
+export const UNKNOWN = 75
+
+/** EX_NOPERM of sysexits.h. */
+export const DENIED = 77
+
+const statusWords: { readonly [status in Exclude<Status, number>]: number } = {
+  lost: UNKNOWN,
+  timeout: UNKNOWN,
+  undelivered: UNKNOWN,
+  busy: UNKNOWN,
+  denied: DENIED,
+  failed: 1,
+  cancelled: 1
+}
+
+/** What a command's outcome adds to the exit status of a script, of which the largest counts. */
+export const exitStatusOf = (message: ServerMessage): number => {
+  switch (message._tag) {
+    case "Result":
+      return typeof message.status === "number" ? message.status : statusWords[message.status]
+    case "Error":
+      return DENIED
+    default:
+      return 0
+  }
+}
+
+/** The tracked commands that have not ended. */
+export class OpenCommands {
+  /** By id, whether `Done` ends it. */
+  readonly #open = new Map<string, boolean>()
+
+  said(message: ClientMessage): void {
+    if (message._tag !== "Exec" || message.id === undefined || this.#open.has(message.id)) return
+    this.#open.set(message.id, message.to._tag === "Everyone" || message.to._tag === "Range")
+  }
+
+  /** The id of the command that this ends, if it ends one. */
+  heard(message: ServerMessage): string | undefined {
+    if (message._tag !== "Done" && message._tag !== "Error" && message._tag !== "Result") return undefined
+    const { id } = message
+    // The command that has this id goes on.
+    if (message._tag === "Error" && message.reason === "duplicate id") return undefined
+    if (id === undefined || (message._tag === "Result" && this.#open.get(id))) return undefined
+    return this.#open.delete(id) ? id : undefined
+  }
+
+  /** The connection has broken: the ids of those whose outcome nobody will tell. */
+  lost(): ReadonlyArray<string> {
+    const ids = [...this.#open.keys()]
+    this.#open.clear()
+    return ids
+  }
+}

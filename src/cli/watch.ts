@@ -1,0 +1,58 @@
+/** `rankd watch`: the members of a group as they change, until it is stopped. */
+import { Console, Effect, Latch } from "effect"
+import { Command } from "effect/cli"
+import { Stdio } from "effect/Stdio"
+import { type Listed, listed } from "../client/Watched.ts"
+import type { ServerMessage } from "../protocol/Message.ts"
+import * as Text from "../protocol/Text.ts"
+import * as Connection from "./connection.ts"
+import { memberTable } from "./members.ts"
+import { InPlace, json, styled } from "./terminal.ts"
+
+/** However fast the members change, the table is drawn no more often than an eye can follow. */
+const REDRAW_INTERVAL = "50 millis"
+
+const CHANGES: ReadonlySet<string> = new Set(["Roster", "Joined", "Left", "Moved", "Named"])
+
+const run = Effect.fnUntraced(function* (options: Connection.Connecting) {
+  const link = yield* Connection.link(options)
+  const { stdoutIsTerminal } = yield* Stdio
+  const drawn = (yield* stdoutIsTerminal) && !options.json
+  const changed = yield* Latch.make(false)
+  let members: ReadonlyArray<Listed> = []
+  let self: string | undefined
+  const heard = (message: ServerMessage) => {
+    if (message._tag === "Welcome") {
+      self = message.member
+      return link.say({ _tag: "Watch" })
+    }
+    if (!CHANGES.has(message._tag)) return Effect.void
+    if (!drawn) return Console.log(options.json ? json(message) : Text.writeServer(message))
+    members = listed(members, message)
+    return changed.open
+  }
+  const broken = Effect.suspend(() => {
+    self = undefined
+    return changed.open
+  })
+  yield* Effect.forkScoped(link.run({ heard, broken }))
+  yield* Connection.ranked(options, link)
+  if (!drawn) {
+    yield* Connection.notices(options, link)
+    return yield* Effect.never
+  }
+  const screen = new InPlace()
+  process.stdout.on("resize", () => changed.openUnsafe())
+  return yield* Effect.gen(function* () {
+    yield* changed.await
+    changed.closeUnsafe()
+    const head = self === undefined ? [styled("red", "connection lost; trying again")] : []
+    screen.show([...head, ...memberTable(members, self)], (count) => `... and ${count} more`)
+    yield* Effect.sleep(REDRAW_INTERVAL)
+  }).pipe(Effect.forever)
+}, Effect.scoped)
+
+export const command = Command.make("watch", Connection.flags, run).pipe(
+  Command.withDescription("Show the members of a group as they change; this command is one of them meanwhile"),
+  Command.withExamples([{ command: "rankd watch --json | jq .", description: "Every change, for a program" }])
+)
