@@ -120,7 +120,13 @@ export const run = Effect.fnUntraced(function* (options: Connection.Connecting) 
         completer: (line: string) => completions(line, members)
       })
     ),
-    (terminal) => Effect.sync(() => terminal.close())
+    (terminal) =>
+      Effect.sync(() => {
+        // The shell's prompt takes the place of this one.
+        cursorTo(process.stdout, 0)
+        clearScreenDown(process.stdout)
+        terminal.close()
+      })
   )
   const setPrompt = () => {
     const now = SubscriptionRef.getUnsafe(link.standing)
@@ -161,7 +167,10 @@ export const run = Effect.fnUntraced(function* (options: Connection.Connecting) 
     // Before it is welcomed it is told a rank that it may not keep.
     if (message._tag === "Ping" || !admitted) return
     yield* show(message)
-    if (message._tag === "Bye" && message.reason === "quit") Queue.endUnsafe(typed)
+    if (message._tag === "Bye" && message.reason === "quit") {
+      admitted = false
+      Queue.endUnsafe(typed)
+    }
   })
 
   const broken = Effect.gen(function* () {

@@ -1,0 +1,58 @@
+/** A real terminal: a tmux session of its own, typed into and read as a person would. */
+import { execFile } from "node:child_process"
+import { promisify } from "node:util"
+import { Effect, Schedule } from "effect"
+
+const run = promisify(execFile)
+
+/** Long enough for a start on a loaded machine; what takes so long has failed. */
+const DEADLINE = "30 seconds"
+
+/** What is a key, and not text. */
+const KEYS = /^(?:Enter|Tab|Up|C-[a-z])$/
+
+let sessions = 0
+
+export interface Terminal {
+  /** Types it, as if on a keyboard; `Enter`, `Tab`, `Up` and `C-d` are keys. */
+  readonly type: (...keys: ReadonlyArray<string>) => Effect.Effect<void>
+  /** What is on the screen now, without colours. */
+  readonly screen: Effect.Effect<string>
+  /** The same with escape sequences, as tmux writes them. */
+  readonly colours: Effect.Effect<string>
+  /** Waits until the screen shows it; succeeds with the screen. */
+  readonly shows: (pattern: RegExp) => Effect.Effect<string>
+}
+
+/** A terminal of 80 columns and 24 rows, running a command of `sh`, until the scope closes. tmux has to be installed. */
+export const terminal = Effect.fnUntraced(function* (command: string) {
+  // A server for each: one that ends takes no other along.
+  const server = ["-L", `rankd-test-${process.pid}-${++sessions}`]
+  const tmux = (...args: ReadonlyArray<string>) =>
+    Effect.orDie(Effect.tryPromise(() => run("tmux", [...server, "-f", "/dev/null", ...args])))
+  yield* Effect.acquireRelease(
+    // The shell stays, so that the screen does when the command has ended.
+    tmux("new-session", "-d", "-x", "80", "-y", "24", `${command}; echo "[exit $?]"; cat`),
+    () => Effect.ignore(Effect.exit(tmux("kill-server")))
+  )
+  const capture = (...args: ReadonlyArray<string>) =>
+    Effect.map(tmux("capture-pane", "-p", ...args), ({ stdout }) => stdout.trimEnd())
+  const screen = capture()
+  return {
+    // A key at a time: what comes in one piece is taken for pasted, and TAB is then no completion.
+    type: (...keys) =>
+      Effect.forEach(keys, (key) => tmux("send-keys", ...(KEYS.test(key) ? [key] : ["-l", key])), { discard: true }),
+    screen,
+    colours: capture("-e"),
+    shows: (pattern) =>
+      screen.pipe(
+        Effect.flatMap((screen) => (pattern.test(screen) ? Effect.succeed(screen) : Effect.fail(screen))),
+        Effect.retry(Schedule.spaced("30 millis")),
+        Effect.timeoutOrElse({
+          duration: DEADLINE,
+          orElse: () => Effect.flatMap(screen, (screen) => Effect.die(new Error(`no ${pattern} on\n${screen}`)))
+        }),
+        Effect.orDie
+      )
+  } satisfies Terminal
+})
