@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 import { constants } from "node:os"
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Effect } from "effect"
