@@ -1,11 +1,11 @@
 /** `rankd agent`: executes what reaches it, as far as its policy goes; without one it only prints. */
-import { Console, Duration, Effect, Option, Result } from "effect"
+import { Console, Duration, Effect, FileSystem, Option, Result } from "effect"
 import { Command, Flag } from "effect/cli"
 import * as Agent from "../client/Agent.ts"
 import * as Policy from "../client/Policy.ts"
 import { type Ended, type Order, RankClient } from "../client/RankClient.ts"
 import * as Connection from "./connection.ts"
-import { whole } from "./flags.ts"
+import { invalid, whole } from "./flags.ts"
 import * as Spawner from "./spawner.ts"
 import { json, printable } from "./terminal.ts"
 
@@ -29,12 +29,8 @@ const flags = {
     Flag.atLeast(0),
     Flag.withDescription("Run commands like this one, as 'systemctl restart app-*'; may be given several times")
   ),
-  policy: Flag.FileText("policy").pipe(
+  policy: Flag.File("policy", { mustExist: true }).pipe(
     Flag.withMetavar("file"),
-    Flag.filterMap(
-      (text) => Result.getSuccess(Policy.file(text)),
-      (text) => Result.getOrElse(Result.flip(Policy.file(text)), () => "")
-    ),
     Flag.optional,
     Flag.withDescription("Run commands like those in this file, a pattern a line")
   ),
@@ -62,12 +58,20 @@ const flags = {
 
 interface Options extends Connection.Connecting {
   readonly allow: ReadonlyArray<Policy.Pattern>
-  readonly policy: Option.Option<ReadonlyArray<Policy.Pattern>>
+  readonly policy: Option.Option<string>
   readonly cwd: string
   readonly timeout: number
   readonly maxOutput: number
   readonly maxRunning: number
 }
+
+const readPolicy = Effect.fnUntraced(function* (path: string) {
+  const { readFileString } = yield* FileSystem.FileSystem
+  const text = yield* Effect.mapError(readFileString(path), ({ message }) => invalid("agent", "policy", path, message))
+  return yield* Effect.mapError(Effect.fromResult(Policy.file(text)), (wrong) =>
+    invalid("agent", "policy", path, wrong)
+  )
+})
 
 /** What an agent does that nothing is allowed to: it says so, to its own terminal and to who asked. */
 const print = ({ command }: Order): Effect.Effect<Ended> =>
@@ -81,11 +85,12 @@ const line = ({ command }: Order, status: Ended["status"] | "cancelled", ran: bo
 const run = Effect.fnUntraced(
   function* (options: Options) {
     const { allow, cwd, maxOutput, maxRunning, policy } = options
+    const fromFile = Option.isSome(policy) ? yield* readPolicy(policy.value) : []
     const ranks = yield* RankClient
     const runs = allow.length > 0 || Option.isSome(policy)
     const execute = runs
       ? yield* Agent.make({
-          allow: [...allow, ...Option.getOrElse(policy, () => [])],
+          allow: [...allow, ...fromFile],
           cwd,
           timeout: Duration.seconds(options.timeout),
           maxOutput,
@@ -109,7 +114,9 @@ const run = Effect.fnUntraced(
     return yield* Effect.never
   },
   Effect.scoped,
-  (effect, options) => Effect.provide(effect, [Connection.layer(options), Spawner.layer])
+  (effect, options) => Effect.provide(effect, Connection.layer(options)),
+  // Outermost, so that it sees the end of all that is run.
+  Effect.provide(Spawner.layer)
 )
 
 export const command = Command.make("agent", flags, run).pipe(

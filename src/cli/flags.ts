@@ -1,6 +1,6 @@
 /** Kinds of flags that several commands have. */
 import { Config, Schema, SchemaTransformation } from "effect"
-import { Flag } from "effect/cli"
+import { CliError, Flag } from "effect/cli"
 
 /** A flag, or else an environment variable, that is a whole number within bounds. */
 export const whole = (name: string, variable: string, minimum: number, maximum: number): Flag.Flag<number> => {
@@ -17,3 +17,10 @@ export const whole = (name: string, variable: string, minimum: number, maximum: 
     Flag.withFallbackConfig(Config.schema(schema, variable))
   )
 }
+
+/** What is wrong with a flag's value, where only the command itself can tell. */
+export const invalid = (command: string, option: string, value: string, expected: string): CliError.ShowHelp =>
+  new CliError.ShowHelp({
+    commandPath: ["rankd", command],
+    errors: [new CliError.InvalidValue({ kind: "flag", option, value, expected })]
+  })

@@ -43,7 +43,9 @@ const run = Effect.fnUntraced(
     if (status !== 0) return yield* new Connection.ExitStatus({ status })
   },
   Effect.scoped,
-  (effect, options) => Effect.provide(effect, [Connection.layer(options), Spawner.layer])
+  (effect, options) => Effect.provide(effect, Connection.layer(options)),
+  // Outermost, so that it sees the end of all that is run.
+  Effect.provide(Spawner.layer)
 )
 
 export const command = Command.make(

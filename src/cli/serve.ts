@@ -1,6 +1,6 @@
 /** `rankd serve`: the server as a process, with its flags, its first words and its warnings. */
 import { Config, Console, Duration, Effect, Layer, References, Runtime, Schema } from "effect"
-import { CliError, Command, Flag } from "effect/cli"
+import { Command, Flag } from "effect/cli"
 import { NetAddress } from "effect/net"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
 import type { SocketServer } from "effect/socket"
@@ -14,7 +14,7 @@ import {
   Settings,
   type SettingsValues
 } from "../server/Settings.ts"
-import { whole } from "./flags.ts"
+import { invalid, whole } from "./flags.ts"
 
 /** Descriptors that the process needs beside those of its clients. */
 const OWN_DESCRIPTORS = 32
@@ -137,23 +137,17 @@ const warnOfDescriptors = Effect.fnUntraced(function* (maxClients: number) {
   }
 })
 
-const invalid = (option: string, value: number, expected: string) =>
-  new CliError.ShowHelp({
-    commandPath: ["rankd", "serve"],
-    errors: [new CliError.InvalidValue({ kind: "flag", option, value: `${value}`, expected })]
-  })
-
 /** Limits that only make sense beside others. */
 const check = Effect.fnUntraced(function* (options: Options) {
   const { commandTimeout, maxCommandTimeout, maxLine, maxPending } = options
   const minPending = MIN_PENDING_LINES * maxLine
   if (maxPending < minPending) {
     const expected = `at least ${MIN_PENDING_LINES} times --max-line, ${minPending} or more`
-    return yield* invalid("max-pending", maxPending, expected)
+    return yield* invalid("serve", "max-pending", `${maxPending}`, expected)
   }
   if (Duration.isGreaterThan(commandTimeout, maxCommandTimeout)) {
     const expected = `at most --max-command-timeout, ${Duration.toSeconds(maxCommandTimeout)}`
-    return yield* invalid("command-timeout", Duration.toSeconds(commandTimeout), expected)
+    return yield* invalid("serve", "command-timeout", `${Duration.toSeconds(commandTimeout)}`, expected)
   }
 })
 

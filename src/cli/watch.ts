@@ -21,12 +21,16 @@ const run = Effect.fnUntraced(function* (options: Connection.Connecting) {
   const changed = yield* Latch.make(false)
   let members: ReadonlyArray<Listed> = []
   let self: string | undefined
+  /** What it is told before the list, as its own name, is in the list. */
+  let following = false
   const heard = (message: ServerMessage) => {
     if (message._tag === "Welcome") {
       self = message.member
+      following = false
       return link.say({ _tag: "Watch" })
     }
-    if (!CHANGES.has(message._tag)) return Effect.void
+    following ||= message._tag === "Roster"
+    if (!following || !CHANGES.has(message._tag)) return Effect.void
     if (!drawn) return Console.log(options.json ? json(message) : Text.writeServer(message))
     members = listed(members, message)
     return changed.open

@@ -1,6 +1,10 @@
 /** The commands that connect to a server, as processes. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Deferred, Duration, Effect, Fiber, Schedule } from "effect"
+import { rankdHere } from "../support/cli.ts"
 import { rankd, says } from "../support/process.ts"
 import { client, Port, serverLayer } from "../support/wire.ts"
 
@@ -9,42 +13,327 @@ const withServer = <A, E, R>(test: Effect.Effect<A, E, R>) =>
 
 const to = Effect.map(Port, (port) => ["--port", `${port}`] as const)
 
+const parsed = (output: string) =>
+  output
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line))
+
 describe("rankd ranks", { concurrent: true, timeout: 60_000 }, () => {
-  it.live("lists the members, for people and for programs", () =>
+  it.live("lists the members, as lines and as JSON", () =>
     withServer(
       Effect.gen(function* () {
         const first = yield* client
         first.send("NAME boss")
         yield* first.until((line) => line.startsWith("NAMED"))
-        const table = yield* rankd(["ranks", ...(yield* to), "--name", "lister"])
-        assert.strictEqual(yield* table.exit, 0)
-        assert.deepStrictEqual(
-          table
-            .stdout()
-            .trimEnd()
-            .split("\n")
-            .map((row) => row.replace(/127.0.0.1:[0-9]+/, "HERE")),
-          ["RANK  MEMBER  NAME    ADDRESS", "0     m1      boss    HERE", "1     m2      lister  HERE (this command)"]
+        const lines = yield* rankdHere(["ranks", ...(yield* to), "--name", "lister"])
+        assert.strictEqual(lines.status, 0)
+        assert.match(
+          lines.stdout,
+          /^MEMBER 0 m1 boss 127\.0\.0\.1:\d+\nMEMBER 1 m2 lister 127\.0\.0\.1:\d+\nEND 2 \d+\n$/
         )
-        const json = yield* rankd(["ranks", ...(yield* to), "--json"])
-        assert.strictEqual(yield* json.exit, 0)
-        const listed = json
-          .stdout()
-          .trimEnd()
-          .split("\n")
-          .map((line) => JSON.parse(line))
+        assert.strictEqual(lines.stderr, "")
+        const json = yield* rankdHere(["ranks", ...(yield* to), "--json"])
+        assert.strictEqual(json.status, 0)
+        const listed = parsed(json.stdout)
         assert.deepStrictEqual(listed[0], { rank: 0, member: "m1", name: "boss", address: first.address })
         assert.strictEqual(listed.length, 2)
       })
     )
   )
 
+  it.live("says why it is not admitted", () =>
+    withServer(
+      Effect.gen(function* () {
+        const first = yield* client
+        first.send("NAME boss")
+        yield* first.until((line) => line.startsWith("NAMED"))
+        const { status, stderr } = yield* rankdHere(["ranks", ...(yield* to), "--name", "boss"])
+        assert.strictEqual(status, 69)
+        assert.strictEqual(stderr, "rankd: not admitted: name taken. Choose another with --name\n")
+      })
+    )
+  )
+
   it.live("says so, and exits 69, when there is no server", () =>
     Effect.gen(function* () {
-      const run = yield* rankd(["ranks", "--port", "1"])
-      assert.strictEqual(yield* run.exit, 69)
-      assert.match(run.stderr(), /^rankd: no answer from 127\.0\.0\.1:1\. Start a server there with rankd serve.*\n$/)
+      const { status, stderr } = yield* rankdHere(["ranks", "--port", "1"])
+      assert.strictEqual(status, 69)
+      assert.match(stderr, /^rankd: no answer from 127\.0\.0\.1:1\. Start a server there with rankd serve.*\n$/)
     }).pipe(Effect.scoped)
+  )
+})
+
+describe("rankd watch", { concurrent: true, timeout: 60_000 }, () => {
+  it.live("tells every change, as lines and as JSON", () =>
+    withServer(
+      Effect.gen(function* () {
+        const lines = yield* rankd(["watch", ...(yield* to)])
+        yield* says(lines.stdout, /END 1 \d+\n/)
+        const json = yield* rankd(["watch", ...(yield* to), "--json", "--name", "eye"])
+        yield* says(json.stdout, /Roster.*\n/)
+        const first = yield* client
+        yield* first.until((line) => line.startsWith("RANK"))
+        first.send("NAME x", "YIELD", "QUIT")
+        yield* says(lines.stdout, /LEFT/)
+        yield* says(json.stdout, /Left/)
+        assert.match(
+          lines.stdout(),
+          /^MEMBER 0 m1 - .*\nEND 1 \d+\nJOINED 1 m2\nNAMED 1 m2 eye\nJOINED 2 m3\nNAMED 2 m3 x\nLEFT 2 m3 quit\n$/
+        )
+        assert.deepStrictEqual(parsed(json.stdout()).slice(1), [
+          { _tag: "Joined", rank: 2, member: "m3" },
+          { _tag: "Named", rank: 2, member: "m3", name: "x" },
+          { _tag: "Left", rank: 2, member: "m3", reason: "quit" }
+        ])
+      })
+    )
+  )
+})
+
+describe("rankd connect, with a script", { concurrent: true, timeout: 60_000 }, () => {
+  /** Answers as a command says: `5 out` with status 5 and the output `out`; `leave` leaves, `never` is not answered. */
+  const executor = Effect.gen(function* () {
+    const executor = yield* client
+    executor.socket.on("data", (data) => {
+      for (const [, id, answer] of `${data}`.matchAll(/^EXEC#(\d+) \d+ (.*)$/gm)) {
+        if (answer === "leave") executor.send("QUIT")
+        else if (answer !== "never") executor.send(`RESULT#${id} ${answer}`)
+      }
+    })
+    return executor
+  })
+
+  /** What a script at rank 1 says and hears, between a client and an executor. */
+  const between = Effect.fnUntraced(function* (input: string, ...args: ReadonlyArray<string>) {
+    const above = yield* client
+    above.send("WATCH")
+    const ready = yield* Deferred.make<string>()
+    const ended = yield* Effect.forkChild(rankdHere(["connect", ...(yield* to), ...args], Deferred.await(ready)))
+    yield* above.until((line) => line.startsWith("JOINED"))
+    const below = yield* executor
+    below.send("NAME worker")
+    yield* below.until((line) => line.startsWith("NAMED"))
+    yield* Deferred.succeed(ready, input)
+    return { ...(yield* Fiber.join(ended)), below }
+  })
+
+  it.live("says one line after the other, and ends with the largest exit status", () =>
+    withServer(
+      Effect.gen(function* () {
+        const lines = [
+          "# a comment",
+          "",
+          "EXEC#1 @worker 0 a\\\\b\\nc",
+          "exec#2 * 3 c\r",
+          "EXEC 2 untracked",
+          "PING all",
+          "EXPLAIN *",
+          "EXEC#1 2 0",
+          '{"_tag":"Exec","id":"j","to":"2","command":"1","member":"m3"}'
+        ]
+        const { below, status, stderr, stdout } = yield* between(lines.join("\n"))
+        assert.strictEqual(status, 3)
+        assert.deepStrictEqual(stdout.trimEnd().split("\n"), [
+          "RESULT#1 2 0 a\\\\b\\nc",
+          "RESULT#2 2 3 c",
+          "DONE#2 0 1",
+          "PONG all",
+          "TARGETS 1 2:m3",
+          "RESULT#1 2 0",
+          "RESULT#j 2 1"
+        ])
+        assert.strictEqual(stderr, "")
+        assert.include(below.heard, "EXEC 1 untracked")
+      })
+    )
+  )
+
+  it.live("tells outcomes as JSON, in which nothing does anything to a terminal", () =>
+    withServer(
+      Effect.gen(function* () {
+        const lines = "EXEC#1 2 0 \\x1b[2J\u009b\u202e\nEXEC#2 0 x\n"
+        const { status, stdout } = yield* between(lines, "--json")
+        assert.strictEqual(status, 77)
+        assert.include(stdout, "\\u001b[2J\\u009b\\u202e")
+        assert.deepStrictEqual(parsed(stdout), [
+          { _tag: "Result", id: "1", rank: 2, status: 0, output: "\u001b[2J\u009b\u202e" },
+          { _tag: "Error", id: "2", rank: 1, reason: "rank too high" }
+        ])
+      })
+    )
+  )
+
+  it.live("ends with 75 where an outcome is unknown, and 77 where something was denied or rejected", () =>
+    Effect.gen(function* () {
+      for (const [line, status, output] of [
+        ["EXEC#1 2 0", 0, "RESULT#1 2 0"],
+        ["EXEC#1 2 255 x", 255, "RESULT#1 2 255 x"],
+        ["EXEC#1 2 failed", 1, "RESULT#1 2 failed"],
+        ["EXEC#1 2 never", 75, "RESULT#1 2 timeout"],
+        ["EXEC#1 2 leave", 75, "RESULT#1 2 lost"],
+        ["EXEC#1 2 busy", 75, "RESULT#1 2 busy"],
+        ["EXEC#1 2 denied", 77, "RESULT#1 2 denied"],
+        ["EXEC#1 0 x", 77, "ERROR#1 1 rank too high"],
+        ["EXEC 0 x", 77, "ERROR 1 rank too high"],
+        ["EXEC#1 01 x", 77, "ERROR#1 1 malformed: expected a rank (3), a range (2-5), *, @name or @m7"],
+        ["reboot", 77, "ERROR 1 unknown command"],
+        [`EXEC#1 2 ${"x".repeat(70_000)}`, 77, "ERROR#1 1 line too long: at most 65536 bytes"],
+        ["QUIT\nEXEC#1 0 x", 0, ""]
+      ] as const) {
+        yield* Effect.gen(function* () {
+          const { below, ...ended } = yield* between(`${line}\n`)
+          assert.deepStrictEqual(ended, { status, stdout: output && `${output}\n`, stderr: "" })
+        }).pipe(Effect.scoped, Effect.provide(serverLayer({ commandTimeout: Duration.millis(300) })))
+      }
+    })
+  )
+
+  it.live("executes nothing, and says so at once", () =>
+    withServer(
+      Effect.gen(function* () {
+        const above = yield* client
+        above.send("WATCH")
+        yield* Effect.forkChild(rankdHere(["connect", ...(yield* to)], Effect.never))
+        yield* above.until((line) => line.startsWith("JOINED"))
+        above.send("EXEC#1 1 reboot")
+        assert.include(yield* above.until((line) => line.startsWith("RESULT")), "RESULT#1 1 denied")
+      })
+    )
+  )
+
+  it.live("ends with 75 when the connection breaks, and sends no more", () =>
+    Effect.gen(function* () {
+      const server = yield* rankd(["--port", "0"])
+      yield* says(server.stdout, /listening/)
+      const port = /:(\d+)\n/.exec(server.stdout())![1]!
+      const run = yield* rankd(["connect", "--port", port])
+      run.input("PING ready\n", "more")
+      yield* says(run.stdout, /PONG ready/)
+      const below = yield* server.connect
+      run.input("EXEC#1 1 x\nPING more\n", "more")
+      yield* below.until((line) => line.startsWith("EXEC#"))
+      server.child.kill("SIGKILL")
+      assert.strictEqual(yield* run.exit, 75)
+      assert.strictEqual(run.stdout(), "PONG ready\nRESULT#1 - lost\n")
+      assert.strictEqual(run.stderr(), "rankd: connection lost; the rest was not sent\n")
+      const none = yield* rankd(["connect", "--port", port])
+      none.input("PING\n")
+      assert.strictEqual(yield* none.exit, 69)
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("rankd agent", { concurrent: true, timeout: 60_000 }, () => {
+  it.live("only prints what it is asked, unless it is allowed to run it", () =>
+    withServer(
+      Effect.gen(function* () {
+        const boss = yield* client
+        boss.send("WATCH")
+        const agent = yield* rankd(["agent", ...(yield* to)])
+        yield* boss.until((line) => line.startsWith("JOINED"))
+        boss.send("EXEC 1 touch x", "EXEC#1 1 rm\u202e -rf /")
+        assert.include(yield* boss.until((line) => line.startsWith("RESULT")), "RESULT#1 1 0 executed: rm\u202e -rf /")
+        assert.strictEqual(agent.stdout(), "executed: touch x\nexecuted: rm -rf /\n")
+        assert.match(
+          agent.stderr(),
+          /^rankd: this agent runs nothing, it only prints\. Let it run commands with --allow\n/
+        )
+        agent.child.kill("SIGTERM")
+        assert.strictEqual(yield* agent.exit, 0)
+      })
+    )
+  )
+
+  it.live("runs what its patterns and its policy file allow, and tells it as JSON", () =>
+    withServer(
+      Effect.gen(function* () {
+        const folder = yield* Effect.acquireRelease(
+          Effect.sync(() => mkdtempSync(join(tmpdir(), "rankd-agent-"))),
+          (path) => Effect.sync(() => rmSync(path, { recursive: true }))
+        )
+        writeFileSync(join(folder, "policy"), "# what the boss may do\n\npwd\nseq *\n")
+        const boss = yield* client
+        boss.send("WATCH")
+        const agent = yield* rankd([
+          "agent",
+          ...(yield* to),
+          "--json",
+          ...["--allow", "echo *", "--policy", join(folder, "policy"), "--cwd", folder, "--max-output", "4"]
+        ])
+        yield* boss.until((line) => line.startsWith("JOINED"))
+        const outcome = (command: string) => {
+          boss.send(`EXEC#1 1 ${command}`)
+          return Effect.map(
+            boss.until((line) => line.startsWith("RESULT")),
+            (lines) => lines.at(-1)
+          )
+        }
+        assert.strictEqual(yield* outcome("echo hi"), "RESULT#1 1 0 hi\\n")
+        assert.strictEqual(yield* outcome("seq 5"), "RESULT#1 1 0 1\\n2\\n")
+        assert.strictEqual(yield* outcome("pwd"), "RESULT#1 1 0 /tmp")
+        assert.strictEqual(yield* outcome("echo a;reboot"), "RESULT#1 1 denied")
+        assert.deepStrictEqual(parsed(agent.stdout()), [
+          { from: 0, command: "echo hi", status: 0 },
+          { from: 0, command: "seq 5", status: 0, truncated: true },
+          { from: 0, command: "pwd", status: 0, truncated: true },
+          { from: 0, command: "echo a;reboot", status: "denied" }
+        ])
+        assert.deepInclude(parsed(agent.stderr())[0], { _tag: "Ranked", rank: 1, size: 2, member: "m2" })
+      })
+    )
+  )
+
+  it.live("leaves no process behind when it is told to end, even at once", () =>
+    withServer(
+      Effect.gen(function* () {
+        const boss = yield* client
+        boss.send("WATCH")
+        const folder = yield* Effect.acquireRelease(
+          Effect.sync(() => mkdtempSync(join(tmpdir(), "rankd-agent-"))),
+          (path) => Effect.sync(() => rmSync(path, { recursive: true }))
+        )
+        writeFileSync(join(folder, "stubborn"), '#!/bin/sh\ntrap "" TERM\necho $$\nwhile :; do sleep 0.1; done\n', {
+          mode: 0o755
+        })
+        for (const [signals, status] of [
+          [["SIGTERM", "SIGTERM"], 143],
+          [["SIGHUP", "SIGINT"], 130]
+        ] as const) {
+          const agent = yield* rankd(["agent", ...(yield* to), "--allow", "./stubborn", "--cwd", folder])
+          yield* boss.until((line) => line.startsWith("JOINED"))
+          boss.send("EXEC#1 1 ./stubborn")
+          const lines = yield* boss.until((line) => line.startsWith("OUTPUT#1 1 "))
+          const pid = Number(/OUTPUT#1 1 (\d+)/.exec(lines.at(-1)!)![1])
+          agent.child.kill(signals[0])
+          yield* boss.until((line) => line.startsWith("RESULT#1 1 lost"))
+          agent.child.kill(signals[1])
+          assert.strictEqual(yield* agent.exit, status)
+          yield* Effect.sync(() => assert.throws(() => process.kill(pid, 0))).pipe(
+            Effect.sandbox,
+            Effect.retry({ times: 200, schedule: Schedule.spaced("20 millis") })
+          )
+        }
+      })
+    )
+  )
+
+  it.live("says what is wrong with a pattern, a policy or a folder", () =>
+    Effect.gen(function* () {
+      for (const [args, error] of [
+        [["--allow", "* x"], /--allow.*name the command itself: \* may stand in its arguments only/],
+        [["--allow", ""], /a pattern begins with a command, like uptime/],
+        [["--policy", "no-such-file"], /no-such-file/],
+        [["--policy", "README.md"], /--policy.*line \d+: name the command itself/],
+        [["--cwd", "no-such-folder"], /no-such-folder/],
+        [["--max-running", "0"], /a whole number from 1 to 10000/]
+      ] as const) {
+        const ended = yield* rankdHere(["agent", ...args])
+        assert.strictEqual(ended.status, 2, args.join(" "))
+        assert.match(ended.stderr, error)
+        assert.isBelow(ended.stderr.length, 500)
+      }
+    })
   )
 })
 
@@ -64,7 +353,7 @@ describe("rankd lead", { concurrent: true, timeout: 60_000 }, () => {
         assert.match(run.stdout(), /^0 [0-9]+ m1\n$/)
         const missing = yield* rankd(["lead", ...(yield* to), "--", "no-such-command"])
         assert.strictEqual(yield* missing.exit, 127)
-        assert.strictEqual(missing.stderr(), "rankd: cannot run no-such-command: NotFound\n")
+        assert.match(missing.stderr(), /^rankd: cannot run no-such-command: NotFound$/m)
       })
     )
   )

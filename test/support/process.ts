@@ -11,6 +11,8 @@ const DEADLINE = "20 seconds"
 
 export interface Run {
   readonly child: ChildProcess
+  /** Writes to its standard input; which it ends, unless more is to come. */
+  readonly input: (text: string, more?: "more") => void
   readonly stdout: () => string
   readonly stderr: () => string
   /** The exit status, when the process has ended. */
@@ -42,6 +44,10 @@ const run = (file: string, args: ReadonlyArray<string>, env: Record<string, stri
         Effect.suspend(() => Effect.die(new Error(`${what}\n${output.stdout}${output.stderr}`)))
       return {
         child,
+        input: (text, more) => {
+          child.stdin.write(text)
+          if (more === undefined) child.stdin.end()
+        },
         stdout: () => output.stdout,
         stderr: () => output.stderr,
         exit: Effect.timeoutOrElse(Deferred.await(exited), {
