@@ -22,6 +22,8 @@ export const NOT_TOLD = -1
 export class Client {
   readonly address: string
   readonly outbox: Outbox
+  /** `m7`; none before it is admitted. It keeps it wherever it goes. */
+  member: string | undefined
   /** Text until its first line that is JSON. */
   encoding: "text" | "json" = "text"
   /** The rank that it was last told. */

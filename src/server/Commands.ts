@@ -3,6 +3,7 @@
  * *task*, has ended; a task ends exactly once, whatever happens to whom in
  * whatever order: by the executor's result, or by what kept it from giving one.
  * Whoever ends a task first ends it; what comes later is dropped, and counted.
+ * What the issuer is not there to be told, the log is.
  *
  * A command costs no fiber and no timer: one sweep looks for those that ran out
  * of time. It knows nothing of ranks but the number to report.
@@ -18,8 +19,10 @@ import type { SettingsValues } from "./Settings.ts"
 export interface Command {
   /** What the issuer calls it. */
   readonly id: string
-  /** None once it has left: the outcomes are then told to nobody. */
+  /** None once it has left: the outcomes are then logged, and told to nobody. */
   issuer: Client | undefined
+  /** The member id of the issuer. */
+  readonly by: string | undefined
   /** Whether it was for a range or everyone, so that `Done` tells the end of all. */
   readonly several: boolean
   /** In milliseconds, on the server's clock. */
@@ -43,6 +46,9 @@ export interface Task {
 
 /** How often it is looked whether commands have run out of time. */
 const SWEEP_INTERVAL = "100 millis"
+
+/** Outcomes on one line of the log, at most. */
+const AUDITED_TOGETHER = 100
 
 /** What an executor says of a task. */
 type Report = ClientMessage & { readonly _tag: "Output" | "Result" }
@@ -68,8 +74,6 @@ export interface Commands {
   readonly abandon: (client: Client) => void
   /** The client's own commands go on without it; not for longer than a command may take that says nothing of it. */
   readonly orphan: (client: Client) => void
-  /** How many results and outputs came for no open task. */
-  readonly dropped: () => number
 }
 
 /** As much of `text` as fits a line to the client: escapes make it longer than it came. */
@@ -93,6 +97,9 @@ export const make = Effect.fnUntraced(function* (
   const any = Latch.makeUnsafe(false)
   let lastTaskId = 0
   let dropped = 0
+  let droppedBefore = 0
+  /** The outcomes that nobody was told, and that are not logged yet, by command. */
+  const unheard = new Map<Command, Array<string>>()
 
   const finish: Commands["finish"] = (task, status, more = {}) => {
     if (!tasks.delete(task.id)) return
@@ -102,7 +109,12 @@ export const make = Effect.fnUntraced(function* (
     if (status === 0) command.ok++
     else command.notOk++
     const { id, issuer } = command
-    issuer?.say({ _tag: "Result", id, rank, status, ...more })
+    if (issuer !== undefined) issuer.say({ _tag: "Result", id, rank, status, ...more })
+    else {
+      const outcomes = unheard.get(command) ?? []
+      unheard.set(command, outcomes)
+      outcomes.push(`${target.member}=${status}`)
+    }
     if (command.tasks.size > 0) return
     if (command.several) issuer?.say({ _tag: "Done", id, ok: command.ok, notOk: command.notOk })
     issuer?.commands.delete(id)
@@ -116,6 +128,20 @@ export const make = Effect.fnUntraced(function* (
     }
   }
 
+  /** The audit log of what nobody was told; one line for many outcomes, of which a command may have thousands. */
+  const audit = Effect.gen(function* () {
+    for (const [{ by, id }, outcomes] of unheard) {
+      for (let from = 0; from < outcomes.length; from += AUDITED_TOGETHER) {
+        const some = outcomes.slice(from, from + AUDITED_TOGETHER).join(" ")
+        yield* Effect.annotateLogs(Effect.logInfo("ended without its issuer"), { issuer: by, id, outcomes: some })
+      }
+    }
+    unheard.clear()
+    if (dropped > droppedBefore) yield* Effect.annotateLogs(Effect.logDebug("dropped late results"), { dropped })
+    droppedBefore = dropped
+  })
+  yield* Effect.addFinalizer(() => audit)
+
   yield* Effect.forkScoped(
     Effect.gen(function* () {
       yield* any.await
@@ -127,6 +153,7 @@ export const make = Effect.fnUntraced(function* (
         stop(command, "timeout")
         touched.flush()
       }
+      yield* audit
       if (tasks.size === 0) any.closeUnsafe()
     }).pipe(Effect.forever)
   )
@@ -134,7 +161,8 @@ export const make = Effect.fnUntraced(function* (
   return {
     open: (issuer, id, several, timeout) => {
       const deadline = clock.currentTimeMillisUnsafe() + timeout
-      const command: Command = { id, issuer, several, deadline, tasks: new Set(), ok: 0, notOk: 0 }
+      const { member: by } = issuer
+      const command: Command = { id, issuer, by, several, deadline, tasks: new Set(), ok: 0, notOk: 0 }
       issuer.commands.set(id, command)
       return command
     },
@@ -187,7 +215,6 @@ export const make = Effect.fnUntraced(function* (
         command.deadline = Math.min(command.deadline, latest)
       }
       client.commands.clear()
-    },
-    dropped: () => dropped
+    }
   }
 })

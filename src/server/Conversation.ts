@@ -76,11 +76,6 @@ export class Conversation {
     this.#lines = new Lines(shared.settings.maxLine)
   }
 
-  /** `m7`; none before admission. */
-  get member(): string | undefined {
-    return this.#seat && memberId(this.#seat.member)
-  }
-
   /** The group that the client is in, or that it was in last; none before admission. */
   get group(): Group | undefined {
     return this.#seat?.group
@@ -137,11 +132,12 @@ export class Conversation {
         old.group.announcer.changed()
       }
       this.#seat = { group, member: joined.success, scope }
+      this.#client.member = memberId(joined.success)
       this.#client.told = NOT_TOLD
       this.#look()
       group.announcer.changed()
-      const { address } = this.#client
-      yield* Effect.annotateLogs(Effect.logInfo("joined"), { member: this.member, group: name, address })
+      const { address, member } = this.#client
+      yield* Effect.annotateLogs(Effect.logInfo("joined"), { member, group: name, address })
       return undefined
     })
   }

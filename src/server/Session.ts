@@ -71,7 +71,7 @@ export const run = Effect.fnUntraced(
         client.ending = ending
         connection.lastWords = ending.lastWords && client.write(ending.lastWords)
         connection.abrupt = ending.reason === "http"
-        const { member } = conversation
+        const { member } = client
         if (member === undefined) return Effect.void
         return Effect.annotateLogs(Effect.logInfo("left"), { member, address, reason: ending.reason })
       })

@@ -29,6 +29,43 @@ describe("a tracked command", () => {
     }).pipe(server())
   )
 
+  it.effect("has its outcomes logged where its issuer has left, and what comes late counted", () => {
+    const logged: Array<string> = []
+    return Effect.gen(function* () {
+      const [a, b, c] = (yield* connect(3)) as Three
+      yield* say(a, "EXEC#x * make", "EXEC#y 1 x", "QUIT")
+      yield* say(b, "RESULT#1 7 failed", "RESULT#1 0", "RESULT#3 denied", "RESULT#99 0")
+      yield* say(c, "QUIT")
+      yield* TestClock.adjust("100 millis")
+      assert.deepStrictEqual(
+        logged.filter((line) => !/^(?:joined|left)/.test(line)),
+        [
+          "ended without its issuer issuer=m1 id=x outcomes=m2=7 m3=lost",
+          "ended without its issuer issuer=m1 id=y outcomes=m2=denied",
+          "dropped late results dropped=2"
+        ]
+      )
+    }).pipe(server({}, logged))
+  })
+
+  it.effect("has its outcomes logged in lines of a bounded length, and when the server stops, too", () => {
+    const logged: Array<string> = []
+    return Effect.gen(function* () {
+      const [first, ...others] = yield* connect(251)
+      yield* say(first!, "EXEC#x * make", "QUIT")
+      const network = yield* Network
+      yield* Effect.forkChild(network.stop)
+      yield* settled
+      for (const other of [first!, ...others]) other.reset()
+      yield* settled
+      const lines = logged.filter((line) => line.startsWith("ended"))
+      assert.deepStrictEqual(
+        lines.map((line) => line.split("=lost").length - 1),
+        [100, 100, 50]
+      )
+    }).pipe(server({ maxClients: 300 }, logged))
+  })
+
   it.effect("to several has an outcome from each, and then is done", () =>
     Effect.gen(function* () {
       const [a, b, c] = (yield* connect(3)) as Three

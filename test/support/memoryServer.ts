@@ -1,5 +1,5 @@
 /** A whole server on `MemorySocket`s: no network, and with `TestClock` no real time. */
-import { Context, Effect, Exit, Fiber, Layer, Logger, Scope } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Logger, References, Scope } from "effect"
 import { NetAddress } from "effect/net"
 import { SocketServer } from "effect/socket"
 import { Peer } from "../../src/server/Peer.ts"
@@ -15,7 +15,8 @@ export class Network extends Context.Service<
     readonly stop: Effect.Effect<void>
   }
 >()("rankd/test/Network") {
-  static readonly layer = (settings: Partial<SettingsValues> = {}): Layer.Layer<Network> =>
+  /** `logged` gets a line for all that the server logs, as `left member=m1 ...`. */
+  static readonly layer = (settings: Partial<SettingsValues> = {}, logged: Array<string> = []): Layer.Layer<Network> =>
     Layer.effect(
       Network,
       Effect.gen(function* () {
@@ -58,7 +59,17 @@ export class Network extends Context.Service<
           stop: Scope.close(scope, Exit.void)
         }
       })
-    ).pipe(Layer.provide(Logger.layer([])))
+    ).pipe(
+      Layer.provide(
+        Logger.layer([
+          Logger.map(Logger.formatStructured, ({ annotations, message }) => {
+            const values = Object.entries(annotations).map(([name, value]) => `${name}=${value}`)
+            logged.push([message, ...values].join(" "))
+          })
+        ])
+      ),
+      Layer.provide(Layer.succeed(References.MinimumLogLevel, "Debug"))
+    )
 }
 
 /** Lets every fiber run that can, without time passing. */
@@ -67,7 +78,8 @@ export const settled: Effect.Effect<void> = Effect.promise(async () => {
 })
 
 /** A server of its own for a test. */
-export const server = (settings?: Partial<SettingsValues>) => Effect.provide(Network.layer(settings))
+export const server = (settings?: Partial<SettingsValues>, logged?: Array<string>) =>
+  Effect.provide(Network.layer(settings, logged))
 
 /** Clients in the order of their ranks; what they were told so far is taken. */
 export const connect = (count: number) =>
