@@ -27,6 +27,8 @@ export interface Command {
   readonly several: boolean
   /** In milliseconds, on the server's clock. */
   deadline: number
+  /** How those of its tasks end that have not yet, where it was withdrawn or ran out of time. */
+  stopped: "cancelled" | "timeout" | undefined
   readonly tasks: Set<Task>
   ok: number
   notOk: number
@@ -68,7 +70,7 @@ export interface Commands {
    * relief of the outbox that is returned.
    */
   readonly report: (client: Client, message: Report) => Outbox | undefined
-  /** Withdraws a command: each executor is told, and the issuer gets its outcomes at once. */
+  /** Withdraws a command: each executor is told, and the issuer gets its outcomes as fast as it reads them. */
   readonly cancel: (command: Command) => void
   /** The client can execute no more: it has left its group. */
   readonly abandon: (client: Client) => void
@@ -120,11 +122,16 @@ export const make = Effect.fnUntraced(function* (
     issuer?.commands.delete(id)
   }
 
-  /** Ends all tasks of the command that are open, and tells their executors to stop. */
-  const stop = (command: Command, status: Status) => {
-    for (const task of [...command.tasks]) {
+  /**
+   * Ends the tasks of the command that are open, and tells their executors to
+   * stop; as many as the issuer takes the outcomes of. The next sweep goes on.
+   */
+  const stop = (command: Command, status: "cancelled" | "timeout") => {
+    command.stopped ??= status
+    for (const task of command.tasks) {
+      if (command.issuer?.outbox.congested) return
       if (task.handed) task.target.say({ _tag: "Cancel", id: task.id })
-      finish(task, status)
+      finish(task, command.stopped)
     }
   }
 
@@ -148,8 +155,7 @@ export const make = Effect.fnUntraced(function* (
       yield* Effect.sleep(SWEEP_INTERVAL)
       const now = clock.currentTimeMillisUnsafe()
       for (const { command } of tasks.values()) {
-        // One that does not read its outcomes as fast as they come gets the rest of them at the next sweep.
-        if (command.deadline > now || command.issuer?.outbox.congested) continue
+        if (command.deadline > now && command.stopped === undefined) continue
         stop(command, "timeout")
         touched.flush()
       }
@@ -162,7 +168,7 @@ export const make = Effect.fnUntraced(function* (
     open: (issuer, id, several, timeout) => {
       const deadline = clock.currentTimeMillisUnsafe() + timeout
       const { member: by } = issuer
-      const command: Command = { id, issuer, by, several, deadline, tasks: new Set(), ok: 0, notOk: 0 }
+      const command: Command = { id, issuer, by, several, deadline, stopped: undefined, tasks: new Set(), ok: 0, notOk: 0 }
       issuer.commands.set(id, command)
       return command
     },

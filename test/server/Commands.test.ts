@@ -66,6 +66,27 @@ describe("a tracked command", () => {
     }).pipe(server({ maxClients: 300 }, logged))
   })
 
+  it.effect("to so many that their outcomes do not fit what may wait for the issuer ends all the same", () =>
+    Effect.gen(function* () {
+      const [a] = yield* connect(301)
+      for (const end of ["CANCEL#x", undefined]) {
+        yield* say(a!, "EXEC#x * make")
+        const heard = end === undefined ? [] : yield* say(a!, end)
+        for (let sweep = 0; sweep < 700; sweep++) {
+          yield* TestClock.adjust("100 millis")
+          yield* settled
+          heard.push(...a!.lines())
+          if (heard.at(-1)?.startsWith("DONE")) break
+        }
+        assert.strictEqual(heard.length, 301)
+        assert.strictEqual(new Set(heard).size, 301)
+        assert.strictEqual(heard.at(-1), "DONE#x 0 300")
+        assert.match(heard[0]!, end === undefined ? /^RESULT#x \d+ timeout$/ : /^RESULT#x \d+ cancelled$/)
+      }
+      assert.deepStrictEqual(yield* say(a!, "PING"), ["PONG"])
+    }).pipe(server({ maxClients: 400, maxPending: 4096 }))
+  )
+
   it.effect("to several has an outcome from each, and then is done", () =>
     Effect.gen(function* () {
       const [a, b, c] = (yield* connect(3)) as Three
