@@ -4,29 +4,61 @@
  * and the like are characters like any other, and no shell ever sees them. It is
  * allowed when one pattern matches it word by word.
  *
- * In a pattern `*` stands for one or more of `A-Z a-z 0-9 . _ -`, and what else is
- * written stands for itself. A word that a `*` is part of can thus hold no slash,
- * space or quote that the pattern does not; it may not begin with `-` either, so
- * that it is no option, unless the pattern does, and it is never `.` or `..`, nor
- * has them between slashes. The command itself, the first word, has no `*`.
+ * In a pattern `*` stands for one or more of `A-Z a-z 0-9 . _ -`, `**` for the same
+ * and `/`, and what else is written for itself. So what they stand for holds no
+ * space, quote or `$`; it makes no option of a word (`-...`) that the pattern does
+ * not write as one; and the word has no `.` or `..` by itself, as between slashes.
+ * The command itself, the first word, has no `*`.
  */
-import { RegExp as Regular, Result } from "effect"
+import { Result } from "effect"
 
-/** The words of a pattern, each as what an argument has to match. */
-export type Pattern = ReadonlyArray<RegExp>
+/** The words of a pattern, each as what it says of an argument. */
+export type Pattern = ReadonlyArray<(argument: string) => boolean>
 
 /** The words of a command. */
 export const words = (command: string): ReadonlyArray<string> => command.split(" ").filter((word) => word !== "")
 
 const CONTROL = /\p{Cc}/u
 
-const DOT_SEGMENT = "(?:.*/)?\\.{1,2}(?:/.*)?$"
+/** A character, or what characters a wildcard stands for. */
+type Token = string | RegExp
 
-const wordPattern = (word: string): RegExp => {
-  const parts = word.split("*").map(Regular.escape)
-  if (parts.length === 1) return new RegExp(`^${parts[0]}$`)
-  const option = word.startsWith("-") ? "" : "(?!-)"
-  return new RegExp(`^${option}(?!${DOT_SEGMENT})${parts.join("[A-Za-z0-9._-]+")}$`)
+const wildcards = new Map([
+  ["*", /[A-Za-z0-9._-]/],
+  ["**", /[A-Za-z0-9._/-]/]
+])
+
+/** `.` or `..` by itself: between slashes, but also after `--file=`. */
+const DOTS = /(?<![A-Za-z0-9._-])\.{1,2}(?![A-Za-z0-9._-])/
+
+/**
+ * Whether characters and wildcards make up a text. All the ways in which they could
+ * are followed side by side: the time is the product of the lengths at most, where
+ * a regular expression could take years for a text that is made for it.
+ */
+const madeOf = (tokens: ReadonlyArray<Token>, text: string): boolean => {
+  let reached = new Set([0])
+  for (const char of text) {
+    const next = new Set<number>()
+    for (const position of reached) {
+      const token = tokens[position]
+      if (token === char) next.add(position + 1)
+      else if (token instanceof RegExp && token.test(char)) next.add(position).add(position + 1)
+    }
+    reached = next
+  }
+  return reached.has(tokens.length)
+}
+
+const matching = (word: string): Pattern[number] => {
+  const parts = word.split(/(\*\*?)/)
+  if (parts.length === 1) return (argument) => argument === word
+  const tokens = parts.flatMap((part): ReadonlyArray<Token> => {
+    const wildcard = wildcards.get(part)
+    return wildcard === undefined ? [...part] : [wildcard]
+  })
+  return (argument) =>
+    (word.startsWith("-") || !argument.startsWith("-")) && !DOTS.test(argument) && madeOf(tokens, argument)
 }
 
 /** Reads a pattern, as `systemctl restart app-*`; or says what is wrong with it. */
@@ -35,7 +67,7 @@ export const pattern = (text: string): Result.Result<Pattern, string> => {
   const [command, ...rest] = words(text)
   if (command === undefined) return Result.fail("a pattern begins with a command, like uptime")
   if (command.includes("*")) return Result.fail("name the command itself: * may stand in its arguments only")
-  return Result.succeed([command, ...rest].map(wordPattern))
+  return Result.succeed([command, ...rest].map(matching))
 }
 
 /** Reads the patterns of a file: one a line; empty lines, and those that begin with `#`, are for people. */
@@ -52,5 +84,5 @@ export const file = (text: string): Result.Result<ReadonlyArray<Pattern>, string
 
 export const allows = (patterns: ReadonlyArray<Pattern>, argv: ReadonlyArray<string>): boolean =>
   patterns.some(
-    (pattern) => pattern.length === argv.length && pattern.every((word, position) => word.test(argv[position]!))
+    (pattern) => pattern.length === argv.length && pattern.every((matches, position) => matches(argv[position]!))
   )

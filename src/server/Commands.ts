@@ -168,7 +168,17 @@ export const make = Effect.fnUntraced(function* (
     open: (issuer, id, several, timeout) => {
       const deadline = clock.currentTimeMillisUnsafe() + timeout
       const { member: by } = issuer
-      const command: Command = { id, issuer, by, several, deadline, stopped: undefined, tasks: new Set(), ok: 0, notOk: 0 }
+      const command: Command = {
+        id,
+        issuer,
+        by,
+        several,
+        deadline,
+        stopped: undefined,
+        tasks: new Set(),
+        ok: 0,
+        notOk: 0
+      }
       issuer.commands.set(id, command)
       return command
     },

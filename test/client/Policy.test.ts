@@ -117,6 +117,41 @@ describe("Policy", () => {
     assert.isFalse(allows(policy("cat .*"), "cat .."))
   })
 
+  it("lets ** hold slashes, and no way up", () => {
+    const patterns = policy("cat /var/log/**", "cp ** **.bak", "tar --file=**-*.tgz")
+    for (const command of ["cat /var/log/a", "cat /var/log/nginx/a.log", "cp /a/b c/d.bak", "tar --file=a-b/c-d.tgz"]) {
+      assert.isTrue(allows(patterns, command), command)
+    }
+    for (const command of [
+      "cat /var/log/",
+      "cat /var/log/../../etc/shadow",
+      "cat /var/log/a/..",
+      "cat /var/log/./a",
+      "cat /var/log/a;b",
+      "cat /etc/shadow",
+      "cp -r x.bak",
+      "cp a -x.bak",
+      "cp a ../x.bak",
+      "tar --file=../a-b.tgz"
+    ]) {
+      assert.isFalse(allows(patterns, command), command)
+    }
+  })
+
+  it("takes no time for an argument that is made to take long", () => {
+    const patterns = policy("x **-**-**", "y **/**/*a")
+    const start = performance.now()
+    for (const argument of [
+      `a${"-a".repeat(30_000)}!`,
+      `${"a-".repeat(2000)}!`,
+      `${"/".repeat(4090)}!`,
+      `${"a/".repeat(2047)}!`
+    ]) {
+      for (const command of ["x", "y"]) assert.isFalse(allows(patterns, `${command} ${argument}`))
+    }
+    assert.isBelow(performance.now() - start, 1000)
+  })
+
   it("knows no look-alike of a command", () => {
     const patterns = policy("uptime", "df -h")
     for (const command of [
