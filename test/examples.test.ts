@@ -57,11 +57,12 @@ describe("examples", { concurrent: true, timeout: 60_000 }, () => {
       assert.strictEqual(JSON.stringify(members).includes('"name":"app"'), true)
       const wire = yield* connect({ host: "127.0.0.1", port: ranks })
       yield* wire.until((line) => line.startsWith("RANK 1 2 "))
-      const both = (yield* get) as ReadonlyArray<{ readonly member: string }>
-      assert.deepStrictEqual(
-        both.map(({ member }) => member),
-        ["m1", "m2"]
+      // The app is told of it in its own time.
+      const listed = Effect.map(get, (members) =>
+        (members as ReadonlyArray<{ member: string }>).map((one) => one.member)
       )
+      const both = Effect.map(listed, (members) => assert.deepStrictEqual(members, ["m1", "m2"]))
+      yield* Effect.retry(Effect.catchDefect(both, Effect.fail), { times: 100, schedule: Schedule.spaced("50 millis") })
     }).pipe(Effect.scoped)
   )
 })

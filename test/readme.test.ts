@@ -3,6 +3,7 @@ import { spawn } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect } from "effect"
+import { defaults as agentDefaults } from "../src/cli/agent.ts"
 import { flags } from "../src/cli/serve.ts"
 import { helpTexts } from "../src/protocol/Text.ts"
 import { defaults } from "../src/server/Settings.ts"
@@ -99,6 +100,14 @@ describe("README", () => {
       ["max-open-commands", defaults.maxOpenCommands]
     ] as const) {
       assert.match(table, new RegExp(`--${flag}\`.* \\| ${value} \\|`))
+    }
+    const commands = section("## The commands")
+    for (const [flag, variable, value] of [
+      ["timeout", "RANKD_AGENT_TIMEOUT", agentDefaults.timeout],
+      ["max-output", "RANKD_AGENT_MAX_OUTPUT", agentDefaults.maxOutput],
+      ["max-running", "RANKD_AGENT_MAX_RUNNING", agentDefaults.maxRunning]
+    ] as const) {
+      assert.include(commands, `| \`--${flag}\` | \`${variable}\` | ${value} |`)
     }
   })
 })

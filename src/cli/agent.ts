@@ -9,9 +9,7 @@ import { invalid, whole } from "./flags.ts"
 import * as Spawner from "./spawner.ts"
 import { json, printable } from "./terminal.ts"
 
-const DEFAULT_TIMEOUT_SECONDS = 60
-const DEFAULT_MAX_OUTPUT_BYTES = 65_536
-const DEFAULT_MAX_RUNNING = 16
+export const defaults = { timeout: 60, maxOutput: 65_536, maxRunning: 16 }
 
 /** Beyond these a typing error is likelier than a need. */
 const MAX_TIMEOUT_SECONDS = 604_800
@@ -39,19 +37,19 @@ const flags = {
     Flag.withDescription("Folder that commands run in (where the agent is started)")
   ),
   timeout: whole("timeout", "RANKD_AGENT_TIMEOUT", 1, MAX_TIMEOUT_SECONDS).pipe(
-    Flag.withDefault(DEFAULT_TIMEOUT_SECONDS),
-    Flag.withDescription(`Seconds that a command may run (RANKD_AGENT_TIMEOUT; ${DEFAULT_TIMEOUT_SECONDS})`)
+    Flag.withDefault(defaults.timeout),
+    Flag.withDescription(`Seconds that a command may run (RANKD_AGENT_TIMEOUT; ${defaults.timeout})`)
   ),
   maxOutput: whole("max-output", "RANKD_AGENT_MAX_OUTPUT", 0, MAX_OUTPUT_BYTES).pipe(
-    Flag.withDefault(DEFAULT_MAX_OUTPUT_BYTES),
+    Flag.withDefault(defaults.maxOutput),
     Flag.withDescription(
-      `Bytes of a command's output that are passed on (RANKD_AGENT_MAX_OUTPUT; ${DEFAULT_MAX_OUTPUT_BYTES})`
+      `Bytes of a command's output that are passed on (RANKD_AGENT_MAX_OUTPUT; ${defaults.maxOutput})`
     )
   ),
   maxRunning: whole("max-running", "RANKD_AGENT_MAX_RUNNING", 1, MAX_RUNNING).pipe(
-    Flag.withDefault(DEFAULT_MAX_RUNNING),
+    Flag.withDefault(defaults.maxRunning),
     Flag.withDescription(
-      `Commands that run at once; a further one is busy (RANKD_AGENT_MAX_RUNNING; ${DEFAULT_MAX_RUNNING})`
+      `Commands that run at once; a further one is busy (RANKD_AGENT_MAX_RUNNING; ${defaults.maxRunning})`
     )
   )
 }
@@ -86,7 +84,6 @@ const run = Effect.fnUntraced(
   function* (options: Options) {
     const { allow, cwd, maxOutput, maxRunning, policy } = options
     const fromFile = Option.isSome(policy) ? yield* readPolicy(policy.value) : []
-    const ranks = yield* RankClient
     const runs = allow.length > 0 || Option.isSome(policy)
     const execute = runs
       ? yield* Agent.make({
@@ -104,17 +101,17 @@ const run = Effect.fnUntraced(
           : line(order, status, runs)
       )
     if (!runs) yield* Console.error("rankd: this agent runs nothing, it only prints. Let it run commands with --allow")
-    yield* ranks.handle((order) =>
+    const handler = (order: Order) =>
       execute(order).pipe(
         Effect.tap(({ status, truncated }) => tell(order, status, truncated)),
         Effect.onInterrupt(() => tell(order, "cancelled"))
       )
-    )
-    yield* Connection.notices(options, ranks)
-    return yield* Effect.never
+    return yield* Effect.gen(function* () {
+      yield* Connection.notices(options, yield* RankClient)
+      return yield* Effect.never
+    }).pipe(Effect.provide(Connection.layer(options, handler)))
   },
   Effect.scoped,
-  (effect, options) => Effect.provide(effect, Connection.layer(options)),
   // Outermost, so that it sees the end of all that is run.
   Effect.provide(Spawner.layer)
 )

@@ -3,7 +3,7 @@ import { Config, Console, Duration, Effect, type Layer, Option, Runtime, Schema,
 import { Flag } from "effect/cli"
 import * as Link from "../client/Link.ts"
 import * as NodeClient from "../client/NodeClient.ts"
-import type { RankClient } from "../client/RankClient.ts"
+import type { Handler, RankClient } from "../client/RankClient.ts"
 import { GroupName, Name, type Reason } from "../protocol/Message.ts"
 import { hostInUrl } from "../server/NodeServer.ts"
 import { whole } from "./flags.ts"
@@ -44,18 +44,23 @@ export interface Connecting {
   readonly json: boolean
 }
 
-const clientOptions = ({ group, name }: Connecting): Link.ClientOptions => ({
+const identity = ({ group, name }: Connecting): Link.Identity => ({
   ...Option.match(name, { onNone: () => ({}), onSome: (name) => ({ name }) }),
   ...Option.match(group, { onNone: () => ({}), onSome: (group) => ({ group }) })
 })
 
 /** The client that the flags describe. */
-export const layer = (options: Connecting): Layer.Layer<RankClient> =>
-  NodeClient.layer({ host: options.host, port: options.port, ...clientOptions(options) })
+export const layer = (options: Connecting, handler?: Handler): Layer.Layer<RankClient> =>
+  NodeClient.layer({
+    host: options.host,
+    port: options.port,
+    ...identity(options),
+    ...(handler === undefined ? {} : { handler })
+  })
 
 /** The same as a mere link, for what is not about commands and outcomes. */
 export const link = (options: Connecting): Effect.Effect<Link.Link> =>
-  Effect.provide(Link.make(clientOptions(options)), NodeClient.socket(options))
+  Effect.provide(Link.make(identity(options)), NodeClient.socket(options))
 
 /** Ends the process with this status, and says nothing more. */
 export class ExitStatus extends Schema.TaggedError<ExitStatus>()("ExitStatus", { status: Schema.Int }) {

@@ -10,7 +10,8 @@ import { Lines, Next } from "../protocol/Lines.ts"
 import { type ClientMessage, Reason, type ServerMessage } from "../protocol/Message.ts"
 import * as Text from "../protocol/Text.ts"
 
-export interface ClientOptions {
+/** What a client asks to be known by, and the group that it asks to be in. */
+export interface Identity {
   readonly name?: string
   readonly group?: string
 }
@@ -73,14 +74,14 @@ const OPEN_BRACE = 0x7b
 
 const utf8 = new TextDecoder()
 
-export const make = Effect.fnUntraced(function* (options: ClientOptions): Effect.fn.Return<Link, never, Socket.Socket> {
+export const make = Effect.fnUntraced(function* (identity: Identity): Effect.fn.Return<Link, never, Socket.Socket> {
   const socket = yield* Socket.Socket
   const standing = yield* SubscriptionRef.make<Standing | undefined>(undefined)
   const refused = yield* SubscriptionRef.make<Rejected | undefined>(undefined)
   let write: ((message: ClientMessage) => Effect.Effect<void, Socket.SocketError>) | undefined
   let connections = 0
   let failures = 0
-  let wanted = options
+  let wanted = identity
   let maxLine = Number.POSITIVE_INFINITY
 
   const say: Link["say"] = (message) => Effect.suspend(() => Effect.ignore(write?.(message) ?? Effect.void))

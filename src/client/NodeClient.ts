@@ -2,8 +2,7 @@
 import { NodeSocket } from "@effect/platform-node"
 import { Layer } from "effect"
 import { Socket } from "effect/socket"
-import type { ClientOptions } from "./Link.ts"
-import { RankClient } from "./RankClient.ts"
+import { type ClientOptions, RankClient } from "./RankClient.ts"
 
 export interface Address {
   readonly host: string

@@ -114,15 +114,15 @@ export class RankClient extends Context.Service<
     /** The members of the group, now and whenever they change; empty while it is not connected. */
     readonly roster: Stream.Stream<ReadonlyArray<Listed>>
     /**
-     * Executes what reaches this client, until the scope closes; without a handler
-     * it is `denied`. A withdrawn command interrupts the handler.
+     * Executes what reaches this client from now on, until the scope closes. A
+     * withdrawn command interrupts the handler.
      */
     readonly handle: <R>(
       handler: (order: Order) => Effect.Effect<Ended, never, R>
     ) => Effect.Effect<void, never, R | Scope.Scope>
   }
 >()("rankd/client/RankClient") {
-  static readonly layer = (options: Link.ClientOptions = {}): Layer.Layer<RankClient, never, Socket.Socket> =>
+  static readonly layer = (options: ClientOptions = {}): Layer.Layer<RankClient, never, Socket.Socket> =>
     Layer.effect(RankClient, make(options))
 }
 
@@ -134,7 +134,12 @@ export interface Ended {
   readonly truncated?: boolean
 }
 
-type Handler = (order: Order) => Effect.Effect<Ended>
+export type Handler = (order: Order) => Effect.Effect<Ended>
+
+export interface ClientOptions extends Link.Identity {
+  /** Executes what reaches this client from the first moment on, unless `handle` does; without it that is `denied`. */
+  readonly handler?: Handler
+}
 
 /** Of a text, pieces that each fit a line of `maxLine` bytes, however they are escaped. */
 function* pieces(text: string, maxLine: number): Generator<string, string> {
@@ -149,15 +154,15 @@ function* pieces(text: string, maxLine: number): Generator<string, string> {
   return text.slice(from)
 }
 
-const make = Effect.fnUntraced(function* (options: Link.ClientOptions) {
-  const link = yield* Link.make(options)
+const make = Effect.fnUntraced(function* ({ handler: first, ...identity }: ClientOptions) {
+  const link = yield* Link.make(identity)
   const { say, standing } = link
   const members = yield* SubscriptionRef.make<ReadonlyArray<Listed>>([])
   const open = new Map<string, Open>()
   /** The tracked commands that are executed here, by the server's ids. */
   const tracked = yield* FiberMap.make<string>()
   const untracked = yield* FiberSet.make()
-  let handler: Handler = () => Effect.succeed({ status: "denied" })
+  let handler = first ?? (() => Effect.succeed<Ended>({ status: "denied" }))
   let lastId = 0
   let watchers = 0
   /** Whether `members` is what the server last listed: what it still tells of an earlier watch is not for the next. */

@@ -1,6 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Fiber, Layer, Logger, Option, Scope, Stream, SubscriptionRef } from "effect"
-import { Leader, NodeClient, NodeServer, RankClient, RankServer, Settings, type Standing } from "../../src/index.ts"
+import {
+  Leader,
+  NodeClient,
+  NodeServer,
+  type Order,
+  RankClient,
+  RankServer,
+  Settings,
+  type Standing
+} from "../../src/index.ts"
 import { Port, serverLayer, client as wireClient } from "../support/wire.ts"
 
 type Client = RankClient["Service"]
@@ -62,6 +71,24 @@ describe("RankClient", () => {
       }
       assert.strictEqual((yield* Effect.flip(a.exec("1", "x", { epoch: 1 }))).reason, "stale epoch")
       assert.strictEqual((yield* Effect.flip(a.exec("1", "x\ny"))).reason, "malformed")
+    }).pipe(Effect.scoped, withServer)
+  )
+
+  it.live("executes from the first moment on", () =>
+    Effect.gen(function* () {
+      const port = yield* Port
+      const boss = yield* wireClient
+      boss.send("WATCH")
+      yield* boss.until((line) => line.startsWith("END"))
+      const joined = boss.until((line) => line.startsWith("JOINED"))
+      const commanded = Effect.andThen(
+        joined,
+        Effect.sync(() => boss.send("EXEC#1 1 x"))
+      )
+      const handler = ({ command }: Order) => Effect.succeed({ status: 0, output: command })
+      const layer = NodeClient.layer({ host: "127.0.0.1", port, handler }).pipe(Layer.provide(quiet))
+      yield* Effect.all([commanded, Layer.build(layer)], { concurrency: 2 })
+      assert.include(yield* boss.until((line) => line.startsWith("RESULT")), "RESULT#1 1 0 x")
     }).pipe(Effect.scoped, withServer)
   )
 
@@ -140,6 +167,28 @@ describe("RankClient", () => {
       yield* Fiber.interrupt(running)
       while (interrupted.length < 2) yield* Effect.sleep("5 millis")
       assert.deepStrictEqual(interrupted, [3, 2])
+    }).pipe(Effect.scoped, withServer)
+  )
+
+  it.live("goes on with other commands while a withdrawn one takes its time to end", () =>
+    Effect.gen(function* () {
+      const port = yield* Port
+      const [a, b] = [yield* join(port), yield* join(port)]
+      const started = yield* Deferred.make<void>()
+      const over = yield* Deferred.make<void>()
+      yield* b.handle(({ command }) =>
+        command === "quick"
+          ? Effect.succeed({ status: 0 })
+          : Effect.onInterrupt(Effect.andThen(Deferred.succeed(started, undefined), Effect.never), () =>
+              Deferred.await(over)
+            )
+      )
+      const running = yield* Effect.forkChild(a.exec("1", "slow"))
+      yield* Deferred.await(started)
+      yield* Fiber.interrupt(running)
+      const quick = yield* Effect.timeoutOption(a.exec("1", "quick"), "5 seconds")
+      yield* Deferred.succeed(over, undefined)
+      assert.deepStrictEqual(Option.getOrUndefined(quick), { rank: 1, status: 0 })
     }).pipe(Effect.scoped, withServer)
   )
 
