@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { constants } from "node:os"
-import { NodeRuntime, NodeServices } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect } from "effect"
 import * as Rankd from "./cli/rankd.ts"
 

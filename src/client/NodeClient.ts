@@ -1,5 +1,5 @@
 /** The client on Node's TCP sockets: the only place in `client` that knows Node. */
-import { NodeSocket } from "@effect/platform-node"
+import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import { Layer } from "effect"
 import { Socket } from "effect/socket"
 import { type ClientOptions, RankClient } from "./RankClient.ts"

@@ -2,7 +2,9 @@
  * The layers that put the server on Node's TCP sockets: the only place in
  * `server` that knows Node.
  */
-import { NodeSocket, NodeSocketServer } from "@effect/platform-node"
+// Module by module: the whole package brings Redis and HTTP clients along, half of the time that a start takes.
+import * as NodeSocket from "@effect/platform-node/NodeSocket"
+import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
 import { Effect, Layer, Option } from "effect"
 import type { SocketServer } from "effect/socket"
 import { Peer, type PeerInfo } from "./Peer.ts"
