@@ -1,18 +1,13 @@
 /** What another Effect app imports: the server as layers and what it can be given, and the client. */
 export * as Agent from "./client/Agent.ts"
+export type { Ended, Handler, Order } from "./client/Executor.ts"
 export * as Leader from "./client/Leader.ts"
-export { Rejected, type Standing } from "./client/Link.ts"
+export { type Identity, Rejected, type Standing } from "./client/Link.ts"
 export * as NodeClient from "./client/NodeClient.ts"
 export * as Policy from "./client/Policy.ts"
-export {
-  type Ended,
-  type ExecOptions,
-  type Handler,
-  NoneSucceeded,
-  type Order,
-  type Outcome,
-  RankClient
-} from "./client/RankClient.ts"
+export { type ClientOptions, type ExecOptions, NoneSucceeded, Outcome, RankClient } from "./client/RankClient.ts"
+export type { Listed } from "./client/Watched.ts"
+export type { ExecutorStatus, Reason, Status } from "./protocol/Message.ts"
 export * as NodeServer from "./server/NodeServer.ts"
 export { Peer, type PeerInfo } from "./server/Peer.ts"
 export { RankServer } from "./server/Server.ts"

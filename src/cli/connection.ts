@@ -1,9 +1,10 @@
 /** What every command that connects to a server has in common: its flags, what it tells of the connection, how it ends. */
-import { Config, Console, Duration, Effect, type Layer, Option, Runtime, Schema, Stream, SubscriptionRef } from "effect"
+import { Config, Console, Duration, Effect, Layer, Option, Runtime, Schema, Stream, SubscriptionRef } from "effect"
 import { Flag } from "effect/cli"
+import type { Handler } from "../client/Executor.ts"
 import * as Link from "../client/Link.ts"
 import * as NodeClient from "../client/NodeClient.ts"
-import type { Handler, RankClient } from "../client/RankClient.ts"
+import type { RankClient } from "../client/RankClient.ts"
 import { GroupName, Name, type Reason } from "../protocol/Message.ts"
 import { hostInUrl } from "../server/NodeServer.ts"
 import { whole } from "./flags.ts"
@@ -51,16 +52,19 @@ const identity = ({ group, name }: Connecting): Link.Identity => ({
 
 /** The client that the flags describe. */
 export const layer = (options: Connecting, handler?: Handler): Layer.Layer<RankClient> =>
-  NodeClient.layer({
-    host: options.host,
-    port: options.port,
-    ...identity(options),
-    ...(handler === undefined ? {} : { handler })
-  })
+  // The flags were judged already.
+  Layer.orDie(
+    NodeClient.layer({
+      host: options.host,
+      port: options.port,
+      ...identity(options),
+      ...(handler === undefined ? {} : { handler })
+    })
+  )
 
 /** The same as a mere link, for what is not about commands and outcomes. */
 export const link = (options: Connecting): Effect.Effect<Link.Link> =>
-  Effect.provide(Link.make(identity(options)), NodeClient.socket(options))
+  Effect.orDie(Effect.provide(Link.make(identity(options)), NodeClient.socket(options)))
 
 /** Ends the process with this status, and says nothing more. */
 export class ExitStatus extends Schema.TaggedError<ExitStatus>()("ExitStatus", { status: Schema.Int }) {

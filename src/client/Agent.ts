@@ -7,8 +7,8 @@
  */
 import { Duration, Effect, Fiber, type PlatformError, Stream } from "effect"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
+import type { Ended, Order } from "./Executor.ts"
 import { allows, type Pattern, words } from "./Policy.ts"
-import type { Ended, Order } from "./RankClient.ts"
 
 export interface AgentOptions {
   readonly allow: ReadonlyArray<Pattern>

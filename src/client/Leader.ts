@@ -4,11 +4,13 @@
  * What it promises: the server gives rank 0 of a group to one member at a time,
  * under an epoch that no other leader ever had; the moment this client hears that
  * it does not lead, or its connection breaks, what it does as the leader is
- * interrupted.
+ * interrupted. When this client leaves by itself, the next one leads only after
+ * that has ended, or after 10 seconds. A connection that is cut off without a word
+ * counts as broken within 15 seconds.
  *
  * What it does not promise: that this client hears in time. A process that is
- * paused, or cut off without a word, still believes that it leads while the next
- * one does. So hand the epoch to whatever the leader changes (a database, a
+ * paused, or whose connection was cut for the server and not yet for it, still
+ * believes that it leads while the next one does. So hand the epoch to whatever the leader changes (a database, a
  * store), and have that turn away an epoch smaller than the largest it has seen:
  * it is a fencing token.
  */
@@ -38,25 +40,39 @@ export const awaitLeader: Effect.Effect<number, never, RankClient> = Effect.gen(
 export const whileLeader = Effect.fnUntraced(function* <A, E, R>(
   lead: (epoch: number) => Effect.Effect<A, E, R>
 ): Effect.fn.Return<A, E, R | RankClient> {
-  const { standing } = yield* RankClient
+  const { beforeLeaving, standing } = yield* RankClient
   return yield* Effect.scoped(
     Effect.gen(function* () {
       const ended = yield* Deferred.make<A, E>()
       const leading = yield* FiberHandle.make<void>()
       let leads: number | undefined
-      yield* Effect.forkScoped(
-        Stream.runForEach(SubscriptionRef.changes(standing), (now) => {
-          const epoch = epochOf(now)
-          if (epoch === leads) return Effect.void
-          leads = epoch
-          if (epoch === undefined) return FiberHandle.clear(leading)
-          const led = Effect.onExit(lead(epoch), (exit) =>
-            exit._tag === "Failure" && leads !== epoch ? Effect.void : Deferred.done(ended, exit)
-          )
-          return Effect.asVoid(FiberHandle.run(leading, Effect.asVoid(Effect.exit(led))))
+      let leaving = false
+      /** Succeeds when nothing is done as the leader any more. */
+      const stop = FiberHandle.clear(leading)
+      yield* beforeLeaving(
+        Effect.suspend(() => {
+          leaving = true
+          return stop
         })
       )
-      return yield* Deferred.await(ended)
+      const following = Stream.runForEach(
+        SubscriptionRef.changes(standing),
+        Effect.fnUntraced(function* (now) {
+          if (epochOf(now) === leads || leaving) return
+          leads = epochOf(now)
+          yield* stop
+          const epoch = leads
+          // What was led took its time to end: it may be somebody else's turn.
+          if (epoch === undefined || leaving || epochOf(SubscriptionRef.getUnsafe(standing)) !== epoch) return
+          const led = Effect.onExit(
+            Effect.suspend(() => lead(epoch)),
+            (exit) =>
+              exit._tag === "Failure" && (leaving || leads !== epoch) ? Effect.void : Deferred.done(ended, exit)
+          )
+          yield* FiberHandle.run(leading, Effect.asVoid(Effect.exit(led)))
+        })
+      )
+      return yield* Effect.raceFirst(Deferred.await(ended), Effect.andThen(following, Effect.never))
     })
   )
 })

@@ -3,20 +3,26 @@
  * name and in the group that it last had. It knows where the client stands; what
  * is said over it, and what that is for, is its user's matter.
  */
-import { Duration, Effect, Random, Schema, SubscriptionRef } from "effect"
+import { Clock, Duration, Effect, Latch, Queue, Random, Schema, SubscriptionRef } from "effect"
 import { Socket } from "effect/socket"
 import * as Json from "../protocol/Json.ts"
 import { Lines, Next } from "../protocol/Lines.ts"
-import { type ClientMessage, Reason, type ServerMessage } from "../protocol/Message.ts"
+import { type ClientMessage, GroupName, Name, Reason, type ServerMessage } from "../protocol/Message.ts"
 import * as Text from "../protocol/Text.ts"
 
 /** What a client asks to be known by, and the group that it asks to be in. */
 export interface Identity {
+  /** 1-64 of `A-Z a-z 0-9 . _ -`, not like a member id (`m1`); none by default. */
   readonly name?: string
+  /** 1-64 of `A-Z a-z 0-9 . _ -`; `default` by default. */
   readonly group?: string
 }
 
-/** Where this client stands. */
+const decodeIdentity = Schema.decodeUnknownEffect(
+  Schema.Struct({ name: Schema.optionalKey(Name), group: Schema.optionalKey(GroupName) })
+)
+
+/** As the server last told it: `size` and `epoch` are of when this client's own rank last changed. */
 export interface Standing {
   readonly member: string
   readonly group: string
@@ -51,9 +57,15 @@ export interface Link {
   readonly standing: SubscriptionRef.SubscriptionRef<Standing | undefined>
   /** Why the server did not admit it when it last asked, as `name taken`; undefined where it did, or did not answer. */
   readonly refused: SubscriptionRef.SubscriptionRef<Rejected | undefined>
-  /** Says it where there is a connection; what cannot be said any more, nobody waits for. */
-  readonly say: (message: ClientMessage) => Effect.Effect<void>
-  /** Bytes that a line of this client has at most, as the server last said. */
+  /**
+   * Says it, if there is a connection, and then waits while much is yet to be
+   * sent. It is said, even if the waiting is interrupted. `handed` is called when
+   * the socket gets it; what never gets there, the server never had.
+   */
+  readonly say: (message: ClientMessage, handed?: () => void) => Effect.Effect<void>
+  /** Says it, if there is a connection, and waits for nothing. */
+  readonly tell: (message: ClientMessage) => void
+  /** Bytes that a line of this client has at most: as the server says, and little before it does. */
   readonly maxLine: () => number
   /** Tells one connection from the next. */
   readonly connection: () => number
@@ -63,9 +75,28 @@ export interface Link {
 /** A line of the server's own may hold a whole roster. */
 const MAX_LINE_BYTES = 64 * 1024 * 1024
 
+/** What every server takes for a line. */
+const LEAST_MAX_LINE_BYTES = 512
+
+/** While so many bytes wait to be sent, who says more waits, too. */
+const MAX_PENDING_BYTES = 1024 * 1024
+
+/** So many bytes, and what more their last line has, go to the socket at a time. */
+const WRITE_BYTES = 65_536
+
 /** The first and the longest wait before it is tried to connect again; each is up to half shorter, by chance. */
 const FIRST_WAIT = Duration.millis(100)
 const LONGEST_WAIT = Duration.seconds(5)
+
+/**
+ * How often it is looked whether anything was heard; if not, the server is asked.
+ * After so many times in vain the connection is given up: within 15 seconds.
+ */
+const HEARTBEAT = Duration.seconds(5)
+const MISSED_HEARTBEATS = 2
+
+/** What the server is asked with, to tell its answer from those to others. */
+const HEARTBEAT_TEXT = "rankd-client"
 
 /** The version of the protocol that is spoken. */
 export const PROTOCOL = 1
@@ -74,65 +105,104 @@ const OPEN_BRACE = 0x7b
 
 const utf8 = new TextDecoder()
 
-export const make = Effect.fnUntraced(function* (identity: Identity): Effect.fn.Return<Link, never, Socket.Socket> {
+interface Line {
+  readonly text: string
+  readonly handed: (() => void) | undefined
+}
+
+export const make = Effect.fnUntraced(function* (identity: Identity): Effect.fn.Return<Link, Rejected, Socket.Socket> {
+  let wanted = yield* Effect.mapError(
+    decodeIdentity(identity),
+    ({ message }) => new Rejected({ reason: "malformed", detail: message })
+  )
   const socket = yield* Socket.Socket
   const standing = yield* SubscriptionRef.make<Standing | undefined>(undefined)
   const refused = yield* SubscriptionRef.make<Rejected | undefined>(undefined)
-  let write: ((message: ClientMessage) => Effect.Effect<void, Socket.SocketError>) | undefined
+  /** What waits to be sent over the connection; none while there is no connection. */
+  let outgoing: Queue.Queue<Line> | undefined
+  let pending = 0
+  const room = Latch.makeUnsafe(true)
   let connections = 0
   let failures = 0
-  let wanted = identity
-  let maxLine = Number.POSITIVE_INFINITY
+  let maxLine = LEAST_MAX_LINE_BYTES
 
-  const say: Link["say"] = (message) => Effect.suspend(() => Effect.ignore(write?.(message) ?? Effect.void))
+  const enqueue = (message: ClientMessage, handed?: () => void) => {
+    if (outgoing === undefined) return
+    const text = `${Json.writeClient(message)}\n`
+    pending += text.length
+    if (pending > MAX_PENDING_BYTES) room.closeUnsafe()
+    Queue.offerUnsafe(outgoing, { text, handed })
+  }
 
-  /** Notes what it says of this client itself; whether the connection is still worth having. */
+  /** Sends what is said; what has been taken by the socket may have reached the server. */
+  const sending = (writer: Socket.Writer, lines: Queue.Queue<Line>) =>
+    Effect.gen(function* () {
+      const waiting: Array<Line> = yield* Queue.takeAll(lines)
+      while (waiting.length > 0) {
+        let text = ""
+        while (waiting.length > 0 && text.length < WRITE_BYTES) {
+          const line = waiting.shift()!
+          line.handed?.()
+          text += line.text
+        }
+        yield* writer.write(text)
+        pending -= text.length
+        if (pending <= MAX_PENDING_BYTES) room.openUnsafe()
+      }
+    }).pipe(Effect.forever)
+
+  /** Notes what it says of this client itself; whether that is of any interest to the user. */
   const note = Effect.fnUntraced(function* (message: ServerMessage) {
     const now = SubscriptionRef.getUnsafe(standing)
     switch (message._tag) {
       case "Welcome": {
-        failures = 0
         const { epoch, group, member, rank, size } = message
         maxLine = message.maxLine
         wanted = { ...wanted, group }
         yield* SubscriptionRef.set(refused, undefined)
         yield* SubscriptionRef.set(standing, { epoch, group, member, rank, size })
-        break
+        return true
       }
       case "Rank": {
         const { epoch, member, rank, size } = message
         // Before it is welcomed it may be ranked in another group than the one that it asks for.
         if (now !== undefined) yield* SubscriptionRef.set(standing, { ...now, epoch, member, rank, size })
-        break
+        return true
       }
       case "Named":
         if (message.member === now?.member) wanted = { ...wanted, name: message.name }
-        break
+        return true
       case "Ping":
-        yield* say({ _tag: "Pong" })
-        break
-      case "Error":
-        if (now !== undefined) break
-        yield* SubscriptionRef.set(refused, rejected(message))
+        enqueue({ _tag: "Pong" })
         return false
+      case "Pong":
+        return message.text !== HEARTBEAT_TEXT
+      default:
+        return true
     }
-    return true
   })
 
-  /** One connection, from the first line to its end. */
-  const session = Effect.fnUntraced(
-    function* ({ heard }: User) {
-      const pull = yield* Socket.readerBytes(socket)
-      const writer = yield* socket.writer
-      const lines = new Lines(MAX_LINE_BYTES)
-      connections++
-      write = (message) => writer.write(`${Json.writeClient(message)}\n`)
-      yield* say({ _tag: "Hello", protocol: PROTOCOL, ...wanted })
+  /** One connection, from the first line to its end; succeeds with why the server did not want it, if it said so. */
+  const session = Effect.fnUntraced(function* ({ heard }: User) {
+    connections++
+    maxLine = LEAST_MAX_LINE_BYTES
+    const pull = yield* Socket.readerBytes(socket)
+    const writer = yield* socket.writer
+    const queue = yield* Queue.unbounded<Line>()
+    const lines = new Lines(MAX_LINE_BYTES)
+    outgoing = queue
+    pending = 0
+    room.openUnsafe()
+    enqueue({ _tag: "Hello", protocol: PROTOCOL, ...wanted })
+    let silent = 0
+
+    const reading = Effect.gen(function* () {
       while (true) {
         for (const chunk of yield* pull) {
+          silent = 0
           lines.push(chunk)
           for (let next = lines.next(); next !== Next.More; next = lines.next()) {
-            if (next === Next.TooLong) return
+            if (next === Next.TooLong) return undefined
             const line = utf8.decode(lines.bytes.subarray(lines.start, lines.end))
             // Before it knows that this client speaks JSON, the server speaks text.
             const read = lines.bytes[lines.start] === OPEN_BRACE ? Json.readServer : Text.readServer
@@ -141,33 +211,60 @@ export const make = Effect.fnUntraced(function* (identity: Identity): Effect.fn.
               yield* Effect.annotateLogs(Effect.logWarning("not understood"), { line: line.slice(0, 200) })
               continue
             }
-            if (!(yield* note(message.success))) return
-            yield* heard(message.success)
+            const said = message.success
+            if (said._tag === "Error" && SubscriptionRef.getUnsafe(standing) === undefined) return rejected(said)
+            if (yield* note(said)) yield* heard(said)
           }
         }
       }
-    },
-    (session, { broken }) =>
-      Effect.ensuring(
-        Effect.ignore(Effect.scoped(session)),
+    })
+
+    const listening = Effect.gen(function* () {
+      while (true) {
+        yield* Effect.sleep(HEARTBEAT)
+        // Who does not even welcome is not waited for any longer.
+        if (++silent > MISSED_HEARTBEATS || SubscriptionRef.getUnsafe(standing) === undefined) return undefined
+        enqueue({ _tag: "Ping", text: HEARTBEAT_TEXT })
+      }
+    })
+
+    return yield* Effect.raceAllFirst([reading, listening, sending(writer, queue)])
+  }, Effect.scoped)
+
+  /** A connection, and the time after it until the next. */
+  const attempt = Effect.fnUntraced(function* (user: User) {
+    const start = yield* Clock.currentTimeMillis
+    const refusal = yield* session(user).pipe(
+      Effect.catchTag("SocketError", () => Effect.undefined),
+      Effect.catchDefect((defect) =>
+        Effect.as(Effect.logError("the connection is made anew after", defect), undefined)
+      ),
+      Effect.onExit(() =>
         Effect.suspend(() => {
-          write = undefined
-          return Effect.andThen(SubscriptionRef.set(standing, undefined), broken)
+          outgoing = undefined
+          room.openUnsafe()
+          return Effect.andThen(SubscriptionRef.set(standing, undefined), user.broken)
         })
       )
-  )
-
-  const pause = Effect.flatMap(Random.next, (chance) => {
+    )
+    yield* SubscriptionRef.set(refused, refusal)
+    // One that does not last is no success, however often it begins.
+    if ((yield* Clock.currentTimeMillis) - start > Duration.toMillis(LONGEST_WAIT)) failures = 0
     const wait = Math.min(Duration.toMillis(LONGEST_WAIT), Duration.toMillis(FIRST_WAIT) * 2 ** failures++)
-    return Effect.sleep(Duration.millis(wait * (0.5 + chance / 2)))
+    yield* Effect.sleep(Duration.millis(wait * (0.5 + (yield* Random.next) / 2)))
   })
 
   return {
     standing,
     refused,
-    say,
+    tell: enqueue,
+    say: (message, handed) =>
+      Effect.suspend(() => {
+        enqueue(message, handed)
+        return room.await
+      }),
     maxLine: () => maxLine,
     connection: () => connections,
-    run: (user) => Effect.forever(Effect.andThen(session(user), pause))
+    run: (user) => Effect.forever(attempt(user))
   }
 })

@@ -8,48 +8,31 @@
  * was not is `undelivered`.
  */
 import type { Scope } from "effect"
-import {
-  Cause,
-  Context,
-  Duration,
-  Effect,
-  FiberMap,
-  FiberSet,
-  Layer,
-  Option,
-  Queue,
-  Schema,
-  Stream,
-  SubscriptionRef
-} from "effect"
+import { Cause, Context, Duration, Effect, Layer, Option, Queue, Schema, Stream, SubscriptionRef } from "effect"
 import type { Socket } from "effect/socket"
 import * as Json from "../protocol/Json.ts"
-import { ClientMessage, type ExecutorStatus, type ServerMessage, type Status } from "../protocol/Message.ts"
+import { ClientMessage, Output, type ServerMessage, Status, Whole } from "../protocol/Message.ts"
+import * as Executor from "./Executor.ts"
 import * as Link from "./Link.ts"
 import { type Listed, listed } from "./Watched.ts"
 
-/** How a command ended at one target. */
-export interface Outcome {
-  /** The target's rank when the command was routed; none where the connection broke before it was known. */
-  readonly rank?: number
-  readonly status: Status
-  readonly output?: string
-  readonly truncated?: boolean
-}
-
-/** A command that reached this client. */
-export interface Order {
-  /** The issuer's rank. */
-  readonly from: number
-  readonly command: string
-  readonly epoch: number | undefined
-  /** Tells partial output to the issuer, where it asked for the outcome. */
-  readonly output: (text: string) => Effect.Effect<void>
-}
+/**
+ * How a command ended at one target. `rank` is the target's when the command was
+ * routed; it is missing where the connection broke: that one outcome is then of all
+ * the targets that had not ended. `output` has at most a million characters.
+ */
+export const Outcome = Schema.Struct({
+  rank: Schema.optionalKey(Whole),
+  status: Status,
+  output: Schema.optionalKey(Output),
+  /** Whether there was more output. */
+  truncated: Schema.optionalKey(Schema.Boolean)
+})
+export type Outcome = typeof Outcome.Type
 
 /** No target of a command ended with exit code 0. */
 export class NoneSucceeded extends Schema.TaggedError<NoneSucceeded>()("NoneSucceeded", {
-  outcomes: Schema.Array(Schema.Any)
+  outcomes: Schema.Array(Outcome)
 }) {
   override get message() {
     return `none of ${this.outcomes.length} targets succeeded`
@@ -67,6 +50,9 @@ export interface ExecOptions {
   readonly onOutput?: (rank: number, text: string) => void
 }
 
+/** Whether a command to it has several outcomes. */
+const several = (to: string) => /^(?:\*|[0-9]+-[0-9]+)$/.test(to)
+
 const decodeExec = Schema.decodeUnknownEffect(ClientMessage)
 
 interface Open {
@@ -75,6 +61,8 @@ interface Open {
   readonly onOutput: ExecOptions["onOutput"]
   /** What came of output before the outcomes, by rank. */
   readonly outputs: Map<number, string>
+  /** Whether the socket has it: the server may have it, too. */
+  handed: boolean
 }
 
 /** Characters of partial output that are kept for one outcome. */
@@ -88,11 +76,11 @@ const whole = (outcome: Outcome, before: string | undefined): Outcome => {
   return { ...outcome, output: cut ? output.slice(0, MAX_OUTPUT) : output, ...(cut ? { truncated: true } : {}) }
 }
 
-/** What of a line is not its text, at most. */
-const FRAME_BYTES = 256
+/** How long what `beforeLeaving` runs may hold up the end of the connection. */
+const LEAVING = Duration.seconds(10)
 
-/** A UTF-16 code unit has three bytes in UTF-8, but six where JSON escapes it. */
-const ESCAPED_BYTES = 6
+/** A list that nobody is on. */
+const NOBODY: ReadonlyArray<Listed> = []
 
 export class RankClient extends Context.Service<
   RankClient,
@@ -111,67 +99,47 @@ export class RankClient extends Context.Service<
       command: string,
       options?: ExecOptions
     ) => Effect.Effect<Outcome, Link.Rejected | NoneSucceeded>
-    /** The members of the group, now and whenever they change; empty while it is not connected. */
+    /**
+     * The members of the group, in the order of their ranks, now and whenever they
+     * change; empty while it is not connected. The server tells no address of those
+     * who join later.
+     */
     readonly roster: Stream.Stream<ReadonlyArray<Listed>>
     /**
-     * Executes what reaches this client from now on, until the scope closes. A
-     * withdrawn command interrupts the handler.
+     * Executes what reaches this client from now on, until the scope closes; the
+     * last handler that there is gets it. A withdrawn command interrupts the handler;
+     * a connection that breaks does not, but nobody is told its outcome.
      */
     readonly handle: <R>(
-      handler: (order: Order) => Effect.Effect<Ended, never, R>
+      handler: (order: Executor.Order) => Effect.Effect<Executor.Ended, never, R>
     ) => Effect.Effect<void, never, R | Scope.Scope>
+    /**
+     * Runs the effect before this client leaves by itself, for the layer's scope
+     * closes; its rank is the next member's only after that, or after 10 seconds.
+     */
+    readonly beforeLeaving: (effect: Effect.Effect<void>) => Effect.Effect<void, never, Scope.Scope>
   }
 >()("rankd/client/RankClient") {
-  static readonly layer = (options: ClientOptions = {}): Layer.Layer<RankClient, never, Socket.Socket> =>
+  /** Fails where the name or the group is none: `malformed`. */
+  static readonly layer = (options: ClientOptions = {}): Layer.Layer<RankClient, Link.Rejected, Socket.Socket> =>
     Layer.effect(RankClient, make(options))
 }
 
-/** How an order ended. Output of any length is passed on, in as many lines as it takes. */
-export interface Ended {
-  readonly status: ExecutorStatus
-  readonly output?: string
-  /** Whether there was more output than is told. */
-  readonly truncated?: boolean
-}
-
-export type Handler = (order: Order) => Effect.Effect<Ended>
-
 export interface ClientOptions extends Link.Identity {
-  /** Executes what reaches this client from the first moment on, unless `handle` does; without it that is `denied`. */
-  readonly handler?: Handler
+  /** Executes what reaches this client while `handle` does not, from the first moment on; by default it is `denied`. */
+  readonly handler?: Executor.Handler
 }
 
-/** Of a text, pieces that each fit a line of `maxLine` bytes, however they are escaped. */
-function* pieces(text: string, maxLine: number): Generator<string, string> {
-  const length = Math.floor((maxLine - FRAME_BYTES) / ESCAPED_BYTES)
-  let from = 0
-  while (text.length - from > length) {
-    // The halves of a surrogate pair stay together.
-    const end = from + length - (/[\ud800-\udbff]/.test(text[from + length - 1]!) ? 1 : 0)
-    yield text.slice(from, end)
-    from = end
-  }
-  return text.slice(from)
-}
-
-const make = Effect.fnUntraced(function* ({ handler: first, ...identity }: ClientOptions) {
+const make = Effect.fnUntraced(function* ({ handler, ...identity }: ClientOptions) {
   const link = yield* Link.make(identity)
-  const { say, standing } = link
-  const members = yield* SubscriptionRef.make<ReadonlyArray<Listed>>([])
+  const { say, standing, tell } = link
+  const executor = yield* Executor.make(link, handler ?? (() => Effect.succeed({ status: "denied" })))
+  /** Undefined while it is not known: the server tells it once it is asked. */
+  const members = yield* SubscriptionRef.make<ReadonlyArray<Listed> | undefined>(NOBODY)
   const open = new Map<string, Open>()
-  /** The tracked commands that are executed here, by the server's ids. */
-  const tracked = yield* FiberMap.make<string>()
-  const untracked = yield* FiberSet.make()
-  let handler = first ?? (() => Effect.succeed<Ended>({ status: "denied" }))
+  const leaving = new Set<Effect.Effect<void>>()
   let lastId = 0
   let watchers = 0
-  /** Whether `members` is what the server last listed: what it still tells of an earlier watch is not for the next. */
-  let following = false
-
-  const forget = Effect.suspend(() => {
-    following = false
-    return SubscriptionRef.set(members, [])
-  })
 
   const finish = (id: string, error?: Link.Rejected) => {
     const command = open.get(id)
@@ -181,55 +149,37 @@ const make = Effect.fnUntraced(function* ({ handler: first, ...identity }: Clien
     else Queue.failCauseUnsafe(command.outcomes, Cause.fail(error))
   }
 
-  const execute = ({ command, epoch, from, id }: ServerMessage & { _tag: "Exec" }) => {
-    const connection = link.connection()
-    // The server has ended what a broken connection was to execute: a new one knows nothing of it.
-    const answer = (message: ClientMessage) => (link.connection() === connection ? say(message) : Effect.void)
-    /** Says all of a text but the last piece, which it succeeds with. */
-    const outputs = Effect.fnUntraced(function* (id: string, text: string) {
-      const parts = pieces(text.toWellFormed(), link.maxLine())
-      for (let part = parts.next(); ; part = parts.next()) {
-        if (part.done) return part.value
-        yield* answer({ _tag: "Output", id, text: part.value })
-      }
-    })
-    const output = (text: string) =>
-      id === undefined || text === ""
-        ? Effect.void
-        : Effect.flatMap(outputs(id, text), (text) => answer({ _tag: "Output", id, text }))
-    const run: Effect.Effect<Ended> = Effect.catchCause(
-      Effect.suspend(() => handler({ from, command, epoch, output })),
-      (cause) =>
-        Cause.hasInterruptsOnly(cause)
-          ? Effect.failCause(cause as Cause.Cause<never>)
-          : Effect.as(Effect.logError(cause), { status: "failed" as const })
-    )
-    if (id === undefined) return Effect.asVoid(FiberSet.run(untracked, run))
-    const answered = Effect.gen(function* () {
-      const { output, ...result } = yield* run
-      const rest = output === undefined ? {} : { output: yield* outputs(id, output) }
-      yield* answer({ _tag: "Result", id, ...result, ...rest })
-    })
-    return Effect.asVoid(FiberMap.run(tracked, id, answered))
-  }
+  const watch = Effect.suspend(() => {
+    tell({ _tag: "Watch" })
+    return SubscriptionRef.set(members, undefined)
+  })
 
   const heard = Effect.fnUntraced(function* (message: ServerMessage) {
     switch (message._tag) {
       case "Welcome":
-        if (watchers > 0) yield* say({ _tag: "Watch" })
+        if (watchers > 0) yield* watch
         break
       case "Exec":
-        yield* execute(message)
+        // Where it is not yet in its group, it is not this client's to execute.
+        if (SubscriptionRef.getUnsafe(standing) !== undefined || (identity.group ?? "default") === "default") {
+          executor.execute(message)
+        } else if (message.id !== undefined) tell({ _tag: "Result", id: message.id, status: "denied" })
         break
       case "Cancel":
-        // It may take its time to end, and what comes next is not to wait for it.
-        Option.getOrUndefined(FiberMap.getUnsafe(tracked, message.id))?.interruptUnsafe()
+        executor.cancel(message.id)
         break
       case "Output": {
         const { id, rank, text } = message
         const command = open.get(id)
-        if (command?.onOutput !== undefined) command.onOutput(rank, text)
-        else command?.outputs.set(rank, (command.outputs.get(rank) ?? "").concat(text).slice(0, MAX_OUTPUT + 1))
+        if (command === undefined) break
+        const { onOutput, outputs } = command
+        if (onOutput === undefined) outputs.set(rank, (outputs.get(rank) ?? "").concat(text).slice(0, MAX_OUTPUT + 1))
+        else {
+          yield* Effect.catchDefect(
+            Effect.sync(() => onOutput(rank, text)),
+            (defect) => Effect.logError("onOutput failed", defect)
+          )
+        }
         break
       }
       case "Result": {
@@ -246,23 +196,33 @@ const make = Effect.fnUntraced(function* ({ handler: first, ...identity }: Clien
         break
       case "Error":
         if (message.id !== undefined) finish(message.id, Link.rejected(message))
-        else yield* Effect.annotateLogs(Effect.logWarning("the server rejected a line"), { ...message })
+        // A command that was withdrawn had just ended.
+        else if (message.reason !== "no such command") {
+          yield* Effect.annotateLogs(Effect.logWarning("the server rejected a line"), { ...message })
+        }
+        break
+      case "Roster":
+        if (watchers > 0) yield* SubscriptionRef.set(members, message.members)
         break
       default:
-        following ||= message._tag === "Roster"
-        if (following) yield* SubscriptionRef.update(members, (before) => listed(before, message))
+        // What is still told of an earlier watch is not of this list.
+        yield* SubscriptionRef.update(members, (before) => before && listed(before, message))
     }
   })
 
   const broken = Effect.suspend(() => {
-    for (const [id, { outcomes }] of open) {
-      Queue.offerUnsafe(outcomes, { status: "lost" })
+    executor.broken()
+    for (const [id, { handed, outcomes }] of open) {
+      Queue.offerUnsafe(outcomes, { status: handed ? "lost" : "undelivered" })
       finish(id)
     }
-    return forget
+    return SubscriptionRef.set(members, NOBODY)
   })
 
   yield* Effect.forkScoped(link.run({ heard, broken }))
+  yield* Effect.addFinalizer(() =>
+    Effect.timeoutOption(Effect.all(leaving, { concurrency: "unbounded", discard: true }), LEAVING)
+  )
 
   /** The outcomes of a command; closing the scope withdraws it, if it has not ended. */
   const issue = Effect.fnUntraced(function* (to: string, command: string, options: ExecOptions = {}) {
@@ -289,14 +249,17 @@ const make = Effect.fnUntraced(function* ({ handler: first, ...identity }: Clien
       Queue.endUnsafe(outcomes)
       return outcomes
     }
+    const entry: Open = { several: several(to), outcomes, onOutput, outputs: new Map(), handed: false }
     yield* Effect.acquireRelease(
-      Effect.sync(() =>
-        open.set(id, { several: /^(?:\*|[0-9]+-[0-9]+)$/.test(to), outcomes, onOutput, outputs: new Map() })
-      ),
-      () => Effect.suspend(() => (open.delete(id) ? say({ _tag: "Cancel", id }) : Effect.void))
+      Effect.sync(() => open.set(id, entry)),
+      () =>
+        Effect.sync(() => {
+          if (open.delete(id)) tell({ _tag: "Cancel", id })
+        })
     )
-    // Where this fails the connection has broken, and its end tells what became of the command.
-    yield* say(message)
+    yield* say(message, () => {
+      entry.handed = true
+    })
     return outcomes
   })
 
@@ -307,11 +270,16 @@ const make = Effect.fnUntraced(function* ({ handler: first, ...identity }: Clien
     standing,
     refused: link.refused,
     execAll,
-    exec: (to, command, options) =>
-      Effect.flatMap(Stream.runHead(execAll(to, command, options)), (first) =>
-        // A command to one target has one outcome.
-        Effect.succeed(Option.getOrElse(first, (): Outcome => ({ status: "lost" })))
-      ),
+    exec: Effect.fnUntraced(function* (to, command, options) {
+      if (several(to)) {
+        return yield* new Link.Rejected({
+          reason: "malformed",
+          detail: `${to} is for several: use execAll or execFirst`
+        })
+      }
+      // A command to one target has one outcome.
+      return Option.getOrThrow(yield* Stream.runHead(execAll(to, command, options)))
+    }),
     execFirst: Effect.fnUntraced(function* (to, command, options) {
       const outcomes: Array<Outcome> = []
       const first = yield* execAll(to, command, options).pipe(
@@ -324,26 +292,32 @@ const make = Effect.fnUntraced(function* ({ handler: first, ...identity }: Clien
     roster: Stream.unwrap(
       Effect.as(
         Effect.acquireRelease(
-          Effect.suspend(() => (watchers++ === 0 ? say({ _tag: "Watch" }) : Effect.void)),
+          Effect.suspend(() =>
+            watchers++ === 0 && SubscriptionRef.getUnsafe(standing) !== undefined ? watch : Effect.void
+          ),
           () =>
-            Effect.suspend(() => (--watchers === 0 ? Effect.andThen(say({ _tag: "Unwatch" }), forget) : Effect.void))
+            Effect.suspend(() => {
+              if (--watchers > 0) return Effect.void
+              tell({ _tag: "Unwatch" })
+              return SubscriptionRef.update(members, (known) => (known === NOBODY ? known : undefined))
+            })
         ),
-        SubscriptionRef.changes(members)
+        SubscriptionRef.changes(members).pipe(
+          Stream.filter((members) => members !== undefined),
+          Stream.changesWith((before, after) => before === after)
+        )
       )
     ),
-    handle: Effect.fnUntraced(function* <R>(next: (order: Order) => Effect.Effect<Ended, never, R>) {
+    beforeLeaving: (effect) =>
+      Effect.asVoid(
+        Effect.acquireRelease(
+          Effect.sync(() => leaving.add(effect)),
+          () => Effect.sync(() => leaving.delete(effect))
+        )
+      ),
+    handle: Effect.fnUntraced(function* <R>(next: (order: Executor.Order) => Effect.Effect<Executor.Ended, never, R>) {
       const context = yield* Effect.context<R>()
-      yield* Effect.acquireRelease(
-        Effect.sync(() => {
-          const before = handler
-          handler = (order) => Effect.provideContext(next(order), context)
-          return before
-        }),
-        (before) =>
-          Effect.sync(() => {
-            handler = before
-          })
-      )
+      yield* executor.handle((order) => Effect.provideContext(next(order), context))
     })
   })
 })

@@ -62,13 +62,15 @@ describe("RankClient", () => {
       assert.deepStrictEqual(yield* a.exec("1", "die"), { rank: 1, status: "failed" })
       for (const [client, to, reason] of [
         [b, "0", "rank too high"],
-        [b, "*", "nobody below"],
+        [a, "*", "malformed"],
+        [a, "1-1", "malformed"],
         [a, "7", "no such rank"],
         [a, "@nobody", "no such member"],
         [a, "01", "malformed"]
       ] as const) {
         assert.strictEqual((yield* Effect.flip(client.exec(to, "x"))).reason, reason)
       }
+      assert.strictEqual((yield* Effect.flip(Stream.runDrain(b.execAll("*", "x")))).reason, "nobody below")
       assert.strictEqual((yield* Effect.flip(a.exec("1", "x", { epoch: 1 }))).reason, "stale epoch")
       assert.strictEqual((yield* Effect.flip(a.exec("1", "x\ny"))).reason, "malformed")
     }).pipe(Effect.scoped, withServer)

@@ -1,0 +1,53 @@
+/** A server that says what a test has it say, to see how a client takes it. */
+import { createServer, type Socket } from "node:net"
+import { Effect } from "effect"
+import type { ServerMessage } from "../../src/protocol/Message.ts"
+
+/** What a client said, as it came. */
+export type Said = { readonly _tag: string; readonly id?: string } & { readonly [field: string]: unknown }
+
+export interface Connection {
+  readonly socket: Socket
+  /** All that was said over it. */
+  readonly said: ReadonlyArray<Said>
+  readonly say: (message: ServerMessage) => void
+}
+
+export const welcome = (fields: Partial<Omit<ServerMessage & { _tag: "Welcome" }, "_tag">> = {}): ServerMessage => ({
+  ...{ _tag: "Welcome", protocol: 1, server: "fake", member: "m1", group: "default" },
+  ...{ rank: 0, size: 2, epoch: 7, maxLine: 65_536, ...fields }
+})
+
+/** On a free port until the scope closes. `hear` is called with each message of each connection, in order. */
+export const fakeServer = Effect.fnUntraced(function* (hear: (said: Said, connection: Connection) => void) {
+  const connections: Array<Connection> = []
+  const server = yield* Effect.acquireRelease(
+    Effect.callback<ReturnType<typeof createServer>>((resume) => {
+      const server = createServer((socket) => {
+        const said: Array<Said> = []
+        const say = (message: ServerMessage) => socket.write(`${JSON.stringify(message)}\n`)
+        const connection: Connection = { socket, said, say }
+        connections.push(connection)
+        let partial = ""
+        socket.setEncoding("utf8").on("error", () => {})
+        socket.on("data", (text) => {
+          const lines = (partial + text).split("\n")
+          partial = lines.pop()!
+          for (const line of lines) {
+            const message: Said = JSON.parse(line)
+            said.push(message)
+            hear(message, connection)
+          }
+        })
+      })
+      server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+    }),
+    (server) =>
+      Effect.sync(() => {
+        for (const { socket } of connections) socket.destroy()
+        server.close()
+      })
+  )
+  const { port } = server.address() as { readonly port: number }
+  return { port, connections }
+})
