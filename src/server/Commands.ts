@@ -96,12 +96,16 @@ export const make = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Commands, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const tasks = new Map<string, Task>()
+  /** Whether there is anything to sweep, or to log. */
   const any = Latch.makeUnsafe(false)
   let lastTaskId = 0
   let dropped = 0
   let droppedBefore = 0
   /** The outcomes that nobody was told, and that are not logged yet, by command. */
   const unheard = new Map<Command, Array<string>>()
+
+  /** In a microtask: it resumes a fiber there and then, and this may be in the middle of a batch. */
+  const wakeSweep = () => queueMicrotask(() => any.openUnsafe())
 
   const finish: Commands["finish"] = (task, status, more = {}) => {
     if (!tasks.delete(task.id)) return
@@ -137,13 +141,15 @@ export const make = Effect.fnUntraced(function* (
 
   /** The audit log of what nobody was told; one line for many outcomes, of which a command may have thousands. */
   const audit = Effect.gen(function* () {
-    for (const [{ by, id }, outcomes] of unheard) {
+    const ended = [...unheard]
+    // More may end while this is logged.
+    unheard.clear()
+    for (const [{ by, id }, outcomes] of ended) {
       for (let from = 0; from < outcomes.length; from += AUDITED_TOGETHER) {
         const some = outcomes.slice(from, from + AUDITED_TOGETHER).join(" ")
         yield* Effect.annotateLogs(Effect.logInfo("ended without its issuer"), { issuer: by, id, outcomes: some })
       }
     }
-    unheard.clear()
     if (dropped > droppedBefore) yield* Effect.annotateLogs(Effect.logDebug("dropped late results"), { dropped })
     droppedBefore = dropped
   })
@@ -187,7 +193,7 @@ export const make = Effect.fnUntraced(function* (
       tasks.set(task.id, task)
       command.tasks.add(task)
       target.tasks.add(task)
-      if (tasks.size === 1) queueMicrotask(() => any.openUnsafe())
+      if (tasks.size === 1) wakeSweep()
       return task
     },
     hand: (task) => {
@@ -199,6 +205,8 @@ export const make = Effect.fnUntraced(function* (
       const task = tasks.get(message.id)
       if (task?.target !== client) {
         dropped++
+        // For the next sweep to say so.
+        wakeSweep()
         return undefined
       }
       const { command, rank } = task
