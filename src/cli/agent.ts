@@ -8,9 +8,10 @@ import { RankClient } from "../client/RankClient.ts"
 import * as Connection from "./connection.ts"
 import { invalid, whole } from "./flags.ts"
 import * as Spawner from "./spawner.ts"
-import { json, printable } from "./terminal.ts"
+import { json, printable, printBounded } from "./terminal.ts"
 
-export const defaults = { timeout: 60, maxOutput: 65_536, maxRunning: 16 }
+/** The time is less than that of a server's, which would end the command as `timeout` and drop its outcome. */
+export const defaults = { timeout: 50, maxOutput: 65_536, maxRunning: 16 }
 
 /** Beyond these a typing error is likelier than a need. */
 const MAX_TIMEOUT_SECONDS = 604_800
@@ -96,7 +97,7 @@ const run = Effect.fnUntraced(
         })
       : print
     const tell = (order: Order, status: Ended["status"] | "cancelled", truncated = false) =>
-      Console.log(
+      printBounded(
         options.json
           ? json({ from: order.from, command: order.command, status, ...(truncated ? { truncated } : {}) })
           : line(order, status, runs)
@@ -110,9 +111,8 @@ const run = Effect.fnUntraced(
     return yield* Effect.gen(function* () {
       yield* Connection.notices(options, yield* RankClient)
       return yield* Effect.never
-    }).pipe(Effect.provide(Connection.layer(options, handler)))
+    }).pipe(Effect.scoped, Effect.provide(Connection.layer(options, handler)))
   },
-  Effect.scoped,
   // Outermost, so that it sees the end of all that is run.
   Effect.provide(Spawner.layer)
 )

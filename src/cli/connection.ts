@@ -8,7 +8,7 @@ import type { RankClient } from "../client/RankClient.ts"
 import { GroupName, Name, type Reason } from "../protocol/Message.ts"
 import { hostInUrl } from "../server/NodeServer.ts"
 import { whole } from "./flags.ts"
-import { json } from "./terminal.ts"
+import { json, printable } from "./terminal.ts"
 
 export const flags = {
   host: Flag.String("host").pipe(
@@ -50,6 +50,15 @@ const identity = ({ group, name }: Connecting): Link.Identity => ({
   ...Option.match(group, { onNone: () => ({}), onSome: (group) => ({ group }) })
 })
 
+/** Who reads the output may go, as `head` does: then this command has nothing left to do. */
+const endWithReader = Effect.sync(() => {
+  process.stdout.once("error", ({ code, message }: NodeJS.ErrnoException) => {
+    if (code === "EPIPE") return process.kill(process.pid, "SIGTERM")
+    process.stderr.write(`rankd: cannot write the output: ${message}\n`)
+    process.exit(EX_IOERR)
+  })
+})
+
 /** The client that the flags describe. */
 export const layer = (options: Connecting, handler?: Handler): Layer.Layer<RankClient> =>
   // The flags were judged already.
@@ -59,12 +68,15 @@ export const layer = (options: Connecting, handler?: Handler): Layer.Layer<RankC
       port: options.port,
       ...identity(options),
       ...(handler === undefined ? {} : { handler })
-    })
+    }).pipe(Layer.merge(Layer.effectDiscard(endWithReader)))
   )
 
 /** The same as a mere link, for what is not about commands and outcomes. */
 export const link = (options: Connecting): Effect.Effect<Link.Link> =>
-  Effect.orDie(Effect.provide(Link.make(identity(options)), NodeClient.socket(options)))
+  Effect.andThen(endWithReader, Effect.orDie(Effect.provide(Link.make(identity(options)), NodeClient.socket(options))))
+
+/** Of sysexits.h. */
+const EX_IOERR = 74
 
 /** Ends the process with this status, and says nothing more. */
 export class ExitStatus extends Schema.TaggedError<ExitStatus>()("ExitStatus", { status: Schema.Int }) {
@@ -109,7 +121,7 @@ const advice: { readonly [reason in Reason]?: string } = {
 /** Where this client stands, as soon as it is ranked; for a command that does not wait for a server. */
 export const ranked = (options: Connecting, { refused, standing }: State): Effect.Effect<Link.Standing, NoServer> => {
   const refusal = Effect.flatMap(next(refused), ({ message, reason }) =>
-    Effect.fail(new NoServer({ message: `not admitted: ${message}. ${advice[reason] ?? ""}`.trimEnd() }))
+    Effect.fail(new NoServer({ message: printable(`not admitted: ${message}. ${advice[reason] ?? ""}`).trimEnd() }))
   )
   return Effect.raceFirst(next(standing), refusal).pipe(
     Effect.timeoutOrElse({
@@ -130,7 +142,7 @@ export const notices = Effect.fnUntraced(function* (options: Connecting, { refus
   const say = (text: string, value: object) => {
     if (text === said) return Effect.void
     said = text
-    return Console.error(options.json ? json(value) : `rankd: ${text}`)
+    return Console.error(options.json ? json(value) : printable(`rankd: ${text}`))
   }
   const notConnected = (reason: string, detail = reason) =>
     say(`${detail}; trying again`, { _tag: "NotConnected", reason })

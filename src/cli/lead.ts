@@ -1,5 +1,6 @@
 /** `rankd lead -- <command>`: runs a command on one of several machines, and on the next when that one is gone. */
-import { Effect, SubscriptionRef } from "effect"
+import { constants } from "node:os"
+import { Effect, type PlatformError, SubscriptionRef } from "effect"
 import { Argument, Command } from "effect/cli"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
 import { whileLeader } from "../client/Leader.ts"
@@ -9,6 +10,12 @@ import * as Spawner from "./spawner.ts"
 
 /** How long the command has to end when it is told to. */
 const GRACE = "5 seconds"
+
+/** What a shell has for the status of a command that a signal ended. The spawner tells of the signal in words alone. */
+const statusOfSignal = ({ reason }: PlatformError.PlatformError): number => {
+  const signal = /'(SIG\w+)'/.exec(`${reason.cause}`)?.[1] as NodeJS.Signals | undefined
+  return 128 + (signal === undefined ? 0 : constants.signals[signal])
+}
 
 /** Runs it with the leader's rank, epoch and member id in its environment; succeeds with its exit status. */
 const execute = Effect.fnUntraced(function* (file: string, args: ReadonlyArray<string>, epoch: number, member: string) {
@@ -25,7 +32,7 @@ const execute = Effect.fnUntraced(function* (file: string, args: ReadonlyArray<s
       forceKillAfter: GRACE
     })
   )
-  return yield* process.exitCode
+  return yield* Effect.catchTag(process.exitCode, "PlatformError", (error) => Effect.succeed(statusOfSignal(error)))
 }, Effect.scoped)
 
 const run = Effect.fnUntraced(

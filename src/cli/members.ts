@@ -1,8 +1,8 @@
 /** The members of a group as a table. */
 import type { Listed } from "../client/Watched.ts"
-import { styled, table } from "./terminal.ts"
+import { type Line, table } from "./terminal.ts"
 
-export const memberTable = (members: ReadonlyArray<Listed>, self: string | undefined): ReadonlyArray<string> => {
+export const memberTable = (members: ReadonlyArray<Listed>, self: string | undefined): ReadonlyArray<Line> => {
   const [head, ...rows] = table([
     ["RANK", "MEMBER", "NAME", "ADDRESS"],
     ...members.map(({ address, member, name, rank }) => [
@@ -13,7 +13,7 @@ export const memberTable = (members: ReadonlyArray<Listed>, self: string | undef
     ])
   ])
   return [
-    styled("bold", head!),
-    ...rows.map((row, rank) => (members[rank]!.member === self ? styled("dim", row) : row))
+    { text: head!, style: "bold" },
+    ...rows.map((text, rank): Line => (members[rank]!.member === self ? { text, style: "dim" } : { text }))
   ]
 }

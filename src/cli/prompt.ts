@@ -141,6 +141,8 @@ export const run = Effect.fnUntraced(function* (options: Connection.Connecting) 
     })
     .on("history", keepLines)
     .on("close", () => Queue.endUnsafe(typed))
+    // After a stop, the line is there to be gone on with.
+    .on("SIGCONT", () => terminal.prompt(true))
     .on("SIGINT", () => {
       if (terminal.line === "") return terminal.close()
       terminal.write(null, { ctrl: true, name: "e" })
@@ -184,12 +186,15 @@ export const run = Effect.fnUntraced(function* (options: Connection.Connecting) 
 
   const perform = Effect.fnUntraced(function* (line: string) {
     if (line.trim() === "") return
+    // A completed word has a space behind it.
+    const said = read(line.trimEnd(), link)
     if (SubscriptionRef.getUnsafe(link.standing) === undefined) {
-      if (/^quit$/i.test(line)) Queue.endUnsafe(typed)
-      else yield* print(styled("red", "not sent: not connected"))
-      return
+      const message = Result.getOrUndefined(said)
+      if (message?._tag === "Quit") return Queue.endUnsafe(typed)
+      if (message?._tag !== "Name") return yield* print(styled("red", "not sent: not connected"))
+      link.want({ name: message.name })
+      return yield* print(`will ask to be ${message.name}`)
     }
-    const said = read(line, link)
     if (Result.isFailure(said)) return yield* show(said.failure)
     open.said(said.success)
     yield* link.say(said.success)
@@ -197,5 +202,10 @@ export const run = Effect.fnUntraced(function* (options: Connection.Connecting) 
 
   yield* Effect.forkScoped(link.run({ heard, broken }))
   yield* Connection.ranked(options, link)
+  yield* Effect.forkScoped(
+    Stream.runForEach(SubscriptionRef.changes(link.refused), (why) =>
+      why === undefined ? Effect.void : print(styled("red", printable(`not admitted: ${why.message}; trying again`)))
+    )
+  )
   yield* Stream.runForEach(Stream.fromQueue(typed), perform)
 }, Effect.scoped)

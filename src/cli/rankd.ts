@@ -7,6 +7,7 @@ import * as Connect from "./connect.ts"
 import * as Lead from "./lead.ts"
 import * as Ranks from "./ranks.ts"
 import * as Serve from "./serve.ts"
+import { printable } from "./terminal.ts"
 import * as Watch from "./watch.ts"
 
 const command = Command.make("rankd", Serve.flags, Serve.run).pipe(
@@ -40,7 +41,7 @@ export const run = Command.run(command, { version: packageJson.version }).pipe(
   Effect.provide(
     Layer.mergeAll(
       // Standard output is for what was asked for.
-      Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)]),
+      Logger.layer([Logger.withConsoleError(Logger.map(Logger.formatLogFmt, printable))]),
       CliOutput.layerPresenter(presenter),
       // `--log-level` is the server's own, with an environment variable and a default.
       CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions] })

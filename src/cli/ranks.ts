@@ -6,7 +6,7 @@ import type { ServerMessage } from "../protocol/Message.ts"
 import * as Text from "../protocol/Text.ts"
 import * as Connection from "./connection.ts"
 import { memberTable } from "./members.ts"
-import { json } from "./terminal.ts"
+import { json, styled } from "./terminal.ts"
 
 const run = Effect.fnUntraced(function* (options: Connection.Connecting) {
   const link = yield* Connection.link(options)
@@ -21,7 +21,11 @@ const run = Effect.fnUntraced(function* (options: Connection.Connecting) {
   if (options.json) return yield* Console.log(roster.members.map(json).join("\n"))
   const { stdoutIsTerminal } = yield* Stdio
   yield* Console.log(
-    (yield* stdoutIsTerminal) ? memberTable(roster.members, member).join("\n") : Text.writeServer(roster)
+    (yield* stdoutIsTerminal)
+      ? memberTable(roster.members, member)
+          .map(({ style, text }) => styled(style, text))
+          .join("\n")
+      : Text.writeServer(roster)
   )
 }, Effect.scoped)
 

@@ -1,6 +1,9 @@
-/** Processes for the commands that run some: none outlives this process, however it ends, but by SIGKILL. */
+/** Processes for the commands that run some: none outlives this process, but by a signal that cannot be caught. */
 import { Effect, Layer } from "effect"
 import { ChildProcessSpawner } from "effect/process"
+
+/** What would end this process at once: SIGHUP, for the terminal was closed, and others that somebody may send. */
+const ENDING = ["SIGHUP", "SIGQUIT", "SIGABRT", "SIGALRM", "SIGUSR2", "SIGVTALRM", "SIGXCPU"] as const
 
 const makeSpawner = Effect.gen(function* () {
   const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
@@ -14,11 +17,17 @@ const makeSpawner = Effect.gen(function* () {
       }
     }
   }
-  /** The terminal was closed. */
-  const hangUp = () => process.kill(process.pid, "SIGTERM")
+  const end = () => process.kill(process.pid, "SIGTERM")
   yield* Effect.acquireRelease(
-    Effect.sync(() => process.on("exit", killAll).on("SIGHUP", hangUp)),
-    () => Effect.sync(() => process.off("exit", killAll).off("SIGHUP", hangUp))
+    Effect.sync(() => {
+      process.on("exit", killAll)
+      for (const signal of ENDING) process.on(signal, end)
+    }),
+    () =>
+      Effect.sync(() => {
+        process.off("exit", killAll)
+        for (const signal of ENDING) process.off(signal, end)
+      })
   )
   return ChildProcessSpawner.make((command) =>
     Effect.gen(function* () {

@@ -7,19 +7,25 @@ import * as Text from "../protocol/Text.ts"
 
 type Error = ServerMessage & { readonly _tag: "Error" }
 
-/** What is to be said for a line that was typed; or what the server would answer, had it been sent the line. */
-export const read = (line: string, { maxLine, standing }: Link): Result.Result<ClientMessage, Error> => {
+/** What the server would answer to a line that it rejects. */
+export const rejection = ({ standing }: Link, fields: Omit<Error, "_tag" | "rank">): Error => {
   const now = SubscriptionRef.getUnsafe(standing)
-  const rank = now === undefined ? {} : { rank: now.rank }
+  return { _tag: "Error", ...(now === undefined ? {} : { rank: now.rank }), ...fields }
+}
+
+/** What is to be said for a line that was typed; or what the server would answer, had it been sent the line. */
+export const read = (line: string, link: Link): Result.Result<ClientMessage, Error> => {
   const said = (line.startsWith("{") ? Json.readClient : Text.readClient)(line)
-  if (Result.isFailure(said)) return Result.fail({ _tag: "Error", ...rank, ...said.failure })
+  if (Result.isFailure(said)) return Result.fail(rejection(link, said.failure))
   const message = said.success
-  if (Buffer.byteLength(Json.writeClient(message)) >= maxLine()) {
+  const maxLine = link.maxLine()
+  if (Buffer.byteLength(Json.writeClient(message)) >= maxLine) {
     const id = "id" in message && message.id !== undefined ? { id: message.id } : {}
-    return Result.fail({ _tag: "Error", ...id, ...rank, reason: "line too long", detail: `at most ${maxLine()} bytes` })
+    const detail = `at most ${maxLine} bytes, as JSON`
+    return Result.fail(rejection(link, { ...id, reason: "line too long", detail }))
   }
   // `Hello` is answered with the name of the group that the client is in then; a second admission to the same is `Join`'s.
-  if (message._tag === "Join" && message.group !== now?.group) {
+  if (message._tag === "Join" && message.group !== SubscriptionRef.getUnsafe(link.standing)?.group) {
     return Result.succeed({ _tag: "Hello", protocol: PROTOCOL, group: message.group })
   }
   return Result.succeed(message)

@@ -1,5 +1,5 @@
 /** `rankd watch`: the members of a group as they change, until it is stopped. */
-import { Console, Effect, Latch } from "effect"
+import { Console, Effect, Latch, SubscriptionRef } from "effect"
 import { Command } from "effect/cli"
 import { Stdio } from "effect/Stdio"
 import { type Listed, listed } from "../client/Watched.ts"
@@ -7,10 +7,13 @@ import type { ServerMessage } from "../protocol/Message.ts"
 import * as Text from "../protocol/Text.ts"
 import * as Connection from "./connection.ts"
 import { memberTable } from "./members.ts"
-import { InPlace, json, styled } from "./terminal.ts"
+import { InPlace, json, type Line } from "./terminal.ts"
 
 /** However fast the members change, the table is drawn no more often than an eye can follow. */
 const REDRAW_INTERVAL = "50 millis"
+
+/** The list is asked for anew so often at most, for the addresses of who has joined. */
+const ASK_INTERVAL_MS = 1000
 
 const CHANGES: ReadonlySet<string> = new Set(["Roster", "Joined", "Left", "Moved", "Named"])
 
@@ -46,13 +49,23 @@ const run = Effect.fnUntraced(function* (options: Connection.Connecting) {
     return yield* Effect.never
   }
   const screen = new InPlace()
-  process.stdout.on("resize", () => changed.openUnsafe())
+  process.stdout.on("resize", () => {
+    screen.clear()
+    changed.openUnsafe()
+  })
+  let asked = 0
   return yield* Effect.gen(function* () {
     yield* changed.await
     changed.closeUnsafe()
-    const head = self === undefined ? [styled("red", "connection lost; trying again")] : []
+    const why = SubscriptionRef.getUnsafe(link.refused)?.message ?? "connection lost"
+    const head: ReadonlyArray<Line> = self === undefined ? [{ text: `${why}; trying again`, style: "red" }] : []
     screen.show([...head, ...memberTable(members, self)], (count) => `... and ${count} more`)
     yield* Effect.sleep(REDRAW_INTERVAL)
+    // Of who joins, watchers are told no address.
+    if (members.some(({ address }) => address === undefined) && Date.now() - asked > ASK_INTERVAL_MS) {
+      asked = Date.now()
+      link.tell({ _tag: "Ranks" })
+    } else if (members.some(({ address }) => address === undefined)) yield* changed.open
   }).pipe(Effect.forever)
 }, Effect.scoped)
 

@@ -34,6 +34,9 @@ const DRAIN = "1 second"
 /** A command that takes longer has its output told as it comes, this often; one that does not tells it as it ends. */
 const OUTPUT_INTERVAL = "1 second"
 
+/** Characters that are told at a time. */
+const OUTPUT_LINE = 8192
+
 /** What a shell says of a command that is not there, or that it may not run. */
 const NOT_FOUND = 127
 const NOT_EXECUTABLE = 126
@@ -63,9 +66,10 @@ class Printed {
     )
   }
 
-  take(): string {
-    const text = this.#text
-    this.#text = ""
+  /** The next of it, so many characters at most. */
+  take(length = Number.POSITIVE_INFINITY): string {
+    const text = this.#text.slice(0, length).replace(/[\ud800-\udbff]$/, "")
+    this.#text = this.#text.slice(text.length)
     return text
   }
 }
@@ -97,7 +101,12 @@ export const make = Effect.fnUntraced(function* (options: AgentOptions) {
     const gathering = yield* Effect.forkScoped(
       Effect.all([printed.gather(process.stdout), printed.gather(process.stderr)], { concurrency: 2 })
     )
-    const telling = yield* Effect.uninterruptible(Effect.suspend(() => order.output(printed.take()))).pipe(
+    // As much as fits a line: that is said even where the wait for room to say more is interrupted.
+    const tell = Effect.suspend(() => {
+      const text = printed.take(OUTPUT_LINE)
+      return Effect.as(order.output(text), text !== "")
+    })
+    const telling = yield* Effect.repeat(tell, { while: (more) => more }).pipe(
       Effect.delay(OUTPUT_INTERVAL),
       Effect.forever,
       Effect.forkScoped

@@ -65,6 +65,8 @@ export interface Link {
   readonly say: (message: ClientMessage, handed?: () => void) => Effect.Effect<void>
   /** Says it, if there is a connection, and waits for nothing. */
   readonly tell: (message: ClientMessage) => void
+  /** What to ask to be the next time that it connects. */
+  readonly want: (identity: Identity) => void
   /** Bytes that a line of this client has at most: as the server says, and little before it does. */
   readonly maxLine: () => number
   /** Tells one connection from the next. */
@@ -258,6 +260,9 @@ export const make = Effect.fnUntraced(function* (identity: Identity): Effect.fn.
     standing,
     refused,
     tell: enqueue,
+    want: (identity) => {
+      wanted = { ...wanted, ...identity }
+    },
     say: (message, handed) =>
       Effect.suspend(() => {
         enqueue(message, handed)

@@ -6,9 +6,9 @@
  *
  * In a pattern `*` stands for one or more of `A-Z a-z 0-9 . _ -`, `**` for the same
  * and `/`, and what else is written for itself. So what they stand for holds no
- * space, quote or `$`; it makes no option of a word (`-...`) that the pattern does
- * not write as one; and the word has no `.` or `..` by itself, as between slashes.
- * The command itself, the first word, has no `*`.
+ * space, quote or `$`; it makes no option (`-...`) and no absolute path (`/...`) of
+ * a word that the pattern does not begin so; and it brings no `.` or `..` by itself,
+ * as between slashes. Such a word has 4,096 characters at most. The command itself, the first word, has no `*`.
  */
 import { Result } from "effect"
 
@@ -29,7 +29,12 @@ const wildcards = new Map([
 ])
 
 /** `.` or `..` by itself: between slashes, but also after `--file=`. */
-const DOTS = /(?<![A-Za-z0-9._-])\.{1,2}(?![A-Za-z0-9._-])/
+const DOTS = /(?<![A-Za-z0-9._-])\.{1,2}(?![A-Za-z0-9._-])/g
+
+const dotsIn = (text: string): number => text.match(DOTS)?.length ?? 0
+
+/** Characters of an argument that a wildcard is part of, at most: the longest path that there is (PATH_MAX). */
+const MAX_ARGUMENT = 4096
 
 /**
  * Whether characters and wildcards make up a text. All the ways in which they could
@@ -57,8 +62,13 @@ const matching = (word: string): Pattern[number] => {
     const wildcard = wildcards.get(part)
     return wildcard === undefined ? [...part] : [wildcard]
   })
+  const dots = dotsIn(parts.map((part) => (wildcards.has(part) ? "x" : part)).join(""))
   return (argument) =>
-    (word.startsWith("-") || !argument.startsWith("-")) && !DOTS.test(argument) && madeOf(tokens, argument)
+    argument.length <= MAX_ARGUMENT &&
+    // What it begins with the pattern has to say: an option, and an absolute path.
+    ["-", "/"].every((first) => word.startsWith(first) || !argument.startsWith(first)) &&
+    dotsIn(argument) <= dots &&
+    madeOf(tokens, argument)
 }
 
 /** Reads a pattern, as `systemctl restart app-*`; or says what is wrong with it. */

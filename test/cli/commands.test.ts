@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Fiber, Schedule } from "effect"
+import { Deferred, Duration, Effect, Fiber } from "effect"
 import { rankdHere } from "../support/cli.ts"
-import { rankd, says } from "../support/process.ts"
+import { gone, rankd, says, shell } from "../support/process.ts"
 import { client, Port, serverLayer } from "../support/wire.ts"
 
 const withServer = <A, E, R>(test: Effect.Effect<A, E, R>) =>
@@ -61,6 +61,31 @@ describe("rankd ranks", { concurrent: true, timeout: 60_000 }, () => {
       assert.strictEqual(status, 69)
       assert.match(stderr, /^rankd: no answer from 127\.0\.0\.1:1\. Start a server there with rankd serve.*\n$/)
     }).pipe(Effect.scoped)
+  )
+})
+
+describe("what tells of changes", { concurrent: true, timeout: 60_000 }, () => {
+  it.live.each(["watch", "agent"])("ends with its reader: %s", (command) =>
+    withServer(
+      Effect.gen(function* () {
+        const boss = yield* client
+        boss.send("WATCH")
+        const port = (yield* to)[1]
+        const piped = yield* shell(`${process.execPath} --import tsx src/main.ts ${command} --port ${port} | head -1`)
+        yield* boss.until((line) => line.startsWith("JOINED"))
+        const left = boss.until((line) => line.startsWith("LEFT"))
+        yield* Effect.raceFirst(
+          left,
+          Effect.forever(
+            Effect.delay(
+              Effect.sync(() => boss.send("EXEC 1 x", "NAME a", "NAME b")),
+              "50 millis"
+            )
+          )
+        )
+        assert.strictEqual(yield* piped.exit, 0)
+      })
+    )
   )
 })
 
@@ -178,8 +203,12 @@ describe("rankd connect, with a script", { concurrent: true, timeout: 60_000 }, 
         ["EXEC 0 x", 77, "ERROR 1 rank too high"],
         ["EXEC#1 01 x", 77, "ERROR#1 1 malformed: expected a rank (3), a range (2-5), *, @name or @m7"],
         ["reboot", 77, "ERROR 1 unknown command"],
-        [`EXEC#1 2 ${"x".repeat(70_000)}`, 77, "ERROR#1 1 line too long: at most 65536 bytes"],
-        ["QUIT\nEXEC#1 0 x", 0, ""]
+        [`EXEC#1 2 ${"x".repeat(70_000)}`, 77, "ERROR 1 line too long: at most 65536 bytes; the rest was not sent"],
+        [`EXEC#1 2 ${"\u00e9\u0009".repeat(20_000)}`, 77, "ERROR#1 1 line too long: at most 65536 bytes, as JSON"],
+        ["EXEC#1 2 0 a\rEXEC#2 2 0", 77, "ERROR#1 1 malformed: expected text on one line"],
+        ["QUIT\nEXEC#1 0 x", 0, ""],
+        ["QUIT \nEXEC#1 0 x", 0, ""],
+        ['{"_tag":"Quit"}\nEXEC#1 0 x', 0, ""]
       ] as const) {
         yield* Effect.gen(function* () {
           const { below, ...ended } = yield* between(`${line}\n`)
@@ -298,7 +327,8 @@ describe("rankd agent", { concurrent: true, timeout: 60_000 }, () => {
         })
         for (const [signals, status] of [
           [["SIGTERM", "SIGTERM"], 143],
-          [["SIGHUP", "SIGINT"], 130]
+          [["SIGHUP", "SIGINT"], 130],
+          [["SIGQUIT", "SIGTERM"], 143]
         ] as const) {
           const agent = yield* rankd(["agent", ...(yield* to), "--allow", "./stubborn", "--cwd", folder])
           yield* boss.until((line) => line.startsWith("JOINED"))
@@ -309,10 +339,7 @@ describe("rankd agent", { concurrent: true, timeout: 60_000 }, () => {
           yield* boss.until((line) => line.startsWith("RESULT#1 1 lost"))
           agent.child.kill(signals[1])
           assert.strictEqual(yield* agent.exit, status)
-          yield* Effect.sync(() => assert.throws(() => process.kill(pid, 0))).pipe(
-            Effect.sandbox,
-            Effect.retry({ times: 200, schedule: Schedule.spaced("20 millis") })
-          )
+          yield* gone(pid)
         }
       })
     )
@@ -356,6 +383,36 @@ describe("rankd lead", { concurrent: true, timeout: 60_000 }, () => {
         assert.match(missing.stderr(), /^rankd: cannot run no-such-command: NotFound$/m)
       })
     )
+  )
+
+  it.live("ends with the status of a command that a signal ended, as a shell does", () =>
+    withServer(
+      Effect.gen(function* () {
+        const killed = yield* rankd(["lead", ...(yield* to), "--json", "--", "sh", "-c", "kill -9 $$"])
+        assert.strictEqual(yield* killed.exit, 137)
+        assert.deepInclude(parsed(killed.stderr())[0], { _tag: "Ranked", rank: 0, member: "m1" })
+      })
+    )
+  )
+
+  it.live("ends the command, and what that has started, when the connection is lost, and leads again", () =>
+    Effect.gen(function* () {
+      const first = yield* rankd(["--port", "0"])
+      yield* says(first.stdout, /listening/)
+      const port = /:(\d+)\n/.exec(first.stdout())![1]!
+      const run = yield* rankd([
+        ...["lead", "--port", port, "--", "sh", "-c"],
+        'trap "echo stopped; exit 0" TERM; sleep 1000 & echo "leads $!"; wait'
+      ])
+      yield* says(run.stdout, /leads/)
+      const child = Number(/leads (\d+)/.exec(run.stdout())![1])
+      first.child.kill("SIGKILL")
+      yield* says(run.stdout, /stopped/)
+      yield* gone(child)
+      yield* rankd(["--port", port])
+      yield* says(run.stdout, /stopped\nleads/)
+      assert.match(run.stderr(), /connection lost; trying again\n(?:rankd: .*\n)*rankd: rank 0 of 1/)
+    }).pipe(Effect.scoped)
   )
 
   it.live("goes on elsewhere when the leader is killed, and stops what it runs when it is told to end", () =>

@@ -8,6 +8,7 @@ import { Deferred, Duration, Effect, Fiber, Result, type Scope } from "effect"
 import * as Agent from "../../src/client/Agent.ts"
 import * as Policy from "../../src/client/Policy.ts"
 import type { Order } from "../../src/index.ts"
+import { gone } from "../support/process.ts"
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "rankd-agent-"))),
@@ -54,21 +55,6 @@ const agent = Effect.fnUntraced(function* (
   }
   return { cwd, run }
 })
-
-const isAlive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
-}
-
-/** Waits until the process is gone. */
-const gone = (pid: number) =>
-  Effect.gen(function* () {
-    while (isAlive(pid)) yield* Effect.sleep("10 millis")
-  }).pipe(Effect.timeoutOrElse({ duration: "5 seconds", orElse: () => Effect.die(new Error(`${pid} lives`)) }))
 
 /** Waits until a file of the folder is there. */
 const there = (cwd: string, name: string) =>

@@ -83,3 +83,12 @@ export const says = (output: () => string, pattern: RegExp) =>
   Effect.gen(function* () {
     while (!pattern.test(output())) yield* Effect.sleep("10 millis")
   }).pipe(Effect.timeoutOrElse({ duration: "20 seconds", orElse: () => Effect.die(new Error(`says ${output()}`)) }))
+
+/** Waits until there is no process of this id. */
+export const gone = (pid: number) =>
+  Effect.sync(() => process.kill(pid, 0)).pipe(
+    Effect.delay("10 millis"),
+    Effect.forever,
+    Effect.catchDefect(() => Effect.void),
+    Effect.timeoutOrElse({ duration: "10 seconds", orElse: () => Effect.die(new Error(`${pid} lives`)) })
+  )
