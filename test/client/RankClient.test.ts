@@ -10,6 +10,7 @@ import {
   Settings,
   type Standing
 } from "../../src/index.ts"
+import { proxy } from "../support/proxy.ts"
 import { Port, serverLayer, client as wireClient } from "../support/wire.ts"
 
 type Client = RankClient["Service"]
@@ -260,40 +261,38 @@ describe("Leader", () => {
     () =>
       Effect.gen(function* () {
         const port = yield* Port
+        /** Who led under each epoch, in the order that they did. */
         const held = new Map<number, string>()
-        const leading = new Map<string, Scope.Closeable>()
-        let changed = 0
-        let last = 0
-        const contend = Effect.fnUntraced(function* (name: string) {
-          const scope = yield* Scope.make()
-          const candidate = yield* Scope.provide(join(port, name), scope)
+        let leader: { readonly kill: () => void } | undefined
+        const lines = yield* Effect.forEach(Array.from({ length: 5 }), () => proxy(port))
+        for (const [index, line] of lines.entries()) {
+          const candidate = yield* join(line.port, `p${index}`)
           const lead = Leader.whileLeader((epoch) =>
             Effect.acquireUseRelease(
               Effect.sync(() => {
-                assert.isFalse(held.has(epoch), `${name} and ${held.get(epoch)} hold ${epoch}`)
-                assert.isAbove(epoch, last)
-                held.set(epoch, name)
-                last = epoch
-                leading.set(name, scope)
-                changed++
+                assert.isFalse(held.has(epoch), `p${index} and ${held.get(epoch)} hold ${epoch}`)
+                assert.isAbove(epoch, [...held.keys()].at(-1) ?? 0)
+                held.set(epoch, `p${index}`)
+                leader = { kill: line.cut }
               }),
               () => Effect.never,
-              () => Effect.sync(() => leading.delete(name))
+              () => Effect.void
             )
           )
-          yield* Effect.forkIn(Effect.provideService(lead, RankClient, candidate), scope)
-        })
-        for (let i = 0; i < 5; i++) yield* contend(`p${i}`)
-        for (let kill = 1; kill <= 50; kill++) {
-          while (changed < kill) yield* Effect.sleep("1 millis")
-          const [name, scope] = [...leading].at(-1)!
-          leading.delete(name)
-          yield* Scope.close(scope, Exit.void)
-          yield* contend(`p${kill + 4}`)
+          yield* Effect.forkScoped(Effect.orDie(Effect.provideService(lead, RankClient, candidate)))
         }
-        while (changed < 51) yield* Effect.sleep("1 millis")
-        assert.strictEqual(held.size, 51)
-        assert.strictEqual(new Set(held.values()).size, 51)
+        const leads = (times: number) =>
+          Effect.gen(function* () {
+            while (held.size < times) yield* Effect.sleep("1 millis")
+          }).pipe(
+            Effect.timeoutOrElse({ duration: "10 seconds", orElse: () => Effect.die(new Error(`${held.size} led`)) })
+          )
+        for (let kill = 1; kill <= 50; kill++) {
+          yield* leads(kill)
+          leader!.kill()
+        }
+        yield* leads(51)
+        assert.strictEqual(new Set(held.values()).size, 5)
       }).pipe(Effect.scoped, Effect.provide(serverLayer())),
     60_000
   )
