@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import "effect/schema/SchemaJITCompiler/enable"
 import { constants } from "node:os"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"

@@ -30,7 +30,7 @@ import type { Shared } from "./Session.ts"
 const BATCH = 8192
 
 /** What a line costs that is no plain `EXEC`, in deliveries: it is decoded by Schema, answered, and may change the order. */
-const LINE_COST = 256
+const LINE_COST = 16
 
 /** What a browser, or anything else that speaks HTTP, begins with. */
 const HTTP = /^(?:(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT|PRI) |Host:)/i

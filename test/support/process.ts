@@ -15,6 +15,7 @@ export interface Run {
   readonly input: (text: string, more?: "more") => void
   readonly stdout: () => string
   readonly stderr: () => string
+  readonly ended: () => boolean
   /** The exit status, when the process has ended. */
   readonly exit: Effect.Effect<number | null>
   /** A client of the server, which is waited for until it says that it listens. */
@@ -48,6 +49,7 @@ const run = (file: string, args: ReadonlyArray<string>, env: Record<string, stri
           child.stdin.write(text)
           if (more === undefined) child.stdin.end()
         },
+        ended: () => child.exitCode !== null || child.signalCode !== null,
         stdout: () => output.stdout,
         stderr: () => output.stderr,
         exit: Effect.timeoutOrElse(Deferred.await(exited), {
@@ -61,13 +63,13 @@ const run = (file: string, args: ReadonlyArray<string>, env: Record<string, stri
         )
       }
     }),
-    ({ child }) =>
-      Effect.sync(() => {
-        try {
-          process.kill(-child.pid!, "SIGKILL")
-        } catch {
-          // It has ended.
-        }
+    ({ child, ended }) =>
+      Effect.gen(function* () {
+        const kill = (signal: NodeJS.Signals) => Effect.ignore(Effect.try(() => process.kill(-child.pid!, signal)))
+        // Told twice, it ends at once, and takes along what it has started in groups of their own.
+        for (let time = 0; time < 2 && !ended(); time++) yield* Effect.delay(kill("SIGTERM"), "50 millis")
+        for (let time = 0; time < 100 && !ended(); time++) yield* Effect.sleep("10 millis")
+        yield* kill("SIGKILL")
       })
   )
 
