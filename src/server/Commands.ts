@@ -12,7 +12,7 @@ import type { Scope } from "effect"
 import { Clock, Duration, Effect, Latch } from "effect"
 import type { ClientMessage, ServerMessage, Status } from "../protocol/Message.ts"
 import type { Client } from "./Client.ts"
-import type { Outbox, Touched } from "./Outbox.ts"
+import type { Claim, Outbox, Touched } from "./Outbox.ts"
 import type { SettingsValues } from "./Settings.ts"
 
 /** One issuer's command. */
@@ -29,21 +29,37 @@ export interface Command {
   deadline: number
   /** How those of its tasks end that have not yet, where it was withdrawn or ran out of time. */
   stopped: "cancelled" | "timeout" | undefined
-  readonly tasks: Set<Task>
+  readonly tasks: Array<Task>
+  /** Of the tasks, how many are open, and which is the first that `stopped` is yet to end. */
+  open: number
+  next: number
   ok: number
   notOk: number
 }
 
 /** One target of a command. */
-export interface Task {
+export class Task implements Claim {
   /** What the server calls it, towards the executor. */
-  readonly id: string
+  readonly id: number
   readonly command: Command
   /** The target's rank when the command was routed. */
   readonly rank: number
   readonly target: Client
   /** Whether its line was handed to the target's socket: the target may have it. If not, it never will once the task has ended. */
-  handed: boolean
+  handed = false
+  ended = false
+
+  constructor(id: number, command: Command, rank: number, target: Client) {
+    this.id = id
+    this.command = command
+    this.rank = rank
+    this.target = target
+  }
+
+  hand(): boolean {
+    this.handed = !this.ended
+    return this.handed
+  }
 }
 
 /** How often it is looked whether commands have run out of time. */
@@ -59,8 +75,6 @@ export interface Commands {
   /** Opens a command; there must be none of this id. All its tasks, one at least, are to be added before one ends. */
   readonly open: (issuer: Client, id: string, several: boolean, timeout: number) => Command
   readonly add: (command: Command, rank: number, target: Client) => Task
-  /** To be asked when the task's line is about to be handed to the socket: whether it still should be. */
-  readonly hand: (task: Task) => boolean
   /** Ends the task, unless it has ended. */
   readonly finish: (task: Task, status: Status, more?: { output?: string; truncated?: boolean }) => void
   /**
@@ -95,7 +109,7 @@ export const make = Effect.fnUntraced(function* (
   { commandTimeout, maxLine }: SettingsValues
 ): Effect.fn.Return<Commands, never, Scope.Scope> {
   const clock = yield* Clock.Clock
-  const tasks = new Map<string, Task>()
+  const tasks = new Map<number, Task>()
   /** Whether there is anything to sweep, or to log. */
   const any = Latch.makeUnsafe(false)
   let lastTaskId = 0
@@ -108,10 +122,12 @@ export const make = Effect.fnUntraced(function* (
   const wakeSweep = () => queueMicrotask(() => any.openUnsafe())
 
   const finish: Commands["finish"] = (task, status, more = {}) => {
-    if (!tasks.delete(task.id)) return
+    if (task.ended) return
+    task.ended = true
+    tasks.delete(task.id)
     const { command, rank, target } = task
     target.tasks.delete(task)
-    command.tasks.delete(task)
+    command.open--
     if (status === 0) command.ok++
     else command.notOk++
     const { id, issuer } = command
@@ -121,7 +137,7 @@ export const make = Effect.fnUntraced(function* (
       unheard.set(command, outcomes)
       outcomes.push(`${target.member}=${status}`)
     }
-    if (command.tasks.size > 0) return
+    if (command.open > 0) return
     if (command.several) issuer?.say({ _tag: "Done", id, ok: command.ok, notOk: command.notOk })
     issuer?.commands.delete(id)
   }
@@ -132,9 +148,11 @@ export const make = Effect.fnUntraced(function* (
    */
   const stop = (command: Command, status: "cancelled" | "timeout") => {
     command.stopped ??= status
-    for (const task of command.tasks) {
+    for (; command.next < command.tasks.length; command.next++) {
+      const task = command.tasks[command.next]!
+      if (task.ended) continue
       if (command.issuer?.outbox.congested) return
-      if (task.handed) task.target.say({ _tag: "Cancel", id: task.id })
+      if (task.handed) task.target.say({ _tag: "Cancel", id: `${task.id}` })
       finish(task, command.stopped)
     }
   }
@@ -181,7 +199,9 @@ export const make = Effect.fnUntraced(function* (
         several,
         deadline,
         stopped: undefined,
-        tasks: new Set(),
+        tasks: [],
+        open: 0,
+        next: 0,
         ok: 0,
         notOk: 0
       }
@@ -189,20 +209,19 @@ export const make = Effect.fnUntraced(function* (
       return command
     },
     add: (command, rank, target) => {
-      const task: Task = { id: `${++lastTaskId}`, command, rank, target, handed: false }
+      const task = new Task(++lastTaskId, command, rank, target)
       tasks.set(task.id, task)
-      command.tasks.add(task)
+      command.tasks.push(task)
+      command.open++
       target.tasks.add(task)
       if (tasks.size === 1) wakeSweep()
       return task
     },
-    hand: (task) => {
-      task.handed = tasks.has(task.id)
-      return task.handed
-    },
     finish,
     report: (client, message) => {
-      const task = tasks.get(message.id)
+      // An id that is written otherwise is another id.
+      const number = Number(message.id)
+      const task = `${number}` === message.id ? tasks.get(number) : undefined
       if (task?.target !== client) {
         dropped++
         // For the next sweep to say so.

@@ -37,11 +37,12 @@ export const make = Effect.fnUntraced(function* (
   const pull = yield* Socket.readerBytes(socket)
   const writing = yield* ScopeModule.make()
   const writer = yield* ScopeModule.provide(socket.writer, writing)
-  const { address, unsent } = yield* yield* Peer
+  const { address, direct, unsent } = yield* yield* Peer
   const { maxPending, maxHold, stallTimeout, linger } = options.settings
   const clock = yield* Clock.Clock
   const outbox = new Outbox({
     writer,
+    direct,
     touched: options.touched,
     maxPending,
     maxHold,

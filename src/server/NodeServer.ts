@@ -3,14 +3,41 @@
  * `server` that knows Node.
  */
 // Module by module: the whole package brings Redis and HTTP clients along, half of the time that a start takes.
+import type * as Net from "node:net"
 import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
 import { Effect, Layer, Option } from "effect"
-import type { SocketServer } from "effect/socket"
-import { Peer, type PeerInfo } from "./Peer.ts"
+import { Socket, type SocketServer } from "effect/socket"
+import { type Direct, Peer, type PeerInfo } from "./Peer.ts"
 
 /** Connections that may wait to be accepted. The kernel lowers it to its own limit (`somaxconn`). */
 const BACKLOG = 4096
+
+/** A closed socket never drains. */
+const CLOSED = new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1006 }) })
+
+const directTo = (socket: Net.Socket): Direct => ({
+  write: (chunks) => {
+    if (chunks.length === 1) return socket.write(chunks[0]!)
+    socket.cork()
+    let taken = true
+    for (const chunk of chunks) taken = socket.write(chunk)
+    socket.uncork()
+    return taken
+  },
+  drained: Effect.callback((resume) => {
+    if (!socket.writableNeedDrain) return resume(socket.destroyed ? Effect.fail(CLOSED) : Effect.void)
+    const drained = () => settle(Effect.void)
+    const closed = () => settle(Effect.fail(CLOSED))
+    const settle = (exit: Effect.Effect<void, Socket.SocketError>) => {
+      socket.off("drain", drained).off("close", closed)
+      resume(exit)
+    }
+    socket.on("drain", drained).on("close", closed)
+    return Effect.sync(() => socket.off("drain", drained).off("close", closed))
+  }),
+  gone: () => !socket.writable
+})
 
 const peer: Effect.Effect<PeerInfo> = Effect.map(
   Effect.serviceOption(NodeSocket.NetSocket),
@@ -18,7 +45,8 @@ const peer: Effect.Effect<PeerInfo> = Effect.map(
     onNone: () => ({ address: "unknown", unsent: () => 0 }),
     onSome: (socket) => ({
       address: `${hostInUrl(socket.remoteAddress ?? "unknown")}:${socket.remotePort ?? 0}`,
-      unsent: () => (socket.destroyed ? 0 : socket.writableLength)
+      unsent: () => (socket.destroyed ? 0 : socket.writableLength),
+      direct: directTo(socket)
     })
   })
 )

@@ -16,6 +16,7 @@
 
 import { Duration, Effect, Exit, type Fiber } from "effect"
 import type { Socket } from "effect/socket"
+import type { Direct } from "./Peer.ts"
 
 /** Bytes handed to the socket in one write: what is in flight must be read within the stall timeout. */
 const WRITE_BYTES = 65_536
@@ -37,13 +38,70 @@ export class Touched {
   }
 }
 
-interface Conditional {
-  readonly bytes: Uint8Array
-  readonly take: () => boolean
+/** What a line is for that may not be wanted any more when it could be written. */
+export interface Claim {
+  /** Called when the line is about to be handed to the socket: whether it still should be. */
+  readonly hand: () => boolean
 }
+
+/** Bytes, some lines of which are asked for before they are written. */
+interface Claimed {
+  readonly bytes: Uint8Array
+  readonly claims: ReadonlyArray<Claim>
+  /** Where the line of each claim begins and ends. */
+  readonly bounds: ReadonlyArray<number>
+}
+
+/** Lines for many: each is copied once, and every outbox that it is for keeps no more than where it stands. */
+export class Shared {
+  bytes = Buffer.allocUnsafe(MAX_BUFFER_BYTES)
+  /** Where the line that was added last begins and ends. */
+  start = 0
+  end = 0
+
+  /** Adds the line that `head`, and `bytes` from `start` to `end`, make up; its end is added. */
+  add(head: Uint8Array, bytes: Uint8Array, start: number, end: number): void {
+    const length = head.length + (end - start) + 1
+    // What is in it may still be waited for.
+    if (this.end + length > this.bytes.length) {
+      this.bytes = Buffer.allocUnsafe(Math.max(MAX_BUFFER_BYTES, length))
+      this.end = 0
+    }
+    this.start = this.end
+    this.end = writeLine(this.bytes, this.start, head, bytes, start, end)
+  }
+}
+
+/** Below so many bytes a loop is faster than a call. */
+const SHORT_BYTES = 128
+
+const copy = (from: Uint8Array, start: number, end: number, to: Uint8Array, at: number): void => {
+  if (end - start > SHORT_BYTES) to.set(from.subarray(start, end), at)
+  else for (let i = start; i < end; i++) to[at++] = from[i]!
+}
+
+/** Writes a line, its end included; returns where the next may begin. */
+const writeLine = (
+  to: Uint8Array,
+  at: number,
+  head: Uint8Array,
+  bytes: Uint8Array,
+  start: number,
+  end: number
+): number => {
+  copy(head, 0, head.length, to, at)
+  copy(bytes, start, end, to, at + head.length)
+  const last = at + head.length + (end - start)
+  to[last] = LF
+  return last + 1
+}
+
+const LF = 0x0a
 
 export interface OutboxOptions {
   readonly writer: Socket.Writer
+  /** Preferred to the writer. */
+  readonly direct: Direct | undefined
   readonly touched: Touched
   readonly maxPending: number
   readonly maxHold: Duration.Duration
@@ -62,11 +120,17 @@ export class Outbox {
   readonly #lowWater: number
 
   /** Bytes, lines that may not be wanted any more, and listings that make their bytes when it is their turn; in order. */
-  #queue: Array<Uint8Array | Conditional | Iterator<Uint8Array>> = []
+  #queue: Array<Uint8Array | Claimed | Iterator<Uint8Array>> = []
   #queuedBytes = 0
   /** Gathers what is appended, behind the queue. */
   #buffer: Uint8Array | undefined
   #buffered = 0
+  #claims: Array<Claim> = []
+  #bounds: Array<number> = []
+  /** Instead of what was gathered: a piece of what is shared with others. */
+  #sharedBytes: Uint8Array | undefined
+  #sharedStart = 0
+  #sharedEnd = 0
   #lastWritten = 0
   #listings = 0
 
@@ -86,7 +150,7 @@ export class Outbox {
 
   /** Bytes that wait, those handed to the socket and not yet taken by it included. */
   get pending(): number {
-    return this.#queuedBytes + this.#buffered + this.#inFlight
+    return this.#queuedBytes + this.#buffered + (this.#sharedEnd - this.#sharedStart) + this.#inFlight
   }
 
   /** Whether others should wait for `relief` before they append. */
@@ -106,26 +170,42 @@ export class Outbox {
   append(bytes: Uint8Array, start: number, end: number): boolean {
     const length = end - start
     if (!this.#admit(length)) return false
-    if (this.#buffer === undefined || this.#buffered + length > this.#buffer.length) {
-      const usual = Math.max(this.#lastWritten, 4 * this.#seal())
-      this.#buffer = Buffer.allocUnsafe(Math.max(length, Math.min(MAX_BUFFER_BYTES, Math.max(MIN_BUFFER_BYTES, usual))))
-    }
-    this.#buffer.set(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end), this.#buffered)
+    const buffer = this.#room(length)
+    copy(bytes, start, end, buffer, this.#buffered)
     this.#buffered += length
     this.#appended()
     return true
   }
 
   /**
-   * Appends a line (its end is added) that `take` is asked for when its turn
-   * comes: it is written only if that says true, and then it is handed to the socket.
+   * Appends the line that `head`, and `bytes` from `start` to `end`, make up; its
+   * end is added. With a claim it is written only if that is still held then.
    */
-  appendIf(line: string, take: () => boolean): boolean {
-    const bytes = Buffer.from(`${line}\n`)
-    if (!this.#admit(bytes.length)) return false
-    this.#seal()
-    this.#queue.push({ bytes, take })
-    this.#queuedBytes += bytes.length
+  appendLineOf(head: Uint8Array, bytes: Uint8Array, start: number, end: number, claim?: Claim): boolean {
+    const length = head.length + (end - start) + 1
+    if (!this.#admit(length)) return false
+    const buffer = this.#room(length)
+    const from = this.#buffered
+    this.#buffered = writeLine(buffer, from, head, bytes, start, end)
+    if (claim !== undefined) {
+      this.#claims.push(claim)
+      this.#bounds.push(from, this.#buffered)
+    }
+    this.#appended()
+    return true
+  }
+
+  /** Appends the line that was last added to what is shared. */
+  appendShared(shared: Shared): boolean {
+    if (!this.#admit(shared.end - shared.start)) return false
+    if (this.#sharedBytes === shared.bytes && this.#sharedEnd === shared.start) {
+      this.#sharedEnd = shared.end
+    } else {
+      this.#seal()
+      this.#sharedBytes = shared.bytes
+      this.#sharedStart = shared.start
+      this.#sharedEnd = shared.end
+    }
     this.#appended()
     return true
   }
@@ -148,10 +228,23 @@ export class Outbox {
   /** Hands what waits to the socket, unless it has not taken the last write yet. */
   flush(): void {
     this.#touched = false
+    // This client may not read for a while.
+    if (this.#inFlight > 0 && this.#sharedBytes !== undefined) this.#keepShared()
     while (this.#inFlight === 0) {
       const [first, ...rest] = this.#take()
       if (first === undefined) break
-      const write = this.#options.fork(this.#options.writer.writeAll([first, ...rest]))
+      const chunks: [Uint8Array, ...Array<Uint8Array>] = [first, ...rest]
+      const { direct, fork, writer } = this.#options
+      if (direct?.gone()) {
+        this.#inFlight = 0
+        this.#discard()
+        break
+      }
+      if (direct?.write(chunks)) {
+        this.#inFlight = 0
+        continue
+      }
+      const write = fork(direct?.drained ?? writer.writeAll(chunks))
       const exit = write.pollUnsafe()
       if (exit === undefined) {
         this.#stallTimer = this.#options.fork(
@@ -230,13 +323,51 @@ export class Outbox {
     this.#queuedBytes += bytes.length
   }
 
-  /** Moves what was gathered into the queue; returns how much it was. */
+  /** A buffer with room for so many bytes more behind what was gathered. */
+  #room(length: number): Uint8Array {
+    if (this.#sharedBytes !== undefined) this.#seal()
+    if (this.#buffer === undefined || this.#buffered + length > this.#buffer.length) {
+      const usual = Math.max(this.#lastWritten, 4 * this.#seal())
+      this.#buffer = Buffer.allocUnsafe(Math.max(length, Math.min(MAX_BUFFER_BYTES, Math.max(MIN_BUFFER_BYTES, usual))))
+    }
+    return this.#buffer
+  }
+
+  /** Moves what was gathered, or is shared, into the queue; returns how much was gathered. */
   #seal(): number {
+    if (this.#inFlight > 0 && this.#sharedBytes !== undefined) this.#keepShared()
     const length = this.#buffered
-    if (this.#buffer !== undefined && length > 0) this.#enqueue(this.#buffer.subarray(0, length))
+    if (this.#sharedBytes !== undefined) {
+      this.#enqueue(this.#sharedBytes.subarray(this.#sharedStart, this.#sharedEnd))
+      this.#forgetShared()
+    } else if (this.#buffer !== undefined && length > 0) {
+      const bytes = this.#buffer.subarray(0, length)
+      if (this.#claims.length === 0) {
+        this.#enqueue(bytes)
+      } else {
+        this.#queue.push({ bytes, claims: this.#claims, bounds: this.#bounds })
+        this.#queuedBytes += length
+        this.#claims = []
+        this.#bounds = []
+      }
+    }
     this.#buffer = undefined
     this.#buffered = 0
     return length
+  }
+
+  #forgetShared(): void {
+    this.#sharedBytes = undefined
+    this.#sharedStart = 0
+    this.#sharedEnd = 0
+  }
+
+  /** Gathers the piece that is shared, instead: it would keep all that is shared in memory. */
+  #keepShared(): void {
+    const bytes = this.#sharedBytes!.subarray(this.#sharedStart, this.#sharedEnd)
+    this.#forgetShared()
+    this.#room(bytes.length).set(bytes, this.#buffered)
+    this.#buffered += bytes.length
   }
 
   /** The next bytes to be written; they are in flight from now on. */
@@ -254,8 +385,8 @@ export class Outbox {
       } else if ("bytes" in head) {
         this.#queue.shift()
         this.#queuedBytes -= head.bytes.length
-        if (!head.take()) continue
-        chunk = head.bytes
+        this.#hand(head, chunks)
+        continue
       } else {
         const next = head.next()
         if (next.done === true) {
@@ -270,6 +401,19 @@ export class Outbox {
     }
     this.#lastWritten = this.#inFlight
     return chunks
+  }
+
+  /** What of it is still wanted is in flight from now on. */
+  #hand({ bounds, bytes, claims }: Claimed, chunks: Array<Uint8Array>): void {
+    const before = chunks.length
+    let from = 0
+    for (let i = 0; i < claims.length; i++) {
+      if (claims[i]!.hand()) continue
+      if (bounds[2 * i]! > from) chunks.push(bytes.subarray(from, bounds[2 * i]))
+      from = bounds[2 * i + 1]!
+    }
+    if (from < bytes.length) chunks.push(bytes.subarray(from))
+    for (let i = before; i < chunks.length; i++) this.#inFlight += chunks[i]!.length
   }
 
   #written(exit: Exit.Exit<void, Socket.SocketError>): void {
@@ -306,5 +450,8 @@ export class Outbox {
     this.#listings = 0
     this.#buffer = undefined
     this.#buffered = 0
+    this.#claims = []
+    this.#bounds = []
+    this.#forgetShared()
   }
 }

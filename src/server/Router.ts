@@ -8,7 +8,7 @@ import * as Roster from "../rank/Roster.ts"
 import type { Client } from "./Client.ts"
 import type { Commands } from "./Commands.ts"
 import type { Group } from "./Group.ts"
-import type { Outbox } from "./Outbox.ts"
+import { type Outbox, Shared } from "./Outbox.ts"
 
 /** The ranks from `first` to `last`, both included; or why not. */
 export type Reach = { readonly first: number; readonly last: number } | Reason
@@ -73,14 +73,16 @@ export interface Tracking {
 export class Router {
   readonly #commands: Commands
   readonly #maxLine: number
-  /** The line to the targets that speak text, made once for all of them. */
-  readonly #line: Buffer
+  /** Lines to several targets, those that speak text. */
+  readonly #shared = new Shared()
   readonly #targets: Array<Roster.Member<Client>> = []
+  /** `EXEC <rank> ` of the issuer that was last, with which each line to its targets begins. */
+  #head: Uint8Array = NOTHING
+  #headRank = -1
 
   constructor(commands: Commands, maxLine: number) {
     this.#commands = commands
     this.#maxLine = maxLine
-    this.#line = Buffer.allocUnsafe(maxLine)
   }
 
   /**
@@ -109,7 +111,11 @@ export class Router {
       targets.push(target)
     }
 
-    const head = `EXEC ${issuer} `
+    if (issuer !== this.#headRank) {
+      this.#head = Buffer.from(`EXEC ${issuer} `)
+      this.#headRank = issuer
+    }
+    const head = this.#head
     const length = head.length + (end - start) + 1
     const json = toJson ? jsonLine(roster.epoch, issuer, bytes.subarray(start, end)) : NOTHING
     if (Math.max(length, json.length) + (tracking === undefined ? 0 : ID_BYTES) > this.#maxLine) {
@@ -117,35 +123,51 @@ export class Router {
     }
     for (let i = 0; i < targets.length; i++) announcer.tell(targets[i]!, first + i, roster)
     if (tracking !== undefined) {
-      this.#track(roster.epoch, issuer, first, bytes.subarray(start, end), tracking)
+      this.#track(roster.epoch, issuer, first, bytes, start, end, tracking)
       return SENT
     }
 
-    const line = this.#line
-    line.write(head, 0, "latin1")
-    line.set(bytes.subarray(start, end), head.length)
-    line[length - 1] = 0x0a
-
+    const alone = targets.length === 1
+    if (!alone) this.#shared.add(head, bytes, start, end)
     let missed = 0
     for (let i = 0; i < targets.length; i++) {
-      const client = targets[i]!.data
-      const taken =
-        client.encoding === "text" ? client.outbox.append(line, 0, length) : client.outbox.append(json, 0, json.length)
+      const { encoding, outbox } = targets[i]!.data
+      let taken: boolean
+      if (encoding === "json") taken = outbox.append(json, 0, json.length)
+      else taken = alone ? outbox.appendLineOf(head, bytes, start, end) : outbox.appendShared(this.#shared)
       if (!taken) missed++
     }
     return missed === 0 ? SENT : { _tag: "Missed", missed }
   }
 
   /** Each target gets a line of its own: it has an id of its own to answer with. */
-  #track(epoch: number, from: number, first: number, bytes: Uint8Array, tracking: Tracking): void {
+  #track(
+    epoch: number,
+    from: number,
+    first: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    tracking: Tracking
+  ): void {
     const { id, issuer, several, timeout } = tracking
     const command = this.#commands.open(issuer, id, several, timeout)
     const tasks = this.#targets.map(({ data }, i) => this.#commands.add(command, first + i, data))
-    const text = utf8(bytes)
+    let decoded: string | undefined
+    const text = () => {
+      decoded ??= utf8(bytes.subarray(start, end))
+      return decoded
+    }
     for (const task of tasks) {
-      const { target } = task
-      const line = target.write({ _tag: "Exec", id: task.id, from, command: text, epoch })
-      if (!target.outbox.appendIf(line, () => this.#commands.hand(task))) this.#commands.finish(task, "undelivered")
+      const { outbox } = task.target
+      let taken: boolean
+      if (task.target.encoding === "text") {
+        taken = outbox.appendLineOf(Buffer.from(`EXEC#${task.id} ${from} `), bytes, start, end, task)
+      } else {
+        const line = Buffer.from(Json.writeServer({ _tag: "Exec", id: `${task.id}`, from, command: text(), epoch }))
+        taken = outbox.appendLineOf(NOTHING, line, 0, line.length, task)
+      }
+      if (!taken) this.#commands.finish(task, "undelivered")
     }
   }
 }
