@@ -29,6 +29,9 @@ import type { Shared } from "./Session.ts"
 /** What is done in one go before others get their turn, in deliveries: a few milliseconds of work. */
 const BATCH = 8192
 
+/** What a delivery costs of a line that goes to several, in those of lines to one: most of its bytes are shared. */
+const SHARED_COST = 1 / 8
+
 /** What a line costs that is no plain `EXEC`, in deliveries: it is decoded by Schema, answered, and may change the order. */
 const LINE_COST = 16
 
@@ -356,7 +359,7 @@ export class Conversation {
     const delivered = router.deliver(group, this.#roster, this.#rank, first, last, bytes, start, end, tracking)
     switch (delivered._tag) {
       case "Sent":
-        this.#budget -= last - first
+        this.#budget -= (last - first) * SHARED_COST
         return undefined
       case "Held":
         this.#again = true
