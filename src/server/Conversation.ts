@@ -23,7 +23,7 @@ import { memberId } from "./Announcer.ts"
 import { type Client, NOT_TOLD } from "./Client.ts"
 import type { Group } from "./Group.ts"
 import { listing } from "./Listing.ts"
-import { type Reach, reach, type Tracking } from "./Router.ts"
+import { type Delivered, type Reach, reach, type Tracking } from "./Router.ts"
 import type { Shared } from "./Session.ts"
 
 /** What is done in one go before others get their turn, in deliveries: a few milliseconds of work. */
@@ -173,6 +173,14 @@ export class Conversation {
     }
     if (this.#seat !== undefined && this.#exec.scan(bytes, start, end)) {
       const { command, everyone, first, last } = this.#exec
+      if (!everyone && first === last && first > this.#rank && first < Roster.size(this.#roster)) {
+        const { router } = this.#shared
+        return this.#delivered(
+          router.deliverToOne(this.#seat.group, this.#roster, this.#rank, first, bytes, command, end),
+          first,
+          last
+        )
+      }
       const to = everyone ? ({ _tag: "Everyone" } as const) : ({ _tag: "Range", first, last } as const)
       return this.#route(this.#seat, reach(this.#roster, this.#rank, to), bytes, command, end)
     }
@@ -355,8 +363,13 @@ export class Conversation {
   #route({ group }: Seat, reached: Reach, bytes: Uint8Array, start: number, end: number, tracking?: Tracking): Step {
     if (typeof reached === "string") return this.#reject(reached, undefined, tracking?.id)
     const { first, last } = reached
-    const { router, settings } = this.#shared
+    const { router } = this.#shared
     const delivered = router.deliver(group, this.#roster, this.#rank, first, last, bytes, start, end, tracking)
+    return this.#delivered(delivered, first, last, tracking)
+  }
+
+  #delivered(delivered: Delivered, first: number, last: number, tracking?: Tracking): Step {
+    const { settings } = this.#shared
     switch (delivered._tag) {
       case "Sent":
         this.#budget -= (last - first) * SHARED_COST

@@ -79,6 +79,10 @@ export class Router {
   /** `EXEC <rank> ` of the issuer that was last, with which each line to its targets begins. */
   #head: Uint8Array = NOTHING
   #headRank = -1
+  /** The target that was last, which the next often is, too. */
+  #lastRoster: Roster.Roster<Client> | undefined
+  #lastRank = -1
+  #lastTarget: Roster.Member<Client> | undefined
 
   constructor(commands: Commands, maxLine: number) {
     this.#commands = commands
@@ -111,11 +115,7 @@ export class Router {
       targets.push(target)
     }
 
-    if (issuer !== this.#headRank) {
-      this.#head = Buffer.from(`EXEC ${issuer} `)
-      this.#headRank = issuer
-    }
-    const head = this.#head
+    const head = this.#headOf(issuer)
     const length = head.length + (end - start) + 1
     const json = toJson ? jsonLine(roster.epoch, issuer, bytes.subarray(start, end)) : NOTHING
     if (Math.max(length, json.length) + (tracking === undefined ? 0 : ID_BYTES) > this.#maxLine) {
@@ -127,17 +127,47 @@ export class Router {
       return SENT
     }
 
-    const alone = targets.length === 1
-    if (!alone) this.#shared.add(head, bytes, start, end)
+    this.#shared.add(head, bytes, start, end)
     let missed = 0
     for (let i = 0; i < targets.length; i++) {
       const { encoding, outbox } = targets[i]!.data
-      let taken: boolean
-      if (encoding === "json") taken = outbox.append(json, 0, json.length)
-      else taken = alone ? outbox.appendLineOf(head, bytes, start, end) : outbox.appendShared(this.#shared)
+      const taken = encoding === "json" ? outbox.append(json, 0, json.length) : outbox.appendShared(this.#shared)
       if (!taken) missed++
     }
     return missed === 0 ? SENT : { _tag: "Missed", missed }
+  }
+
+  /** The same to one target, untracked: what comes in millions. */
+  deliverToOne(
+    group: Group,
+    roster: Roster.Roster<Client>,
+    issuer: number,
+    rank: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number
+  ): Delivered {
+    if (roster !== this.#lastRoster || rank !== this.#lastRank) {
+      this.#lastTarget = Roster.at(roster, rank)
+      this.#lastRoster = roster
+      this.#lastRank = rank
+    }
+    const target = this.#lastTarget!
+    const { encoding, outbox } = target.data
+    if (encoding === "json") return this.deliver(group, roster, issuer, rank, rank, bytes, start, end)
+    if (outbox.congested) return { _tag: "Held", outbox }
+    const head = this.#headOf(issuer)
+    if (head.length + (end - start) + 1 > this.#maxLine) return { _tag: "TooLong" }
+    group.announcer.tell(target, rank, roster)
+    return outbox.appendLineOf(head, bytes, start, end) ? SENT : { _tag: "Missed", missed: 1 }
+  }
+
+  #headOf(issuer: number): Uint8Array {
+    if (issuer !== this.#headRank) {
+      this.#head = Buffer.from(`EXEC ${issuer} `)
+      this.#headRank = issuer
+    }
+    return this.#head
   }
 
   /** Each target gets a line of its own: it has an id of its own to answer with. */
