@@ -1,29 +1,37 @@
 /**
- * The specialised decoder of the hot path: it reads an untracked text `EXEC` to a
- * rank, a range or `*` straight from its bytes, without a string, an object or a
+ * The specialised decoder of the hot path: it reads a text `EXEC` to a rank, a
+ * range or `*`, tracked or not, straight from its bytes, without a string, an object or a
  * Schema. It accepts a part of what `Text.readClient` accepts, and reads it the
  * same (a property test holds it to that); what it does not accept is for
  * `readClient` to judge.
  */
+import { Decimal } from "./Decimal.ts"
 
 const SPACE = 0x20
-const ZERO = 0x30
-const NINE = 0x39
+const HASH = 0x23
 const DASH = 0x2d
 const STAR = 0x2a
 
-/** More digits than these might not fit a number exactly: left to the Schema decoder. */
-const MAX_DIGITS = 15
+const MAX_ID_BYTES = 64
+
+/** Which bytes an id is made of. */
+const isOfId = new Uint8Array(256)
+for (const byte of Buffer.from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")) isOfId[byte] = 1
 
 export class ExecScanner {
+  /** Where the id of a tracked command begins and ends; nowhere, if it is not tracked. */
+  idStart = 0
+  idEnd = 0
   /** Whether the command is for everyone below; else it is for the ranks `first` to `last`. */
   everyone = false
   first = 0
   last = 0
+  /** Whether these were written as a range, if only of one. */
+  range = false
   /** Where the command begins. */
   command = 0
 
-  #at = 0
+  readonly #decimal = new Decimal()
 
   /**
    * Whether the bytes from `start` to `end` are such an `EXEC`; the fields then
@@ -36,41 +44,40 @@ export class ExecScanner {
       (bytes[start]! | 0x20) !== 0x65 ||
       (bytes[start + 1]! | 0x20) !== 0x78 ||
       (bytes[start + 2]! | 0x20) !== 0x65 ||
-      (bytes[start + 3]! | 0x20) !== 0x63 ||
-      bytes[start + 4] !== SPACE
+      (bytes[start + 3]! | 0x20) !== 0x63
     ) {
       return false
     }
-    this.#at = start + 5
-    this.everyone = bytes[this.#at] === STAR
+    let at = start + 4
+    this.idStart = at
+    this.idEnd = at
+    if (bytes[at] === HASH) {
+      this.idStart = ++at
+      while (at < end && isOfId[bytes[at]!] === 1) at++
+      this.idEnd = at
+      if (this.idEnd === this.idStart || this.idEnd - this.idStart > MAX_ID_BYTES) return false
+    }
+    if (bytes[at] !== SPACE) return false
+    at++
+    this.everyone = bytes[at] === STAR
+    this.range = false
     if (this.everyone) {
-      this.#at++
+      at++
     } else {
-      this.first = this.#decimal(bytes, end)
+      const decimal = this.#decimal
+      decimal.read(bytes, at, end)
+      this.first = decimal.value
       this.last = this.first
-      if (bytes[this.#at] === DASH) {
-        this.#at++
-        this.last = this.#decimal(bytes, end)
+      at = decimal.end
+      if (bytes[at] === DASH) {
+        this.range = true
+        decimal.read(bytes, at + 1, end)
+        this.last = decimal.value
+        at = decimal.end
       }
       if (this.first < 0 || this.last < this.first) return false
     }
-    this.command = this.#at + 1
-    return bytes[this.#at] === SPACE && this.command < end
-  }
-
-  /** The decimal number here, and steps over it; -1 where there is none, or not a plain one. */
-  #decimal(bytes: Uint8Array, end: number): number {
-    const start = this.#at
-    let value = 0
-    let at = start
-    for (; at < end; at++) {
-      const byte = bytes[at]!
-      if (byte < ZERO || byte > NINE) break
-      value = value * 10 + (byte - ZERO)
-    }
-    this.#at = at
-    const digits = at - start
-    if (digits === 0 || digits > MAX_DIGITS || (digits > 1 && bytes[start] === ZERO)) return -1
-    return value
+    this.command = at + 1
+    return bytes[at] === SPACE && this.command < end
   }
 }

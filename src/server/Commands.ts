@@ -11,8 +11,9 @@
 import type { Scope } from "effect"
 import { Clock, Duration, Effect, Latch } from "effect"
 import type { ClientMessage, ServerMessage, Status } from "../protocol/Message.ts"
+import type { ResultScanner } from "../protocol/ResultScanner.ts"
 import type { Client } from "./Client.ts"
-import type { Claim, Outbox, Touched } from "./Outbox.ts"
+import { type Claim, Head, type Outbox, type Touched } from "./Outbox.ts"
 import type { SettingsValues } from "./Settings.ts"
 
 /** One issuer's command. */
@@ -62,6 +63,8 @@ export class Task implements Claim {
   }
 }
 
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true })
+
 /** How often it is looked whether commands have run out of time. */
 const SWEEP_INTERVAL = "100 millis"
 
@@ -84,6 +87,13 @@ export interface Commands {
    * relief of the outbox that is returned.
    */
   readonly report: (client: Client, message: Report) => Outbox | undefined
+  /** The same of a `RESULT#` whose line ends at `lineEnd` of the bytes: what comes in hundreds of thousands. */
+  readonly reportResult: (
+    client: Client,
+    result: ResultScanner,
+    bytes: Uint8Array,
+    lineEnd: number
+  ) => Outbox | undefined
   /** Withdraws a command: each executor is told, and the issuer gets its outcomes as fast as it reads them. */
   readonly cancel: (command: Command) => void
   /** The client can execute no more: it has left its group. */
@@ -121,7 +131,8 @@ export const make = Effect.fnUntraced(function* (
   /** In a microtask: it resumes a fiber there and then, and this may be in the middle of a batch. */
   const wakeSweep = () => queueMicrotask(() => any.openUnsafe())
 
-  const finish: Commands["finish"] = (task, status, more = {}) => {
+  /** Ends the task, and has `say` tell the issuer so, if it is there. */
+  const end = (task: Task, status: Status, say: (issuer: Client, id: string, rank: number) => void) => {
     if (task.ended) return
     task.ended = true
     tasks.delete(task.id)
@@ -131,15 +142,67 @@ export const make = Effect.fnUntraced(function* (
     if (status === 0) command.ok++
     else command.notOk++
     const { id, issuer } = command
-    if (issuer !== undefined) issuer.say({ _tag: "Result", id, rank, status, ...more })
-    else {
+    if (issuer === undefined) {
       const outcomes = unheard.get(command) ?? []
       unheard.set(command, outcomes)
       outcomes.push(`${target.member}=${status}`)
+      return
     }
+    say(issuer, id, rank)
     if (command.open > 0) return
-    if (command.several) issuer?.say({ _tag: "Done", id, ok: command.ok, notOk: command.notOk })
-    issuer?.commands.delete(id)
+    if (command.several) issuer.say({ _tag: "Done", id, ok: command.ok, notOk: command.notOk })
+    issuer.commands.delete(id)
+  }
+
+  const finish: Commands["finish"] = (task, status, more = {}) =>
+    end(task, status, (issuer, id, rank) => issuer.say({ _tag: "Result", id, rank, status, ...more }))
+
+  const drop = () => {
+    dropped++
+    // For the next sweep to say so.
+    wakeSweep()
+    return undefined
+  }
+
+  const report: Commands["report"] = (client, message) => {
+    // An id that is written otherwise is another id.
+    const number = Number(message.id)
+    const task = `${number}` === message.id ? tasks.get(number) : undefined
+    if (task?.target !== client) return drop()
+    const { command, rank } = task
+    const { id, issuer } = command
+    if (issuer?.outbox.congested) return issuer.outbox
+    if (message._tag === "Output") {
+      const say = (text: string) => ({ _tag: "Output", id, rank, text }) as const
+      if (issuer !== undefined) issuer.say(say(fitting(issuer, message.text, maxLine, say)))
+      return undefined
+    }
+    const { output, status, truncated } = message
+    const result = (output: string) => ({ _tag: "Result", id, rank, status, output, truncated: true }) as const
+    const text = issuer === undefined || output === undefined ? output : fitting(issuer, output, maxLine, result)
+    finish(task, status, {
+      ...(text === undefined ? {} : { output: text }),
+      ...(text !== output ? { truncated: true } : truncated === undefined ? {} : { truncated })
+    })
+    return undefined
+  }
+
+  const head = new Head()
+
+  const reportResult: Commands["reportResult"] = (client, { id: number, output, status }, bytes, lineEnd) => {
+    const task = tasks.get(number)
+    if (task?.target !== client) return drop()
+    const { command, rank } = task
+    const { id, issuer } = command
+    const text = output < lineEnd
+    head.write(`RESULT#${id} ${rank} ${status}${text ? " " : ""}`)
+    if (issuer?.encoding !== "text" || head.length + (lineEnd - output) + 1 > maxLine) {
+      const whole = text ? { output: utf8.decode(bytes.subarray(output, lineEnd)) } : {}
+      return report(client, { _tag: "Result", id: `${number}`, status, ...whole })
+    }
+    if (issuer.outbox.congested) return issuer.outbox
+    end(task, status, ({ outbox }) => outbox.appendLineOf(head, bytes, output, lineEnd))
+    return undefined
   }
 
   /**
@@ -218,33 +281,8 @@ export const make = Effect.fnUntraced(function* (
       return task
     },
     finish,
-    report: (client, message) => {
-      // An id that is written otherwise is another id.
-      const number = Number(message.id)
-      const task = `${number}` === message.id ? tasks.get(number) : undefined
-      if (task?.target !== client) {
-        dropped++
-        // For the next sweep to say so.
-        wakeSweep()
-        return undefined
-      }
-      const { command, rank } = task
-      const { id, issuer } = command
-      if (issuer?.outbox.congested) return issuer.outbox
-      if (message._tag === "Output") {
-        const say = (text: string) => ({ _tag: "Output", id, rank, text }) as const
-        if (issuer !== undefined) issuer.say(say(fitting(issuer, message.text, maxLine, say)))
-        return undefined
-      }
-      const { output, status, truncated } = message
-      const result = (output: string) => ({ _tag: "Result", id, rank, status, output, truncated: true }) as const
-      const text = issuer === undefined || output === undefined ? output : fitting(issuer, output, maxLine, result)
-      finish(task, status, {
-        ...(text === undefined ? {} : { output: text }),
-        ...(text !== output ? { truncated: true } : truncated === undefined ? {} : { truncated })
-      })
-      return undefined
-    },
+    report,
+    reportResult,
     cancel: (command) => stop(command, "cancelled"),
     abandon: (client) => {
       for (const task of [...client.tasks]) {

@@ -16,6 +16,7 @@ import {
   type Reason,
   type ServerMessage
 } from "../protocol/Message.ts"
+import { ResultScanner } from "../protocol/ResultScanner.ts"
 import * as Text from "../protocol/Text.ts"
 import { DEFAULT_GROUP } from "../rank/Groups.ts"
 import * as Roster from "../rank/Roster.ts"
@@ -23,6 +24,7 @@ import { memberId } from "./Announcer.ts"
 import { type Client, NOT_TOLD } from "./Client.ts"
 import type { Group } from "./Group.ts"
 import { listing } from "./Listing.ts"
+import type { Outbox } from "./Outbox.ts"
 import { type Delivered, type Reach, reach, type Tracking } from "./Router.ts"
 import type { Shared } from "./Session.ts"
 
@@ -32,8 +34,11 @@ const BATCH = 8192
 /** What a delivery costs of a line that goes to several, in those of lines to one: most of its bytes are shared. */
 const SHARED_COST = 1 / 8
 
+/** What a line of a tracked command costs that the scanners read, in deliveries. */
+const TRACKED_COST = 8
+
 /** What a line costs that is no plain `EXEC`, in deliveries: it is decoded by Schema, answered, and may change the order. */
-const LINE_COST = 16
+const LINE_COST = 64
 
 /** What a browser, or anything else that speaks HTTP, begins with. */
 const HTTP = /^(?:(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT|PRI) |Host:)/i
@@ -61,6 +66,9 @@ export class Conversation {
   readonly #scope: Scope.Scope
   readonly #lines: Lines
   readonly #exec = new ExecScanner()
+  readonly #result = new ResultScanner()
+  /** How long a command may take that does not say, in milliseconds. */
+  readonly #timeout: number
   #first = true
   /** Whether the line that `#lines` found has to be done once more. */
   #again = false
@@ -77,6 +85,7 @@ export class Conversation {
     this.#client = client
     this.#scope = scope
     this.#lines = new Lines(shared.settings.maxLine)
+    this.#timeout = Duration.toMillis(shared.settings.commandTimeout)
   }
 
   /** The group that the client is in, or that it was in last; none before admission. */
@@ -172,7 +181,8 @@ export class Conversation {
       return this.#reject("malformed", "a line is UTF-8 without control characters")
     }
     if (this.#seat !== undefined && this.#exec.scan(bytes, start, end)) {
-      const { command, everyone, first, last } = this.#exec
+      const { command, everyone, first, idEnd, idStart, last } = this.#exec
+      if (idEnd > idStart) return this.#tracked(this.#seat, bytes, end)
       if (!everyone && first === last && first > this.#rank && first < Roster.size(this.#roster)) {
         const { router } = this.#shared
         return this.#delivered(
@@ -183,6 +193,10 @@ export class Conversation {
       }
       const to = everyone ? ({ _tag: "Everyone" } as const) : ({ _tag: "Range", first, last } as const)
       return this.#route(this.#seat, reach(this.#roster, this.#rank, to), bytes, command, end)
+    }
+    if (this.#seat !== undefined && this.#result.scan(bytes, start, end)) {
+      this.#budget -= TRACKED_COST
+      return this.#held(this.#shared.commands.reportResult(this.#client, this.#result, bytes, end))
     }
     this.#budget -= LINE_COST
     const line = utf8.decode(bytes.subarray(start, end))
@@ -238,9 +252,7 @@ export class Conversation {
       }
       case "Output":
       case "Result": {
-        const held = this.#shared.commands.report(client, message)
-        this.#again = held !== undefined
-        return held?.relief
+        return this.#held(this.#shared.commands.report(client, message))
       }
       case "Explain":
         return this.#explain(reach(this.#roster, this.#rank, message.to))
@@ -330,7 +342,7 @@ export class Conversation {
   /** An `EXEC` that is more than the scanner reads: to a name, guarded, or tracked. */
   #command(seat: Seat, message: ClientMessage & { _tag: "Exec" }): Step {
     const { command, epoch, id, member, timeout, to } = message
-    const { commandTimeout, maxCommandTimeout, maxOpenCommands } = this.#shared.settings
+    const { maxCommandTimeout } = this.#shared.settings
     const reached = reach(this.#roster, this.#rank, to)
     const bytes = Buffer.from(command)
     if (epoch !== undefined && epoch !== this.#roster.epoch) return this.#reject("stale epoch", undefined, id)
@@ -342,15 +354,43 @@ export class Conversation {
     if (timeout !== undefined && timeout > longest) {
       return this.#reject("malformed", `a command may take ${longest} ms at most`, id)
     }
+    const several = to._tag === "Everyone" || to._tag === "Range"
+    return this.#track(seat, reached, id, several, timeout ?? this.#timeout, bytes, 0, bytes.length)
+  }
+
+  /** The `EXEC#` that the scanner has read. */
+  #tracked(seat: Seat, bytes: Uint8Array, end: number): Step {
+    this.#budget -= TRACKED_COST
+    const { command, everyone, first, idEnd, idStart, last, range } = this.#exec
+    let id = ""
+    for (let i = idStart; i < idEnd; i++) id += String.fromCharCode(bytes[i]!)
+    const to = everyone ? ({ _tag: "Everyone" } as const) : ({ _tag: "Range", first, last } as const)
+    const reached = reach(this.#roster, this.#rank, to)
+    return this.#track(seat, reached, id, everyone || range, this.#timeout, bytes, command, end)
+  }
+
+  #track(
+    seat: Seat,
+    reached: Reach,
+    id: string,
+    several: boolean,
+    timeout: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number
+  ): Step {
     const { commands } = this.#client
     if (commands.has(id)) return this.#reject("duplicate id", undefined, id)
-    if (commands.size >= maxOpenCommands) return this.#reject("too many open commands", undefined, id)
-    return this.#route(seat, reached, bytes, 0, bytes.length, {
-      issuer: this.#client,
-      id,
-      several: to._tag === "Everyone" || to._tag === "Range",
-      timeout: timeout ?? Duration.toMillis(commandTimeout)
-    })
+    if (commands.size >= this.#shared.settings.maxOpenCommands) {
+      return this.#reject("too many open commands", undefined, id)
+    }
+    return this.#route(seat, reached, bytes, start, end, { issuer: this.#client, id, several, timeout })
+  }
+
+  /** A line that is to be done once more, when there is room for what it says. */
+  #held(outbox: Outbox | undefined): Step {
+    this.#again = outbox !== undefined
+    return outbox?.relief
   }
 
   /** Whether the member, and nobody else, would be reached. That the issuer may not command it is another matter. */

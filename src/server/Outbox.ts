@@ -52,6 +52,21 @@ interface Claimed {
   readonly bounds: ReadonlyArray<number>
 }
 
+/** Bytes of the longest beginning of a line: verb, id, and numbers. */
+const MAX_HEAD_BYTES = 256
+
+/** The beginning of a line, which is ASCII; one of them can be written anew for each line. */
+export class Head {
+  readonly bytes = new Uint8Array(MAX_HEAD_BYTES)
+  length = 0
+
+  write(text: string): this {
+    this.length = text.length
+    for (let i = 0; i < text.length; i++) this.bytes[i] = text.charCodeAt(i)
+    return this
+  }
+}
+
 /** Lines for many: each is copied once, and every outbox that it is for keeps no more than where it stands. */
 export class Shared {
   bytes = Buffer.allocUnsafe(MAX_BUFFER_BYTES)
@@ -60,7 +75,7 @@ export class Shared {
   end = 0
 
   /** Adds the line that `head`, and `bytes` from `start` to `end`, make up; its end is added. */
-  add(head: Uint8Array, bytes: Uint8Array, start: number, end: number): void {
+  add(head: Head, bytes: Uint8Array, start: number, end: number): void {
     const length = head.length + (end - start) + 1
     // What is in it may still be waited for.
     if (this.end + length > this.bytes.length) {
@@ -81,15 +96,8 @@ const copy = (from: Uint8Array, start: number, end: number, to: Uint8Array, at: 
 }
 
 /** Writes a line, its end included; returns where the next may begin. */
-const writeLine = (
-  to: Uint8Array,
-  at: number,
-  head: Uint8Array,
-  bytes: Uint8Array,
-  start: number,
-  end: number
-): number => {
-  copy(head, 0, head.length, to, at)
+const writeLine = (to: Uint8Array, at: number, head: Head, bytes: Uint8Array, start: number, end: number): number => {
+  copy(head.bytes, 0, head.length, to, at)
   copy(bytes, start, end, to, at + head.length)
   const last = at + head.length + (end - start)
   to[last] = LF
@@ -181,7 +189,7 @@ export class Outbox {
    * Appends the line that `head`, and `bytes` from `start` to `end`, make up; its
    * end is added. With a claim it is written only if that is still held then.
    */
-  appendLineOf(head: Uint8Array, bytes: Uint8Array, start: number, end: number, claim?: Claim): boolean {
+  appendLineOf(head: Head, bytes: Uint8Array, start: number, end: number, claim?: Claim): boolean {
     const length = head.length + (end - start) + 1
     if (!this.#admit(length)) return false
     const buffer = this.#room(length)

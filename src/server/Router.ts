@@ -8,7 +8,7 @@ import * as Roster from "../rank/Roster.ts"
 import type { Client } from "./Client.ts"
 import type { Commands } from "./Commands.ts"
 import type { Group } from "./Group.ts"
-import { type Outbox, Shared } from "./Outbox.ts"
+import { Head, type Outbox, Shared } from "./Outbox.ts"
 
 /** The ranks from `first` to `last`, both included; or why not. */
 export type Reach = { readonly first: number; readonly last: number } | Reason
@@ -77,8 +77,10 @@ export class Router {
   readonly #shared = new Shared()
   readonly #targets: Array<Roster.Member<Client>> = []
   /** `EXEC <rank> ` of the issuer that was last, with which each line to its targets begins. */
-  #head: Uint8Array = NOTHING
+  readonly #head = new Head()
   #headRank = -1
+  /** The same of a tracked command, which has an id. */
+  readonly #trackedHead = new Head()
   /** The target that was last, which the next often is, too. */
   #lastRoster: Roster.Roster<Client> | undefined
   #lastRank = -1
@@ -162,9 +164,9 @@ export class Router {
     return outbox.appendLineOf(head, bytes, start, end) ? SENT : { _tag: "Missed", missed: 1 }
   }
 
-  #headOf(issuer: number): Uint8Array {
+  #headOf(issuer: number): Head {
     if (issuer !== this.#headRank) {
-      this.#head = Buffer.from(`EXEC ${issuer} `)
+      this.#head.write(`EXEC ${issuer} `)
       this.#headRank = issuer
     }
     return this.#head
@@ -182,20 +184,20 @@ export class Router {
   ): void {
     const { id, issuer, several, timeout } = tracking
     const command = this.#commands.open(issuer, id, several, timeout)
-    const tasks = this.#targets.map(({ data }, i) => this.#commands.add(command, first + i, data))
-    let decoded: string | undefined
-    const text = () => {
-      decoded ??= utf8(bytes.subarray(start, end))
-      return decoded
-    }
-    for (const task of tasks) {
-      const { outbox } = task.target
+    const targets = this.#targets
+    for (let i = 0; i < targets.length; i++) this.#commands.add(command, first + i, targets[i]!.data)
+    const { tasks } = command
+    let json: string | undefined
+    for (let i = 0; i < tasks.length; i++) {
+      const task = tasks[i]!
+      const { encoding, outbox } = task.target
       let taken: boolean
-      if (task.target.encoding === "text") {
-        taken = outbox.appendLineOf(Buffer.from(`EXEC#${task.id} ${from} `), bytes, start, end, task)
+      if (encoding === "text") {
+        taken = outbox.appendLineOf(this.#trackedHead.write(`EXEC#${task.id} ${from} `), bytes, start, end, task)
       } else {
-        const line = Buffer.from(Json.writeServer({ _tag: "Exec", id: `${task.id}`, from, command: text(), epoch }))
-        taken = outbox.appendLineOf(NOTHING, line, 0, line.length, task)
+        json ??= utf8(bytes.subarray(start, end))
+        const line = Buffer.from(Json.writeServer({ _tag: "Exec", id: `${task.id}`, from, command: json, epoch }))
+        taken = outbox.appendLineOf(this.#trackedHead.write(""), line, 0, line.length, task)
       }
       if (!taken) this.#commands.finish(task, "undelivered")
     }

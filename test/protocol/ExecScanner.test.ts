@@ -10,8 +10,10 @@ const scan = (line: string) => {
   // Not at the start of the bytes, and not up to their end: the scanner must keep within its slice.
   const bytes = Buffer.from(`9${line}9 9`)
   if (!scanner.scan(bytes, 1, bytes.length - 3)) return undefined
-  const { command, everyone, first, last } = scanner
+  const { command, everyone, first, idEnd, idStart, last, range } = scanner
   return {
+    id: idEnd === idStart ? undefined : bytes.toString("utf8", idStart, idEnd),
+    several: everyone || range,
     to: everyone ? ("everyone" as const) : { first, last },
     command: bytes.toString("utf8", command, bytes.length - 3)
   }
@@ -19,16 +21,15 @@ const scan = (line: string) => {
 
 const read = (line: string) => {
   const said = readClient(line)
-  // A tracked command is no business of the scanner's.
-  if (said._tag === "Failure" || said.success._tag !== "Exec" || said.success.id !== undefined) return undefined
-  const { command, to } = said.success
+  if (said._tag === "Failure" || said.success._tag !== "Exec") return undefined
+  const { command, id, to } = said.success
   switch (to._tag) {
     case "Rank":
-      return { to: { first: to.rank, last: to.rank }, command }
+      return { id, several: false, to: { first: to.rank, last: to.rank }, command }
     case "Range":
-      return { to: { first: to.first, last: to.last }, command }
+      return { id, several: true, to: { first: to.first, last: to.last }, command }
     case "Everyone":
-      return { to: "everyone" as const, command }
+      return { id, several: true, to: "everyone" as const, command }
     case "Member":
       return undefined
   }
@@ -46,7 +47,7 @@ const agree = (line: string) => {
 const Mutation = Schema.Struct({
   place: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1000 })),
   remove: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 3 })),
-  insert: Schema.Literals(["", " ", "0", "9", "-", "*", "@", "x", "E", "e", "ex", "\t", "1 ", "ä", "  "])
+  insert: Schema.Literals(["", " ", "0", "9", "-", "*", "@", "x", "E", "e", "ex", "\t", "1 ", "ä", "  ", "#", "."])
 })
 
 describe("ExecScanner", () => {
@@ -69,7 +70,9 @@ describe("ExecScanner", () => {
         "EXEC 0 x",
         "EXEC 10-12 ls -l",
         "EXEC @bob x",
-        "EXEC#1 2 x"
+        "EXEC#1 2 x",
+        "EXEC#a.B_c-9 2-3 x",
+        `EXEC#${"i".repeat(63)} * x`
       ]),
       Schema.Array(Mutation).check(Schema.isMaxLength(4))
     ],
