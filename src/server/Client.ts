@@ -6,8 +6,9 @@ import { type Effect, Fiber } from "effect"
 import * as Json from "../protocol/Json.ts"
 import type { LeaveReason, ServerMessage } from "../protocol/Message.ts"
 import * as Text from "../protocol/Text.ts"
-import type { Command, Task } from "./Commands.ts"
+import type { Command } from "./Commands.ts"
 import type { Outbox } from "./Outbox.ts"
+import type { Task } from "./Task.ts"
 
 /** How a session ends. */
 export interface Ending {
@@ -30,9 +31,10 @@ export class Client {
   told = NOT_TOLD
   /** Set once, when it is decided that the session ends; from then on it does nothing more. */
   ending: Ending | undefined
-  /** Its open commands, by its own ids, and what it is to execute. Kept by `Commands`. */
+  /** Its open commands, by its own ids. Kept by `Commands`. */
   readonly commands = new Map<string, Command>()
-  readonly tasks = new Set<Task>()
+  /** What it is to execute: the task that came last, from which the others follow. Kept by `Tasks`. */
+  lastTask: Task | undefined
   readonly #session: Fiber.Fiber<unknown, unknown>
 
   constructor(options: { address: string; outbox: Outbox; session: Fiber.Fiber<unknown, unknown> }) {

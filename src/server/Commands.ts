@@ -13,8 +13,9 @@ import { Clock, Duration, Effect, Latch } from "effect"
 import type { ClientMessage, ServerMessage, Status } from "../protocol/Message.ts"
 import type { ResultScanner } from "../protocol/ResultScanner.ts"
 import type { Client } from "./Client.ts"
-import { type Claim, Head, type Outbox, type Touched } from "./Outbox.ts"
+import { Head, type Outbox, type Touched } from "./Outbox.ts"
 import type { SettingsValues } from "./Settings.ts"
+import { Task, Tasks } from "./Task.ts"
 
 /** One issuer's command. */
 export interface Command {
@@ -30,7 +31,7 @@ export interface Command {
   deadline: number
   /** How those of its tasks end that have not yet, where it was withdrawn or ran out of time. */
   stopped: "cancelled" | "timeout" | undefined
-  readonly tasks: Array<Task>
+  tasks: Array<Task>
   /** Of the tasks, how many are open, and which is the first that `stopped` is yet to end. */
   open: number
   next: number
@@ -38,30 +39,8 @@ export interface Command {
   notOk: number
 }
 
-/** One target of a command. */
-export class Task implements Claim {
-  /** What the server calls it, towards the executor. */
-  readonly id: number
-  readonly command: Command
-  /** The target's rank when the command was routed. */
-  readonly rank: number
-  readonly target: Client
-  /** Whether its line was handed to the target's socket: the target may have it. If not, it never will once the task has ended. */
-  handed = false
-  ended = false
-
-  constructor(id: number, command: Command, rank: number, target: Client) {
-    this.id = id
-    this.command = command
-    this.rank = rank
-    this.target = target
-  }
-
-  hand(): boolean {
-    this.handed = !this.ended
-    return this.handed
-  }
-}
+/** Never added to. */
+const NO_TASKS: Array<Task> = []
 
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true })
 
@@ -119,7 +98,7 @@ export const make = Effect.fnUntraced(function* (
   { commandTimeout, maxLine }: SettingsValues
 ): Effect.fn.Return<Commands, never, Scope.Scope> {
   const clock = yield* Clock.Clock
-  const tasks = new Map<number, Task>()
+  const tasks = new Tasks()
   /** Whether there is anything to sweep, or to log. */
   const any = Latch.makeUnsafe(false)
   let lastTaskId = 0
@@ -135,9 +114,8 @@ export const make = Effect.fnUntraced(function* (
   const end = (task: Task, status: Status, say: (issuer: Client, id: string, rank: number) => void) => {
     if (task.ended) return
     task.ended = true
-    tasks.delete(task.id)
+    tasks.delete(task)
     const { command, rank, target } = task
-    target.tasks.delete(task)
     command.open--
     if (status === 0) command.ok++
     else command.notOk++
@@ -241,7 +219,7 @@ export const make = Effect.fnUntraced(function* (
       yield* any.await
       yield* Effect.sleep(SWEEP_INTERVAL)
       const now = clock.currentTimeMillisUnsafe()
-      for (const { command } of tasks.values()) {
+      for (const { command } of tasks.list()) {
         if (command.deadline > now && command.stopped === undefined) continue
         stop(command, "timeout")
         touched.flush()
@@ -262,7 +240,7 @@ export const make = Effect.fnUntraced(function* (
         several,
         deadline,
         stopped: undefined,
-        tasks: [],
+        tasks: NO_TASKS,
         open: 0,
         next: 0,
         ok: 0,
@@ -273,10 +251,11 @@ export const make = Effect.fnUntraced(function* (
     },
     add: (command, rank, target) => {
       const task = new Task(++lastTaskId, command, rank, target)
-      tasks.set(task.id, task)
-      command.tasks.push(task)
+      tasks.add(task)
+      // Most commands have one: an empty array that is grown would take room for many.
+      if (command.tasks.length === 0) command.tasks = [task]
+      else command.tasks.push(task)
       command.open++
-      target.tasks.add(task)
       if (tasks.size === 1) wakeSweep()
       return task
     },
@@ -285,7 +264,10 @@ export const make = Effect.fnUntraced(function* (
     reportResult,
     cancel: (command) => stop(command, "cancelled"),
     abandon: (client) => {
-      for (const task of [...client.tasks]) {
+      let first = client.lastTask
+      while (first?.earlier !== undefined) first = first.earlier
+      for (let task = first, later: Task | undefined; task !== undefined; task = later) {
+        later = task.later
         finish(task, task.handed ? "lost" : "undelivered")
       }
     },
