@@ -186,7 +186,7 @@ export class Conversation {
       if (!everyone && first === last && first > this.#rank && first < Roster.size(this.#roster)) {
         const { router } = this.#shared
         return this.#delivered(
-          router.deliverToOne(this.#seat.group, this.#roster, this.#rank, first, bytes, command, end),
+          router.deliverToOne(this.#seat.group, this.#roster, this.#rank, first, bytes, start, command, end),
           first,
           last
         )

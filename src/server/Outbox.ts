@@ -67,7 +67,7 @@ export class Head {
   }
 }
 
-/** Lines for many: each is copied once, and every outbox that it is for keeps no more than where it stands. */
+/** Lines for several clients: each is copied once, and every outbox that it is for keeps no more than where it stands. */
 export class Shared {
   bytes = Buffer.allocUnsafe(MAX_BUFFER_BYTES)
   /** Where the line that was added last begins and ends. */
@@ -90,7 +90,7 @@ export class Shared {
 /** Below so many bytes a loop is faster than a call. */
 const SHORT_BYTES = 128
 
-const copy = (from: Uint8Array, start: number, end: number, to: Uint8Array, at: number): void => {
+export const copy = (from: Uint8Array, start: number, end: number, to: Uint8Array, at: number): void => {
   if (end - start > SHORT_BYTES) to.set(from.subarray(start, end), at)
   else for (let i = start; i < end; i++) to[at++] = from[i]!
 }
@@ -135,7 +135,7 @@ export class Outbox {
   #buffered = 0
   #claims: Array<Claim> = []
   #bounds: Array<number> = []
-  /** Instead of what was gathered: a piece of what is shared with others. */
+  /** Instead of what was gathered: a piece of bytes that others have, too. */
   #sharedBytes: Uint8Array | undefined
   #sharedStart = 0
   #sharedEnd = 0
@@ -203,16 +203,16 @@ export class Outbox {
     return true
   }
 
-  /** Appends the line that was last added to what is shared. */
-  appendShared(shared: Shared): boolean {
-    if (!this.#admit(shared.end - shared.start)) return false
-    if (this.#sharedBytes === shared.bytes && this.#sharedEnd === shared.start) {
-      this.#sharedEnd = shared.end
+  /** Appends `bytes` from `start` to `end` without a copy: nobody may change them any more. */
+  appendShared(bytes: Uint8Array, start: number, end: number): boolean {
+    if (!this.#admit(end - start)) return false
+    if (this.#sharedBytes === bytes && this.#sharedEnd === start) {
+      this.#sharedEnd = end
     } else {
       this.#seal()
-      this.#sharedBytes = shared.bytes
-      this.#sharedStart = shared.start
-      this.#sharedEnd = shared.end
+      this.#sharedBytes = bytes
+      this.#sharedStart = start
+      this.#sharedEnd = end
     }
     this.#appended()
     return true
@@ -335,7 +335,8 @@ export class Outbox {
   #room(length: number): Uint8Array {
     if (this.#sharedBytes !== undefined) this.#seal()
     if (this.#buffer === undefined || this.#buffered + length > this.#buffer.length) {
-      const usual = Math.max(this.#lastWritten, 4 * this.#seal())
+      // Twice what was last written mostly holds what comes next, and what is in one buffer costs one write.
+      const usual = Math.max(2 * this.#lastWritten, 4 * this.#seal())
       this.#buffer = Buffer.allocUnsafe(Math.max(length, Math.min(MAX_BUFFER_BYTES, Math.max(MIN_BUFFER_BYTES, usual))))
     }
     return this.#buffer
@@ -407,7 +408,7 @@ export class Outbox {
       chunks.push(chunk)
       this.#inFlight += chunk.length
     }
-    this.#lastWritten = this.#inFlight
+    if (this.#inFlight > 0) this.#lastWritten = this.#inFlight
     return chunks
   }
 

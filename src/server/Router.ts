@@ -8,7 +8,7 @@ import * as Roster from "../rank/Roster.ts"
 import type { Client } from "./Client.ts"
 import type { Commands } from "./Commands.ts"
 import type { Group } from "./Group.ts"
-import { Head, type Outbox, Shared } from "./Outbox.ts"
+import { copy, Head, type Outbox, Shared } from "./Outbox.ts"
 
 /** The ranks from `first` to `last`, both included; or why not. */
 export type Reach = { readonly first: number; readonly last: number } | Reason
@@ -57,6 +57,8 @@ export type Delivered =
 
 /** What an id of the server's adds to a line, at most: `,"id":"9007199254740991"`. */
 const ID_BYTES = 24
+
+const LF = 0x0a
 
 const NOTHING = Buffer.alloc(0)
 
@@ -129,23 +131,33 @@ export class Router {
       return SENT
     }
 
-    this.#shared.add(head, bytes, start, end)
+    const shared = this.#shared
+    shared.add(head, bytes, start, end)
     let missed = 0
     for (let i = 0; i < targets.length; i++) {
       const { encoding, outbox } = targets[i]!.data
-      const taken = encoding === "json" ? outbox.append(json, 0, json.length) : outbox.appendShared(this.#shared)
+      const taken =
+        encoding === "json"
+          ? outbox.append(json, 0, json.length)
+          : outbox.appendShared(shared.bytes, shared.start, shared.end)
       if (!taken) missed++
     }
     return missed === 0 ? SENT : { _tag: "Missed", missed }
   }
 
-  /** The same to one target, untracked: what comes in millions. */
+  /**
+   * The same to one target, untracked: what comes in millions. The command's own
+   * line begins at `line`. Where the line to the target is as long, it takes its
+   * place in the bytes, and these are passed on as they are: one line after the
+   * other becomes one piece of what was read.
+   */
   deliverToOne(
     group: Group,
     roster: Roster.Roster<Client>,
     issuer: number,
     rank: number,
     bytes: Uint8Array,
+    line: number,
     start: number,
     end: number
   ): Delivered {
@@ -161,7 +173,14 @@ export class Router {
     const head = this.#headOf(issuer)
     if (head.length + (end - start) + 1 > this.#maxLine) return { _tag: "TooLong" }
     group.announcer.tell(target, rank, roster)
-    return outbox.appendLineOf(head, bytes, start, end) ? SENT : { _tag: "Missed", missed: 1 }
+    let taken: boolean
+    if (start - line === head.length && bytes[end] === LF) {
+      copy(head.bytes, 0, head.length, bytes, line)
+      taken = outbox.appendShared(bytes, line, end + 1)
+    } else {
+      taken = outbox.appendLineOf(head, bytes, start, end)
+    }
+    return taken ? SENT : { _tag: "Missed", missed: 1 }
   }
 
   #headOf(issuer: number): Head {
