@@ -9,7 +9,7 @@
 import type { Array as Arr, Scope } from "effect"
 import { Clock, Effect, Exit, Scope as ScopeModule } from "effect"
 import { Socket } from "effect/socket"
-import { Outbox, type Touched } from "./Outbox.ts"
+import { Outbox, type OutboxOptions } from "./Outbox.ts"
 import { Peer } from "./Peer.ts"
 import type { SettingsValues } from "./Settings.ts"
 
@@ -32,7 +32,7 @@ const POLL_UNSENT = "5 millis"
 
 export const make = Effect.fnUntraced(function* (
   socket: Socket.Socket,
-  options: { readonly settings: SettingsValues; readonly touched: Touched; readonly onSlow: () => void }
+  options: Pick<OutboxOptions, "touched" | "fork" | "onSlow"> & { readonly settings: SettingsValues }
 ): Effect.fn.Return<Connection, Socket.SocketError, Scope.Scope> {
   const pull = yield* Socket.readerBytes(socket)
   const writing = yield* ScopeModule.make()
@@ -48,7 +48,7 @@ export const make = Effect.fnUntraced(function* (
     maxHold,
     stallTimeout,
     now: () => clock.currentTimeMillisUnsafe(),
-    fork: Effect.runForkWith(yield* Effect.context<never>()),
+    fork: options.fork,
     onSlow: options.onSlow
   })
   const connection: Connection = { address, pull, outbox, lastWords: undefined, abrupt: false }

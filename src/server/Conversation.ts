@@ -28,6 +28,10 @@ import type { Outbox } from "./Outbox.ts"
 import { type Delivered, type Reach, reach, type Tracking } from "./Router.ts"
 import type { Shared } from "./Session.ts"
 
+/** What was read last is done with before the next line of anybody is read. */
+const exec = new ExecScanner()
+const result = new ResultScanner()
+
 /** What is done in one go before others get their turn, in deliveries: a few milliseconds of work. */
 const BATCH = 8192
 
@@ -65,8 +69,6 @@ export class Conversation {
   readonly #client: Client
   readonly #scope: Scope.Scope
   readonly #lines: Lines
-  readonly #exec = new ExecScanner()
-  readonly #result = new ResultScanner()
   /** How long a command may take that does not say, in milliseconds. */
   readonly #timeout: number
   #first = true
@@ -180,8 +182,8 @@ export class Conversation {
     if ((control && !json) || (wide && !isUtf8(bytes.subarray(start, end)))) {
       return this.#reject("malformed", "a line is UTF-8 without control characters")
     }
-    if (this.#seat !== undefined && this.#exec.scan(bytes, start, end)) {
-      const { command, everyone, first, idEnd, idStart, last } = this.#exec
+    if (this.#seat !== undefined && exec.scan(bytes, start, end)) {
+      const { command, everyone, first, idEnd, idStart, last } = exec
       if (idEnd > idStart) return this.#tracked(this.#seat, bytes, end)
       if (!everyone && first === last && first > this.#rank && first < Roster.size(this.#roster)) {
         const { router } = this.#shared
@@ -194,9 +196,9 @@ export class Conversation {
       const to = everyone ? ({ _tag: "Everyone" } as const) : ({ _tag: "Range", first, last } as const)
       return this.#route(this.#seat, reach(this.#roster, this.#rank, to), bytes, command, end)
     }
-    if (this.#seat !== undefined && this.#result.scan(bytes, start, end)) {
+    if (this.#seat !== undefined && result.scan(bytes, start, end)) {
       this.#budget -= TRACKED_COST
-      return this.#held(this.#shared.commands.reportResult(this.#client, this.#result, bytes, end))
+      return this.#held(this.#shared.commands.reportResult(this.#client, result, bytes, end))
     }
     this.#budget -= LINE_COST
     const line = utf8.decode(bytes.subarray(start, end))
@@ -361,7 +363,7 @@ export class Conversation {
   /** The `EXEC#` that the scanner has read. */
   #tracked(seat: Seat, bytes: Uint8Array, end: number): Step {
     this.#budget -= TRACKED_COST
-    const { command, everyone, first, idEnd, idStart, last, range } = this.#exec
+    const { command, everyone, first, idEnd, idStart, last, range } = exec
     let id = ""
     for (let i = idStart; i < idEnd; i++) id += String.fromCharCode(bytes[i]!)
     const to = everyone ? ({ _tag: "Everyone" } as const) : ({ _tag: "Range", first, last } as const)

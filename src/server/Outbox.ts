@@ -106,6 +106,10 @@ const writeLine = (to: Uint8Array, at: number, head: Head, bytes: Uint8Array, st
 
 const LF = 0x0a
 
+/** Never added to: an idle client has no arrays of its own. */
+const NO_CLAIMS: Array<Claim> = []
+const NO_BOUNDS: Array<number> = []
+
 export interface OutboxOptions {
   readonly writer: Socket.Writer
   /** Preferred to the writer. */
@@ -133,8 +137,8 @@ export class Outbox {
   /** Gathers what is appended, behind the queue. */
   #buffer: Uint8Array | undefined
   #buffered = 0
-  #claims: Array<Claim> = []
-  #bounds: Array<number> = []
+  #claims = NO_CLAIMS
+  #bounds = NO_BOUNDS
   /** Instead of what was gathered: a piece of bytes that others have, too. */
   #sharedBytes: Uint8Array | undefined
   #sharedStart = 0
@@ -148,7 +152,8 @@ export class Outbox {
   #touched = false
   /** Since when more waits than should; in milliseconds. */
   #congestedSince: number | undefined
-  readonly #waiting = new Set<() => void>()
+  /** Those who are to look again when something has changed; most of the time there are none. */
+  #waiting: Set<() => void> | undefined
 
   constructor(options: OutboxOptions) {
     this.#options = options
@@ -196,6 +201,10 @@ export class Outbox {
     const from = this.#buffered
     this.#buffered = writeLine(buffer, from, head, bytes, start, end)
     if (claim !== undefined) {
+      if (this.#claims === NO_CLAIMS) {
+        this.#claims = []
+        this.#bounds = []
+      }
       this.#claims.push(claim)
       this.#bounds.push(from, this.#buffered)
     }
@@ -271,19 +280,23 @@ export class Outbox {
   }
 
   /** Waits until the client is congested no more, be it that it reads or that it has stalled. */
-  readonly relief: Effect.Effect<void> = Effect.suspend(() =>
-    Effect.timeoutOrElse(
-      this.#until(() => !this.congested),
-      { duration: this.#holdLeft(), orElse: () => Effect.void }
+  get relief(): Effect.Effect<void> {
+    return Effect.suspend(() =>
+      Effect.timeoutOrElse(
+        this.#until(() => !this.congested),
+        { duration: this.#holdLeft(), orElse: () => Effect.void }
+      )
     )
-  )
+  }
 
   /** Waits until the client is not behind; without a limit, for only the client itself waits. */
-  readonly caughtUp: Effect.Effect<void> = Effect.suspend(() => this.#until(() => !this.behind))
+  get caughtUp(): Effect.Effect<void> {
+    return this.#until(() => !this.behind)
+  }
 
   /** Takes nothing more but `lastWords`; succeeds when the socket has taken all, or is gone. */
-  readonly finish = (lastWords: string | undefined): Effect.Effect<void> =>
-    Effect.suspend(() => {
+  finish(lastWords: string | undefined): Effect.Effect<void> {
+    return Effect.suspend(() => {
       if (lastWords !== undefined) {
         this.#seal()
         this.#enqueue(Buffer.from(`${lastWords}\n`))
@@ -292,12 +305,14 @@ export class Outbox {
       this.flush()
       return this.#until(() => this.#inFlight === 0)
     })
+  }
 
   #until(condition: () => boolean): Effect.Effect<void> {
     const change = Effect.callback<void>((resume) => {
       const wake = () => resume(Effect.void)
+      this.#waiting ??= new Set()
       this.#waiting.add(wake)
-      return Effect.sync(() => this.#waiting.delete(wake))
+      return Effect.sync(() => this.#waiting?.delete(wake))
     })
     const wait: Effect.Effect<void> = Effect.suspend(() => (condition() ? Effect.void : Effect.andThen(change, wait)))
     return wait
@@ -356,8 +371,8 @@ export class Outbox {
       } else {
         this.#queue.push({ bytes, claims: this.#claims, bounds: this.#bounds })
         this.#queuedBytes += length
-        this.#claims = []
-        this.#bounds = []
+        this.#claims = NO_CLAIMS
+        this.#bounds = NO_BOUNDS
       }
     }
     this.#buffer = undefined
@@ -440,8 +455,9 @@ export class Outbox {
 
   /** Has those who wait look again. */
   #wake(): void {
+    if (this.#waiting === undefined) return
     for (const wake of this.#waiting) queueMicrotask(wake)
-    this.#waiting.clear()
+    this.#waiting = undefined
   }
 
   /** What was accepted stays: it is still written if the client reads before the connection is cut. */
@@ -459,8 +475,8 @@ export class Outbox {
     this.#listings = 0
     this.#buffer = undefined
     this.#buffered = 0
-    this.#claims = []
-    this.#bounds = []
+    this.#claims = NO_CLAIMS
+    this.#bounds = NO_BOUNDS
     this.#forgetShared()
   }
 }

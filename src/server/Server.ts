@@ -46,6 +46,7 @@ export class RankServer extends Context.Service<
         commands,
         router: new Router(commands, settings.maxLine),
         touched,
+        fork: Effect.runForkWith(yield* Effect.context<never>()),
         clients: new Set(),
         stopping: false
       }

@@ -12,7 +12,7 @@ import type { Commands } from "./Commands.ts"
 import * as Connection from "./Connection.ts"
 import { Conversation } from "./Conversation.ts"
 import type { Group } from "./Group.ts"
-import type { Touched } from "./Outbox.ts"
+import type { OutboxOptions, Touched } from "./Outbox.ts"
 import type { Router } from "./Router.ts"
 import type { SettingsValues } from "./Settings.ts"
 
@@ -25,6 +25,7 @@ export interface Shared {
   readonly commands: Commands
   readonly router: Router
   readonly touched: Touched
+  readonly fork: OutboxOptions["fork"]
   /** The clients whose sessions run; the refused ones included. */
   readonly clients: Set<Client>
   /** Whether the server is about to stop. */
@@ -37,6 +38,7 @@ export const run = Effect.fnUntraced(
     const connection = yield* Connection.make(socket, {
       settings,
       touched,
+      fork: shared.fork,
       onSlow: () => client.end(farewell("slow consumer"))
     })
     const { address, outbox } = connection
