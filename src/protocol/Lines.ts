@@ -23,6 +23,16 @@ const DEL = 0x7f
 
 const NOTHING = new Uint8Array(0)
 
+/** Bytes of a word, and the bits that a count of bytes is shifted by for one of words. */
+const WORD_BYTES = 4
+const WORD_BITS = 2
+
+/** The highest bit of each byte of a word. */
+const HIGH_BITS = 0x80808080 | 0
+
+/** For less it does not pay to look at words. */
+const MIN_WORDS_BYTES = 256
+
 /** The first allocation for a line that was split; it doubles from there. */
 const CARRY_BYTES = 256
 
@@ -39,6 +49,9 @@ export class Lines {
   readonly #limit: number
   #chunk: Uint8Array = NOTHING
   #at = 0
+  /** The chunk four bytes at a time, and where in it they begin: at its first byte, or a few before; for a long one. */
+  #words: Int32Array | undefined
+  #wordsFrom = 0
   /** The beginning of a line whose end has not come, in the first `#carried` bytes. */
   #carry: Uint8Array | undefined
   #carried = 0
@@ -54,6 +67,30 @@ export class Lines {
   push(chunk: Uint8Array): void {
     this.#chunk = chunk
     this.#at = 0
+    this.#words = undefined
+    if (chunk.length < MIN_WORDS_BYTES) return
+    this.#wordsFrom = chunk.byteOffset & ~(WORD_BYTES - 1)
+    const words = (chunk.byteOffset + chunk.length - this.#wordsFrom) >> WORD_BITS
+    this.#words = new Int32Array(chunk.buffer, this.#wordsFrom, words)
+    this.#wordsFrom -= chunk.byteOffset
+  }
+
+  /**
+   * Where, from `at` of the chunk on, the first byte may be that is not plain
+   * (0x20 to 0x7E): four bytes are looked at together, where they are aligned. Of
+   * such a word, taken less 0x20 and more 1 in each byte, some byte has its highest
+   * bit set if, and only if, one of them is not plain. After "Bit Twiddling Hacks",
+   * S. E. Anderson: "Determine if a word has a byte less than n".
+   */
+  #skipPlain(words: Int32Array, at: number): number {
+    const from = this.#wordsFrom
+    if (((at - from) & (WORD_BYTES - 1)) !== 0) return at
+    let index = (at - from) >> WORD_BITS
+    for (; index < words.length; index++) {
+      const word = words[index]!
+      if ((((word - 0x20202020) | word | (word + 0x01010101)) & HIGH_BITS) !== 0) break
+    }
+    return from + (index << WORD_BITS)
   }
 
   /** Finds the next line that is not empty. */
@@ -63,6 +100,10 @@ export class Lines {
     let wide = this.#carryWide
     let controls = this.#carryControls
     for (let i = start; i < chunk.length; i++) {
+      if (this.#words !== undefined) {
+        i = this.#skipPlain(this.#words, i)
+        if (i >= chunk.length) break
+      }
       const byte = chunk[i]!
       if (byte >= 0x20 && byte < DEL) continue
       if (byte !== LF) {
@@ -93,6 +134,7 @@ export class Lines {
     // An idle client keeps nothing of what it said.
     this.bytes = NOTHING
     this.#chunk = NOTHING
+    this.#words = undefined
     this.#at = 0
     return Next.More
   }

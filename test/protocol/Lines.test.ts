@@ -44,7 +44,10 @@ const Piece = Schema.Literals([
   "\x7f",
   "\xc3\xa4",
   "\xff",
-  ""
+  "",
+  // Long enough that four bytes are looked at together, and of lengths that no four divide.
+  `${"~ ".repeat(65)}x`,
+  "y".repeat(303)
 ])
 
 describe("Lines", () => {
