@@ -63,7 +63,7 @@ const lastRank = (bytes: Buffer, length: number): number => {
   return Number(/^RANK (\d+) /.exec(bytes.toString("latin1", start, length))?.[1] ?? -1)
 }
 
-/** Has `leaving` of so many clients leave at once, several times over: rank 0 alone, or as many by chance. */
+/** Has `leaving` of so many clients leave at once, several times over: rank 0, and the others by chance. */
 export const succession = async (
   system: System,
   count: number,
@@ -77,7 +77,8 @@ export const succession = async (
   const measured: Array<Succession> = []
   for (let time = 0; time < times; time++) {
     await sleep(300)
-    const gone = new Set(leaving === 1 ? [members[0]!] : [...members].sort(() => Math.random() - 0.5).slice(0, leaving))
+    const others = members.slice(1).sort(() => Math.random() - 0.5)
+    const gone = new Set([members[0]!, ...others.slice(0, leaving - 1)])
     members = members.filter((member) => !gone.has(member))
     let waiting = 0
     for (const [rank, member] of members.entries()) {
