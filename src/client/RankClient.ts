@@ -8,7 +8,7 @@
  * was not is `undelivered`.
  */
 import type { Scope } from "effect"
-import { Cause, Context, Duration, Effect, Layer, Option, Queue, Schema, Stream, SubscriptionRef } from "effect"
+import { Cause, Context, Duration, Effect, Latch, Layer, Option, Queue, Schema, Stream, SubscriptionRef } from "effect"
 import type { Socket } from "effect/socket"
 import * as Json from "../protocol/Json.ts"
 import { ClientMessage, Output, type ServerMessage, Status, Whole } from "../protocol/Message.ts"
@@ -76,6 +76,9 @@ const whole = (outcome: Outcome, before: string | undefined): Outcome => {
   return { ...outcome, output: cut ? output.slice(0, MAX_OUTPUT) : output, ...(cut ? { truncated: true } : {}) }
 }
 
+/** How long a command waits for the first connection. */
+const BEGINNING = Duration.seconds(5)
+
 /** How long what `beforeLeaving` runs may hold up the end of the connection. */
 const LEAVING = Duration.seconds(10)
 
@@ -89,7 +92,11 @@ export class RankClient extends Context.Service<
     readonly standing: SubscriptionRef.SubscriptionRef<Link.Standing | undefined>
     /** Why the server did not admit it when it last asked, as `name taken`; undefined where it did, or did not answer. */
     readonly refused: SubscriptionRef.SubscriptionRef<Link.Rejected | undefined>
-    /** The outcome at one target. Interrupting it withdraws the command. */
+    /**
+     * The outcome at one target. Interrupting it withdraws the command. Before the
+     * client was admitted for the first time it waits for that, 5 seconds at most;
+     * later it is `undelivered` where there is no connection.
+     */
     readonly exec: (to: string, command: string, options?: ExecOptions) => Effect.Effect<Outcome, Link.Rejected>
     /** The outcomes at all targets, as they come. It ends with the last; ending it sooner withdraws the command. */
     readonly execAll: (to: string, command: string, options?: ExecOptions) => Stream.Stream<Outcome, Link.Rejected>
@@ -138,6 +145,8 @@ const make = Effect.fnUntraced(function* ({ handler, ...identity }: ClientOption
   const members = yield* SubscriptionRef.make<ReadonlyArray<Listed> | undefined>(NOBODY)
   const open = new Map<string, Open>()
   const leaving = new Set<Effect.Effect<void>>()
+  /** Open once it has been admitted for the first time. */
+  const begun = yield* Latch.make()
   let lastId = 0
   let watchers = 0
 
@@ -157,6 +166,7 @@ const make = Effect.fnUntraced(function* ({ handler, ...identity }: ClientOption
   const heard = Effect.fnUntraced(function* (message: ServerMessage) {
     switch (message._tag) {
       case "Welcome":
+        begun.openUnsafe()
         if (watchers > 0) yield* watch
         break
       case "Exec":
@@ -244,6 +254,7 @@ const make = Effect.fnUntraced(function* ({ handler, ...identity }: ClientOption
     if (Buffer.byteLength(Json.writeClient(message)) >= link.maxLine()) {
       return yield* new Link.Rejected({ reason: "line too long", detail: `at most ${link.maxLine()} bytes` })
     }
+    yield* Effect.timeoutOption(begun.await, BEGINNING)
     if (SubscriptionRef.getUnsafe(standing) === undefined) {
       Queue.offerUnsafe(outcomes, { status: "undelivered" })
       Queue.endUnsafe(outcomes)

@@ -64,6 +64,19 @@ describe("a client", { concurrent: true, timeout: 30_000 }, () => {
   )
 
   live(
+    "waits for its first connection with what it has to say, but not for ever",
+    Effect.gen(function* () {
+      const server = yield* welcoming((said, { say }) => {
+        if (said._tag === "Exec") say({ _tag: "Result", id: said.id!, rank: 1, status: 0 })
+      })
+      const client = yield* connect(server.port)
+      assert.deepStrictEqual(yield* client.exec("1", "x"), { rank: 1, status: 0 })
+      const nobody = yield* connect(1)
+      assert.deepStrictEqual(yield* nobody.exec("1", "x"), { status: "undelivered" })
+    })
+  )
+
+  live(
     "does not make a caller wait for a server that does not read",
     Effect.gen(function* () {
       const server = yield* welcoming((said, { socket }) => {
