@@ -16,6 +16,7 @@
 
 import { Duration, Effect, Exit, type Fiber } from "effect"
 import type { Socket } from "effect/socket"
+import { copy, type Head, writeLine } from "./LineBytes.ts"
 import type { Direct } from "./Peer.ts"
 
 /** Bytes handed to the socket in one write: what is in flight must be read within the stall timeout. */
@@ -51,60 +52,6 @@ interface Claimed {
   /** Where the line of each claim begins and ends. */
   readonly bounds: ReadonlyArray<number>
 }
-
-/** Bytes of the longest beginning of a line: verb, id, and numbers. */
-const MAX_HEAD_BYTES = 256
-
-/** The beginning of a line, which is ASCII; one of them can be written anew for each line. */
-export class Head {
-  readonly bytes = new Uint8Array(MAX_HEAD_BYTES)
-  length = 0
-
-  write(text: string): this {
-    this.length = text.length
-    for (let i = 0; i < text.length; i++) this.bytes[i] = text.charCodeAt(i)
-    return this
-  }
-}
-
-/** Lines for several clients: each is copied once, and every outbox that it is for keeps no more than where it stands. */
-export class Shared {
-  bytes = Buffer.allocUnsafe(MAX_BUFFER_BYTES)
-  /** Where the line that was added last begins and ends. */
-  start = 0
-  end = 0
-
-  /** Adds the line that `head`, and `bytes` from `start` to `end`, make up; its end is added. */
-  add(head: Head, bytes: Uint8Array, start: number, end: number): void {
-    const length = head.length + (end - start) + 1
-    // What is in it may still be waited for.
-    if (this.end + length > this.bytes.length) {
-      this.bytes = Buffer.allocUnsafe(Math.max(MAX_BUFFER_BYTES, length))
-      this.end = 0
-    }
-    this.start = this.end
-    this.end = writeLine(this.bytes, this.start, head, bytes, start, end)
-  }
-}
-
-/** Below so many bytes a loop is faster than a call. */
-const SHORT_BYTES = 128
-
-export const copy = (from: Uint8Array, start: number, end: number, to: Uint8Array, at: number): void => {
-  if (end - start > SHORT_BYTES) to.set(from.subarray(start, end), at)
-  else for (let i = start; i < end; i++) to[at++] = from[i]!
-}
-
-/** Writes a line, its end included; returns where the next may begin. */
-const writeLine = (to: Uint8Array, at: number, head: Head, bytes: Uint8Array, start: number, end: number): number => {
-  copy(head.bytes, 0, head.length, to, at)
-  copy(bytes, start, end, to, at + head.length)
-  const last = at + head.length + (end - start)
-  to[last] = LF
-  return last + 1
-}
-
-const LF = 0x0a
 
 /** Never added to: an idle client has no arrays of its own. */
 const NO_CLAIMS: Array<Claim> = []

@@ -8,7 +8,8 @@ import * as Roster from "../rank/Roster.ts"
 import type { Client } from "./Client.ts"
 import type { Commands } from "./Commands.ts"
 import type { Group } from "./Group.ts"
-import { copy, Head, type Outbox, Shared } from "./Outbox.ts"
+import { copy, Head, Shared } from "./LineBytes.ts"
+import type { Outbox } from "./Outbox.ts"
 
 /** The ranks from `first` to `last`, both included; or why not. */
 export type Reach = { readonly first: number; readonly last: number } | Reason

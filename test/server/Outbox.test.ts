@@ -1,7 +1,8 @@
 /** That what is appended is what is written, in order, whatever it is made of and however it is taken. */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Schema } from "effect"
-import { type Claim, Head, Outbox, Shared, Touched } from "../../src/server/Outbox.ts"
+import { Head, Shared } from "../../src/server/LineBytes.ts"
+import { type Claim, Outbox, Touched } from "../../src/server/Outbox.ts"
 
 const Step = Schema.Struct({
   kind: Schema.Literals([
