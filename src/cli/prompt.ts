@@ -108,6 +108,7 @@ export const run = Effect.fnUntraced(function* (options: Connection.Connecting) 
   let admitted = false
   /** Whether the next list of members was asked for by this module, for the names to complete. */
   let listing = false
+  let lastRank: string | undefined
 
   const terminal = yield* Effect.acquireRelease(
     Effect.sync(() =>
@@ -140,7 +141,11 @@ export const run = Effect.fnUntraced(function* (options: Connection.Connecting) 
       Queue.offerUnsafe(typed, line)
     })
     .on("history", keepLines)
-    .on("close", () => Queue.endUnsafe(typed))
+    .on("close", () => {
+      // It is this command that leaves.
+      admitted = false
+      Queue.endUnsafe(typed)
+    })
     // After a stop, the line is there to be gone on with.
     .on("SIGCONT", () => terminal.prompt(true))
     .on("SIGINT", () => {
@@ -168,6 +173,12 @@ export const run = Effect.fnUntraced(function* (options: Connection.Connecting) 
     }
     // Before it is welcomed it is told a rank that it may not keep.
     if (message._tag === "Ping" || !admitted) return
+    if (message._tag === "Rank" || message._tag === "Welcome") {
+      const rank = Text.writeServer(message)
+      // Who joins another group is told it twice.
+      if (rank === lastRank) return
+      lastRank = rank
+    }
     yield* show(message)
     if (message._tag === "Bye" && message.reason === "quit") {
       admitted = false
