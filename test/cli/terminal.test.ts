@@ -37,11 +37,21 @@ describe("in a terminal", { concurrent: true, timeout: 90_000 }, () => {
         yield* first.until((line) => line.startsWith("RANK"))
         const { shows, type } = yield* inTerminal("connect --name boss")
         yield* shows(/^rank 1 of 2>$/m)
+        /** Types a word, and has it completed once it is there: what comes in one piece is taken for pasted. */
+        const completed = Effect.fnUntraced(function* (word: string, there: RegExp) {
+          yield* type(word)
+          yield* shows(there)
+          yield* type("Tab")
+        })
         const worker = yield* client
         worker.send("NAME worker")
         yield* shows(/JOINED 2 m3\nNAMED 2 m3 worker\nrank 1 of 3>$/)
         // Completed twice: the verb, and the name.
-        yield* type("exe", "Tab", "@wo", "Tab", "up")
+        yield* completed("exe", /> exe$/)
+        yield* shows(/> EXEC$/)
+        yield* completed("@wo", /EXEC @wo$/)
+        yield* shows(/EXEC @worker$/)
+        yield* type("up")
         yield* shows(/^rank 1 of 3> EXEC @worker up$/m)
         // The line that is typed stays, under what comes meanwhile.
         first.send("QUIT")
@@ -55,7 +65,11 @@ describe("in a terminal", { concurrent: true, timeout: 90_000 }, () => {
         yield* type("EXEC 0 x", "Enter", "nonsense", "Enter")
         yield* shows(/ERROR 0 rank too high\n(?:.*\n)*ERROR 0 unknown command\nrank 0 of 2>$/)
         // Completed, a verb has a space behind it.
-        yield* type("EXPL", "Tab", "@wor", "Tab", "Enter")
+        yield* completed("EXPL", /> EXPL$/)
+        yield* shows(/> EXPLAIN$/)
+        yield* completed("@wor", /EXPLAIN @wor$/)
+        yield* shows(/EXPLAIN @worker$/)
+        yield* type("Enter")
         yield* shows(/TARGETS 1 1:m3/)
         // Ctrl-C empties the line, and leaves where it is empty.
         yield* type("half", "C-c", "PING all", "Enter")

@@ -39,7 +39,6 @@ export const terminal = Effect.fnUntraced(function* (command: string) {
     Effect.map(tmux("capture-pane", "-p", ...args), ({ stdout }) => stdout.trimEnd())
   const screen = capture()
   return {
-    // A key at a time: what comes in one piece is taken for pasted, and TAB is then no completion.
     type: (...keys) =>
       Effect.forEach(keys, (key) => tmux("send-keys", ...(KEYS.test(key) ? [key] : ["-l", key])), { discard: true }),
     screen,
