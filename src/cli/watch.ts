@@ -62,10 +62,13 @@ const run = Effect.fnUntraced(function* (options: Connection.Connecting) {
     screen.show([...head, ...memberTable(members, self)], (count) => `... and ${count} more`)
     yield* Effect.sleep(REDRAW_INTERVAL)
     // Of who joins, watchers are told no address.
-    if (members.some(({ address }) => address === undefined) && Date.now() - asked > ASK_INTERVAL_MS) {
-      asked = Date.now()
-      link.tell({ _tag: "Ranks" })
-    } else if (members.some(({ address }) => address === undefined)) yield* changed.open
+    if (members.every(({ address }) => address !== undefined)) return
+    if (Date.now() - asked < ASK_INTERVAL_MS) {
+      yield* changed.open
+      return
+    }
+    asked = Date.now()
+    link.tell({ _tag: "Ranks" })
   }).pipe(Effect.forever)
 }, Effect.scoped)
 

@@ -92,8 +92,7 @@ export const make = Effect.fnUntraced(function* (
       return Effect.as(Effect.logError("a handler failed", exit.cause), { status: "failed" })
     }
     const { output, ...ended } = exit.value
-    const { toWellFormed } = String.prototype
-    const well = output === undefined ? ended : { ...ended, output: toWellFormed.call(output) }
+    const well = output === undefined ? ended : { ...ended, output: output.toWellFormed() }
     if (isClientMessage({ _tag: "Result", id: "id", ...well })) return Effect.succeed(well)
     return Effect.as(Effect.logError("a handler ended with what is no outcome", exit.value), { status: "failed" })
   }

@@ -7,44 +7,50 @@ const policy = (...patterns: ReadonlyArray<string>) => patterns.map((text) => Re
 const allows = (patterns: ReadonlyArray<Policy.Pattern>, command: string) =>
   Policy.allows(patterns, Policy.words(command))
 
+/** Asserts what the patterns allow of these commands, and what they deny. */
+const judge = (
+  patterns: ReadonlyArray<Policy.Pattern>,
+  { allowed, denied }: { readonly [verdict in "allowed" | "denied"]: ReadonlyArray<string> }
+) => {
+  for (const command of allowed) assert.isTrue(allows(patterns, command), command)
+  for (const command of denied) assert.isFalse(allows(patterns, command), command)
+}
+
 describe("Policy", () => {
   it("allows what a pattern says, and no more", () => {
-    const patterns = policy("uptime", "df -h", "systemctl restart app-*", "cat /var/log/*", "backup --to=*", "seq * *")
-    for (const command of [
-      "uptime",
-      " uptime ",
-      "df  -h",
-      "systemctl restart app-1",
-      "systemctl restart app-web.service",
-      "cat /var/log/syslog",
-      "cat /var/log/a..b",
-      "backup --to=x",
-      "backup --to=-x",
-      "seq 1 10"
-    ]) {
-      assert.isTrue(allows(patterns, command), command)
-    }
-    for (const command of [
-      "",
-      " ",
-      "UPTIME",
-      "uptime -p",
-      "uptimes",
-      "./uptime",
-      "/usr/bin/uptime",
-      "df",
-      "df -h -h",
-      "systemctl restart app-",
-      "systemctl restart sshd",
-      "systemctl stop app-1",
-      "cat /var/log/",
-      "cat /var/log/nginx/access.log",
-      "cat /var/log/a /etc/shadow",
-      "seq 1",
-      "seq 1 2 3"
-    ]) {
-      assert.isFalse(allows(patterns, command), command)
-    }
+    judge(policy("uptime", "df -h", "systemctl restart app-*", "cat /var/log/*", "backup --to=*", "seq * *"), {
+      allowed: [
+        "uptime",
+        " uptime ",
+        "df  -h",
+        "systemctl restart app-1",
+        "systemctl restart app-web.service",
+        "cat /var/log/syslog",
+        "cat /var/log/a..b",
+        "backup --to=x",
+        "backup --to=-x",
+        "seq 1 10"
+      ],
+      denied: [
+        "",
+        " ",
+        "UPTIME",
+        "uptime -p",
+        "uptimes",
+        "./uptime",
+        "/usr/bin/uptime",
+        "df",
+        "df -h -h",
+        "systemctl restart app-",
+        "systemctl restart sshd",
+        "systemctl stop app-1",
+        "cat /var/log/",
+        "cat /var/log/nginx/access.log",
+        "cat /var/log/a /etc/shadow",
+        "seq 1",
+        "seq 1 2 3"
+      ]
+    })
   })
 
   it("lets no injection through a *", () => {
@@ -118,37 +124,34 @@ describe("Policy", () => {
   })
 
   it("lets ** hold slashes, and no way up", () => {
-    const patterns = policy("cat /var/log/**", "cp ** **.bak", "tar --file=**-*.tgz", "less ./** ../*", "more *")
-    for (const command of [
-      "cat /var/log/a",
-      "cat /var/log/nginx/a.log",
-      "cp a/b c/d.bak",
-      "tar --file=a-b/c-d.tgz",
-      "less ./a/b ../c",
-      `more ${"x".repeat(4096)}`
-    ]) {
-      assert.isTrue(allows(patterns, command), command)
-    }
-    for (const command of [
-      "cat /var/log/",
-      "cat /var/log/../../etc/shadow",
-      "cat /var/log/a/..",
-      "cat /var/log/./a",
-      "cat /var/log/a;b",
-      "cat /etc/shadow",
-      "cp -r x.bak",
-      "cp /a/b x.bak",
-      "less ./../a ../c",
-      "less ./. ../c",
-      "less ./a ../..",
-      "less ./a /../c",
-      `more ${"x".repeat(4097)}`,
-      "cp a -x.bak",
-      "cp a ../x.bak",
-      "tar --file=../a-b.tgz"
-    ]) {
-      assert.isFalse(allows(patterns, command), command)
-    }
+    judge(policy("cat /var/log/**", "cp ** **.bak", "tar --file=**-*.tgz", "less ./** ../*", "more *"), {
+      allowed: [
+        "cat /var/log/a",
+        "cat /var/log/nginx/a.log",
+        "cp a/b c/d.bak",
+        "tar --file=a-b/c-d.tgz",
+        "less ./a/b ../c",
+        `more ${"x".repeat(4096)}`
+      ],
+      denied: [
+        "cat /var/log/",
+        "cat /var/log/../../etc/shadow",
+        "cat /var/log/a/..",
+        "cat /var/log/./a",
+        "cat /var/log/a;b",
+        "cat /etc/shadow",
+        "cp -r x.bak",
+        "cp /a/b x.bak",
+        "less ./../a ../c",
+        "less ./. ../c",
+        "less ./a ../..",
+        "less ./a /../c",
+        `more ${"x".repeat(4097)}`,
+        "cp a -x.bak",
+        "cp a ../x.bak",
+        "tar --file=../a-b.tgz"
+      ]
+    })
   })
 
   it("takes no time for what is made to take long", () => {
