@@ -9,6 +9,6 @@ export { type ClientOptions, type ExecOptions, NoneSucceeded, Outcome, RankClien
 export type { Listed } from "./client/Watched.ts"
 export type { ExecutorStatus, Reason, Status } from "./protocol/Message.ts"
 export * as NodeServer from "./server/NodeServer.ts"
-export { Peer, type PeerInfo } from "./server/Peer.ts"
 export { RankServer } from "./server/Server.ts"
 export { Settings, type SettingsValues } from "./server/Settings.ts"
+export { type Transport, TransportOf } from "./server/Transport.ts"

@@ -7,8 +7,7 @@
  * it, so nothing can end a client without those behind it closing up.
  */
 
-import type { Scope } from "effect"
-import { Clock, Effect, Schema, SynchronizedRef } from "effect"
+import { Clock, Effect, Schema, Scope, SynchronizedRef } from "effect"
 import * as Roster from "./Roster.ts"
 
 /** What happened to the order. Ranks are those right after the change; `Left.rank` the one given up. */
@@ -106,7 +105,18 @@ export const make = <A>(options: {
   return {
     ref,
     snapshot: () => SynchronizedRef.getUnsafe(ref),
-    join: (data, as = {}) => Effect.acquireRelease(admit(data, as), (member) => leave(member.id)),
+    // Not `acquireRelease`: with every member it would keep the whole context that it was admitted in.
+    join: (data, as = {}) =>
+      Effect.flatMap(Effect.scope, (scope) =>
+        Effect.uninterruptible(
+          Effect.tap(admit(data, as), ({ id }) =>
+            Scope.addFinalizer(
+              scope,
+              Effect.suspend(() => leave(id))
+            )
+          )
+        )
+      ),
     stepDown: (id) =>
       step<void>((before, now) => {
         const from = Roster.rankOf(before, id)

@@ -20,6 +20,9 @@ export interface Ending {
 /** A rank that nobody has: the client is to be told its rank before anything else. */
 export const NOT_TOLD = -1
 
+/** Never added to: most clients issue none. */
+export const NO_COMMANDS = new Map<string, Command>()
+
 export class Client {
   readonly address: string
   readonly outbox: Outbox
@@ -32,15 +35,15 @@ export class Client {
   /** Set once, when it is decided that the session ends; from then on it does nothing more. */
   ending: Ending | undefined
   /** Its open commands, by its own ids. Kept by `Commands`. */
-  readonly commands = new Map<string, Command>()
+  commands = NO_COMMANDS
   /** What it is to execute: the task that came last, from which the others follow. Kept by `Tasks`. */
   lastTask: Task | undefined
   readonly #session: Fiber.Fiber<unknown, unknown>
 
-  constructor(options: { address: string; outbox: Outbox; session: Fiber.Fiber<unknown, unknown> }) {
-    this.address = options.address
-    this.outbox = options.outbox
-    this.#session = options.session
+  constructor(address: string, outbox: Outbox, session: Fiber.Fiber<unknown, unknown>) {
+    this.address = address
+    this.outbox = outbox
+    this.#session = session
   }
 
   /** Succeeds when the session has ended, and the connection is closed. */

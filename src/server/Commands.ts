@@ -12,7 +12,7 @@ import type { Scope } from "effect"
 import { Clock, Duration, Effect, Latch } from "effect"
 import type { ClientMessage, ServerMessage, Status } from "../protocol/Message.ts"
 import type { ResultScanner } from "../protocol/ResultScanner.ts"
-import type { Client } from "./Client.ts"
+import { type Client, NO_COMMANDS } from "./Client.ts"
 import { Head } from "./LineBytes.ts"
 import type { Outbox, Touched } from "./Outbox.ts"
 import type { SettingsValues } from "./Settings.ts"
@@ -247,6 +247,7 @@ export const make = Effect.fnUntraced(function* (
         ok: 0,
         notOk: 0
       }
+      if (issuer.commands === NO_COMMANDS) issuer.commands = new Map()
       issuer.commands.set(id, command)
       return command
     },
@@ -278,7 +279,7 @@ export const make = Effect.fnUntraced(function* (
         command.issuer = undefined
         command.deadline = Math.min(command.deadline, latest)
       }
-      client.commands.clear()
+      client.commands = NO_COMMANDS
     }
   }
 })

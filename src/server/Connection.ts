@@ -6,23 +6,11 @@
  * overtakes the last words), until it closes too or is silent. All that for
  * `linger` at most; then it is cut off.
  */
-import type { Array as Arr, Scope } from "effect"
-import { Clock, Effect, Exit, Scope as ScopeModule } from "effect"
-import { Socket } from "effect/socket"
-import { Outbox, type OutboxOptions } from "./Outbox.ts"
-import { Peer } from "./Peer.ts"
-import type { SettingsValues } from "./Settings.ts"
-
-export interface Connection {
-  readonly address: string
-  /** The next bytes; fails when the connection has ended. */
-  readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Uint8Array>, Socket.SocketError>
-  readonly outbox: Outbox
-  /** The line that the closing begins with. */
-  lastWords: string | undefined
-  /** Whether to cut the client off at once instead. */
-  abrupt: boolean
-}
+import type { Array as Arr } from "effect"
+import { type Duration, Effect } from "effect"
+import type { Socket } from "effect/socket"
+import type { Outbox } from "./Outbox.ts"
+import type { Transport } from "./Transport.ts"
 
 /** A client that was told everything, and says nothing for so long, has nothing under way that would reset it. */
 const SILENCE = "500 millis"
@@ -30,43 +18,37 @@ const SILENCE = "500 millis"
 /** How often it is looked whether the transport has sent everything. */
 const POLL_UNSENT = "5 millis"
 
-export const make = Effect.fnUntraced(function* (
-  socket: Socket.Socket,
-  options: Pick<OutboxOptions, "touched" | "fork" | "onSlow"> & { readonly settings: SettingsValues }
-): Effect.fn.Return<Connection, Socket.SocketError, Scope.Scope> {
-  const pull = yield* Socket.readerBytes(socket)
-  const writing = yield* ScopeModule.make()
-  const writer = yield* ScopeModule.provide(socket.writer, writing)
-  const { address, direct, unsent } = yield* yield* Peer
-  const { maxPending, maxHold, stallTimeout, linger } = options.settings
-  const clock = yield* Clock.Clock
-  const outbox = new Outbox({
-    writer,
-    direct,
-    touched: options.touched,
-    maxPending,
-    maxHold,
-    stallTimeout,
-    now: () => clock.currentTimeMillisUnsafe(),
-    fork: options.fork,
-    onSlow: options.onSlow
-  })
-  const connection: Connection = { address, pull, outbox, lastWords: undefined, abrupt: false }
+export class Connection {
+  /** The next bytes; fails when the connection has ended. */
+  readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Uint8Array>, Socket.SocketError>
+  readonly outbox: Outbox
+  readonly #transport: Transport
 
-  const sent = Effect.suspend(
-    (): Effect.Effect<void> => (unsent() === 0 ? Effect.void : Effect.flatMap(Effect.sleep(POLL_UNSENT), () => sent))
-  )
-  const endInOrder = Effect.suspend(() => outbox.finish(connection.lastWords)).pipe(
-    Effect.andThen(ScopeModule.close(writing, Exit.void)),
-    Effect.andThen(sent),
-    Effect.andThen(Effect.ignore(Effect.forever(Effect.timeout(pull, SILENCE)))),
-    Effect.timeoutOption(linger)
-  )
-  yield* Effect.addFinalizer(() =>
-    Effect.suspend(() => (connection.abrupt ? Effect.void : endInOrder)).pipe(
-      Effect.andThen(writer.write(new Socket.CloseEvent(1000))),
-      Effect.ignore
+  constructor(pull: Connection["pull"], outbox: Outbox, transport: Transport) {
+    this.pull = pull
+    this.outbox = outbox
+    this.#transport = transport
+  }
+
+  /** The line `lastWords` is the last that the client is told. */
+  closeInOrder(lastWords: string | undefined, linger: Duration.Duration): Effect.Effect<void> {
+    const transport = this.#transport
+    const sent = Effect.suspend(
+      (): Effect.Effect<void> =>
+        transport.unsent() === 0 ? Effect.void : Effect.flatMap(Effect.sleep(POLL_UNSENT), () => sent)
     )
-  )
-  return connection
-})
+    return this.outbox
+      .finish(lastWords)
+      .pipe(
+        Effect.andThen(Effect.sync(() => transport.end())),
+        Effect.andThen(sent),
+        Effect.andThen(Effect.ignore(Effect.forever(Effect.timeout(this.pull, SILENCE)))),
+        Effect.timeoutOption(linger),
+        Effect.andThen(this.cut)
+      )
+  }
+
+  get cut(): Effect.Effect<void> {
+    return Effect.sync(() => this.#transport.cut())
+  }
+}

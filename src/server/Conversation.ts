@@ -77,7 +77,7 @@ export class Conversation {
   #budget = BATCH
   /** None before admission. */
   #seat: Seat | undefined
-  /** The order as it was when it was last looked at, and this client's rank in it. */
+  /** The order as it was when it was last looked at, while lines are done; and this client's rank in it. */
   #roster: Roster.Roster<Client> = Roster.empty
   #rank = 0
 
@@ -90,9 +90,13 @@ export class Conversation {
     this.#timeout = Duration.toMillis(shared.settings.commandTimeout)
   }
 
-  /** The group that the client is in, or that it was in last; none before admission. */
-  get group(): Group | undefined {
-    return this.#seat?.group
+  /** Gives up the client's place; the group that it was in, none before admission. */
+  get leave(): Effect.Effect<Group | undefined> {
+    return Effect.suspend(() =>
+      this.#seat === undefined
+        ? Effect.undefined
+        : Effect.as(Scope.close(this.#seat.scope, Exit.void), this.#seat.group)
+    )
   }
 
   push(chunk: Uint8Array): void {
@@ -111,7 +115,11 @@ export class Conversation {
       }
       if (!this.#again) {
         const next = this.#lines.next()
-        if (next === Next.More) return undefined
+        if (next === Next.More) {
+          // An idle client keeps no order of long ago in memory.
+          this.#roster = Roster.empty
+          return undefined
+        }
         this.#look()
         if (next === Next.TooLong) return this.#end("line too long", this.#error("line too long"))
       }
@@ -148,8 +156,8 @@ export class Conversation {
       this.#seat = { group, member: joined.success, scope }
       this.#client.member = memberId(joined.success)
       this.#client.told = NOT_TOLD
-      this.#look()
-      group.announcer.changed()
+      const roster = group.ranks.snapshot()
+      group.announcer.tell(joined.success, Roster.rankOf(roster, joined.success.id)!, roster)
       const { address, member } = this.#client
       yield* Effect.annotateLogs(Effect.logInfo("joined"), { member, group: name, address })
       return undefined
@@ -304,6 +312,7 @@ export class Conversation {
   }
 
   #welcome(): undefined {
+    this.#look()
     const { group, member } = this.#seat!
     const { epoch } = this.#roster
     this.#client.say({

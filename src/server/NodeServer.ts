@@ -6,9 +6,10 @@
 import type * as Net from "node:net"
 import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
+import type { Array as Arr } from "effect"
 import { Effect, Layer, Option } from "effect"
 import { Socket, type SocketServer } from "effect/socket"
-import { type Direct, Peer, type PeerInfo } from "./Peer.ts"
+import { type Transport, TransportOf, throughWriter } from "./Transport.ts"
 
 /** Connections that may wait to be accepted. The kernel lowers it to its own limit (`somaxconn`). */
 const BACKLOG = 4096
@@ -16,40 +17,62 @@ const BACKLOG = 4096
 /** A closed socket never drains. */
 const CLOSED = new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1006 }) })
 
-const directTo = (socket: Net.Socket): Direct => ({
-  write: (chunks) => {
-    if (chunks.length === 1) return socket.write(chunks[0]!)
+/** A class, and its members methods: an idle client has no closures of its own. */
+class NodeTransport implements Transport {
+  readonly address: string
+  readonly #socket: Net.Socket
+
+  constructor(socket: Net.Socket) {
+    this.address = `${hostInUrl(socket.remoteAddress ?? "unknown")}:${socket.remotePort ?? 0}`
+    this.#socket = socket
+  }
+
+  write(chunks: Arr.NonEmptyReadonlyArray<Uint8Array>): boolean {
+    const socket = this.#socket
+    if (chunks.length === 1) return socket.write(chunks[0])
     socket.cork()
     let taken = true
     for (const chunk of chunks) taken = socket.write(chunk)
     socket.uncork()
     return taken
-  },
-  drained: Effect.callback((resume) => {
-    if (!socket.writableNeedDrain) return resume(socket.destroyed ? Effect.fail(CLOSED) : Effect.void)
-    const drained = () => settle(Effect.void)
-    const closed = () => settle(Effect.fail(CLOSED))
-    const settle = (exit: Effect.Effect<void, Socket.SocketError>) => {
-      socket.off("drain", drained).off("close", closed)
-      resume(exit)
-    }
-    socket.on("drain", drained).on("close", closed)
-    return Effect.sync(() => socket.off("drain", drained).off("close", closed))
-  }),
-  gone: () => !socket.writable
-})
+  }
 
-const peer: Effect.Effect<PeerInfo> = Effect.map(
-  Effect.serviceOption(NodeSocket.NetSocket),
-  Option.match({
-    onNone: () => ({ address: "unknown", unsent: () => 0 }),
-    onSome: (socket) => ({
-      address: `${hostInUrl(socket.remoteAddress ?? "unknown")}:${socket.remotePort ?? 0}`,
-      unsent: () => (socket.destroyed ? 0 : socket.writableLength),
-      direct: directTo(socket)
+  get drained(): Effect.Effect<void, Socket.SocketError> {
+    const socket = this.#socket
+    return Effect.callback((resume) => {
+      if (!socket.writableNeedDrain) return resume(socket.destroyed ? Effect.fail(CLOSED) : Effect.void)
+      const drained = () => settle(Effect.void)
+      const closed = () => settle(Effect.fail(CLOSED))
+      const settle = (exit: Effect.Effect<void, Socket.SocketError>) => {
+        socket.off("drain", drained).off("close", closed)
+        resume(exit)
+      }
+      socket.on("drain", drained).on("close", closed)
+      return Effect.sync(() => socket.off("drain", drained).off("close", closed))
     })
-  })
-)
+  }
+
+  gone(): boolean {
+    return !this.#socket.writable
+  }
+
+  unsent(): number {
+    return this.#socket.destroyed ? 0 : this.#socket.writableLength
+  }
+
+  end(): void {
+    if (this.#socket.writable) this.#socket.end()
+  }
+
+  cut(): void {
+    this.#socket.destroy()
+  }
+}
+
+const transportOf: (typeof TransportOf)["Service"] = (socket) =>
+  Effect.flatMap(Effect.serviceOption(NodeSocket.NetSocket), (net) =>
+    Option.isSome(net) ? Effect.succeed(new NodeTransport(net.value)) : throughWriter(socket)
+  )
 
 /** An IPv6 address goes in brackets where a port follows it. */
 export const hostInUrl = (host: string): string => (host.includes(":") ? `[${host}]` : host)
@@ -68,5 +91,5 @@ export const layer = (options: {
       // A client may end its side and still be answered: `printf 'RANKS\n' | nc host port`.
       allowHalfOpen: true
     }),
-    Layer.succeed(Peer, peer)
+    Layer.succeed(TransportOf, transportOf)
   )

@@ -14,10 +14,10 @@
  * another client's batch, so whoever waits here is woken in a microtask, after it.
  */
 
-import { Duration, Effect, Exit, type Fiber } from "effect"
+import { Array as Arr, Duration, Effect, Exit, type Fiber } from "effect"
 import type { Socket } from "effect/socket"
 import { copy, type Head, writeLine } from "./LineBytes.ts"
-import type { Direct } from "./Peer.ts"
+import type { Transport } from "./Transport.ts"
 
 /** Bytes handed to the socket in one write: what is in flight must be read within the stall timeout. */
 const WRITE_BYTES = 65_536
@@ -57,26 +57,22 @@ interface Claimed {
 const NO_CLAIMS: Array<Claim> = []
 const NO_BOUNDS: Array<number> = []
 
+/** What the outboxes of a server have in common. */
 export interface OutboxOptions {
-  readonly writer: Socket.Writer
-  /** Preferred to the writer. */
-  readonly direct: Direct | undefined
   readonly touched: Touched
   readonly maxPending: number
   readonly maxHold: Duration.Duration
   readonly stallTimeout: Duration.Duration
   /** The time, in milliseconds. */
   readonly now: () => number
-  /** Runs a write, or a timer, as a fiber. */
+  /** Runs a wait, or a timer, as a fiber. */
   readonly fork: (effect: Effect.Effect<void, Socket.SocketError>) => Fiber.Fiber<void, Socket.SocketError>
-  /** Called, at most once, when the client is found to be a slow consumer. Nothing is appended from then on. */
-  readonly onSlow: () => void
 }
 
 export class Outbox {
   readonly #options: OutboxOptions
-  readonly #highWater: number
-  readonly #lowWater: number
+  readonly #transport: Transport
+  readonly #onSlow: () => void
 
   /** Bytes, lines that may not be wanted any more, and listings that make their bytes when it is their turn; in order. */
   #queue: Array<Uint8Array | Claimed | Iterator<Uint8Array>> = []
@@ -102,10 +98,11 @@ export class Outbox {
   /** Those who are to look again when something has changed; most of the time there are none. */
   #waiting: Set<() => void> | undefined
 
-  constructor(options: OutboxOptions) {
+  /** @param onSlow is called, at most once, when the client is found to be a slow consumer: nothing is appended from then on */
+  constructor(options: OutboxOptions, transport: Transport, onSlow: () => void) {
     this.#options = options
-    this.#highWater = options.maxPending / 2
-    this.#lowWater = options.maxPending / 4
+    this.#transport = transport
+    this.#onSlow = onSlow
   }
 
   /** Bytes that wait, those handed to the socket and not yet taken by it included. */
@@ -194,22 +191,21 @@ export class Outbox {
     this.#touched = false
     // This client may not read for a while.
     if (this.#inFlight > 0 && this.#sharedBytes !== undefined) this.#keepShared()
+    const transport = this.#transport
     while (this.#inFlight === 0) {
-      const [first, ...rest] = this.#take()
-      if (first === undefined) break
-      const chunks: [Uint8Array, ...Array<Uint8Array>] = [first, ...rest]
-      const { direct, fork, writer } = this.#options
-      if (direct?.gone()) {
+      const chunks = this.#take()
+      if (!Arr.isArrayNonEmpty(chunks)) break
+      if (transport.gone()) {
         this.#inFlight = 0
         this.#discard()
         break
       }
-      if (direct?.write(chunks)) {
+      if (transport.write(chunks)) {
         this.#inFlight = 0
         continue
       }
-      const write = fork(direct?.drained ?? writer.writeAll(chunks))
-      const exit = write.pollUnsafe()
+      const drained = this.#options.fork(transport.drained)
+      const exit = drained.pollUnsafe()
       if (exit === undefined) {
         this.#stallTimer = this.#options.fork(
           Effect.delay(
@@ -217,12 +213,12 @@ export class Outbox {
             this.#options.stallTimeout
           )
         )
-        write.addObserver((exit) => this.#written(exit))
+        drained.addObserver((exit) => this.#written(exit))
       } else {
         this.#written(exit)
       }
     }
-    if (this.pending <= this.#lowWater) this.#congestedSince = undefined
+    if (this.pending <= this.#options.maxPending / 4) this.#congestedSince = undefined
     this.#wake()
   }
 
@@ -272,7 +268,7 @@ export class Outbox {
   }
 
   #appended(): void {
-    if (this.pending > this.#highWater) this.#congestedSince ??= this.#options.now()
+    if (this.pending > this.#options.maxPending / 2) this.#congestedSince ??= this.#options.now()
     this.#touch()
   }
 
@@ -412,7 +408,7 @@ export class Outbox {
     if (!this.#open) return
     this.#open = false
     this.#wake()
-    this.#options.onSlow()
+    this.#onSlow()
   }
 
   #discard(): void {

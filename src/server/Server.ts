@@ -3,7 +3,7 @@
  * Each connection is a fiber that the `SocketServer` supervises; this module owns
  * what they share and their common end.
  */
-import { Context, Effect, Layer } from "effect"
+import { Clock, Context, Effect, Layer } from "effect"
 import type { NetAddress } from "effect/net"
 import { SocketServer } from "effect/socket"
 import packageJson from "../../package.json" with { type: "json" }
@@ -39,14 +39,21 @@ export class RankServer extends Context.Service<
         capacity: settings.maxClients,
         open: (name, ranks: RankRef<Client>) => Group.make(name, ranks, commands, touched, () => shared.stopping)
       })
+      const clock = yield* Clock.Clock
       const shared: Session.Shared = {
         settings,
         server: `rankd/${packageJson.version}`,
         groups,
         commands,
         router: new Router(commands, settings.maxLine),
-        touched,
-        fork: Effect.runForkWith(yield* Effect.context<never>()),
+        outboxes: {
+          touched,
+          maxPending: settings.maxPending,
+          maxHold: settings.maxHold,
+          stallTimeout: settings.stallTimeout,
+          now: () => clock.currentTimeMillisUnsafe(),
+          fork: Effect.runForkWith(yield* Effect.context<never>())
+        },
         clients: new Set(),
         stopping: false
       }

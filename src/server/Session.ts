@@ -3,18 +3,19 @@
  * and it leaves. The session speaks to an `effect/socket` `Socket`, so that it
  * runs without a network.
  */
-import { Cause, Effect, Exit } from "effect"
+import { Cause, Effect, Exit, type Fiber, type Scope } from "effect"
 import { Socket } from "effect/socket"
 import type { Reason } from "../protocol/Message.ts"
 import { DEFAULT_GROUP, type Groups } from "../rank/Groups.ts"
 import { Client, type Ending } from "./Client.ts"
 import type { Commands } from "./Commands.ts"
-import * as Connection from "./Connection.ts"
+import { Connection } from "./Connection.ts"
 import { Conversation } from "./Conversation.ts"
 import type { Group } from "./Group.ts"
-import type { OutboxOptions, Touched } from "./Outbox.ts"
+import { Outbox, type OutboxOptions } from "./Outbox.ts"
 import type { Router } from "./Router.ts"
 import type { SettingsValues } from "./Settings.ts"
+import { type Transport, TransportOf } from "./Transport.ts"
 
 /** What the sessions of a server share. */
 export interface Shared {
@@ -24,64 +25,97 @@ export interface Shared {
   readonly groups: Groups<Group>
   readonly commands: Commands
   readonly router: Router
-  readonly touched: Touched
-  readonly fork: OutboxOptions["fork"]
+  readonly outboxes: OutboxOptions
   /** The clients whose sessions run; the refused ones included. */
   readonly clients: Set<Client>
   /** Whether the server is about to stop. */
   stopping: boolean
 }
 
-export const run = Effect.fnUntraced(
-  function* (shared: Shared, socket: Socket.Socket) {
-    const { clients, commands, settings, touched } = shared
-    const connection = yield* Connection.make(socket, {
-      settings,
-      touched,
-      fork: shared.fork,
-      onSlow: () => client.end(farewell("slow consumer"))
-    })
-    const { address, outbox } = connection
-    const client: Client = new Client({ address, outbox, session: yield* Effect.fiber })
-    yield* Effect.acquireRelease(
-      Effect.sync(() => clients.add(client)),
-      () =>
-        Effect.sync(() => {
-          clients.delete(client)
-          commands.orphan(client)
-          conversation.group?.announcer.changed()
-        })
-    )
-    const conversation: Conversation = new Conversation(shared, client, yield* Effect.scope)
+class Session {
+  readonly shared: Shared
+  readonly connection: Connection
+  readonly client: Client
+  readonly conversation: Conversation
 
-    const refuse = (reason: Reason) => {
-      connection.lastWords = client.write({ _tag: "Error", reason })
-      return Effect.annotateLogs(Effect.logInfo("refused"), { address, reason })
-    }
-    if (shared.stopping) return yield* refuse("shutting down")
-    let refused: Reason | undefined
-    yield* Effect.gen(function* () {
-      if (settings.admission === "connect") {
-        refused = yield* conversation.enter(DEFAULT_GROUP)
-        if (refused !== undefined) return yield* refuse(refused)
-      }
-      return yield* converse(touched, connection, client, conversation)
-    }).pipe(
-      Effect.onExit((exit) => {
-        if (refused !== undefined) return Effect.void
-        const ending = client.ending ?? endingOf(exit)
-        client.ending = ending
-        connection.lastWords = ending.lastWords && client.write(ending.lastWords)
-        connection.abrupt = ending.reason === "http"
-        const { member } = client
-        if (member === undefined) return Effect.void
-        return Effect.annotateLogs(Effect.logInfo("left"), { member, address, reason: ending.reason })
-      })
+  constructor(
+    shared: Shared,
+    pull: Connection["pull"],
+    transport: Transport,
+    fiber: Fiber.Fiber<unknown, unknown>,
+    scope: Scope.Scope
+  ) {
+    const outbox = new Outbox(shared.outboxes, transport, () => this.client.end(farewell("slow consumer")))
+    this.shared = shared
+    this.connection = new Connection(pull, outbox, transport)
+    this.client = new Client(transport.address, outbox, fiber)
+    this.conversation = new Conversation(shared, this.client, scope)
+  }
+}
+
+export const run = (shared: Shared, socket: Socket.Socket): Effect.Effect<void> =>
+  open(shared, socket).pipe(
+    Effect.flatMap((session) => Effect.onExit(admit(session), (exit) => leave(session, exit))),
+    Effect.scoped,
+    Effect.ignore
+  )
+
+const open = Effect.fnUntraced(function* (shared: Shared, socket: Socket.Socket) {
+  const pull = yield* Socket.readerBytes(socket)
+  const transport = yield* (yield* TransportOf)(socket)
+  return new Session(shared, pull, transport, yield* Effect.fiber, yield* Effect.scope)
+})
+
+/** Ranks the client, where that is not for it to ask for; then does what it says. Why not, where it is refused. */
+const admit = (session: Session): Effect.Effect<Reason | undefined, Socket.SocketError> =>
+  Effect.suspend(() => {
+    const { client, conversation, shared } = session
+    shared.clients.add(client)
+    if (shared.stopping) return Effect.succeed("shutting down")
+    if (shared.settings.admission !== "connect") return converse(session)
+    return Effect.flatMap(conversation.enter(DEFAULT_GROUP), (refused) =>
+      // Others that connect at this moment are told their ranks together with this one: the second write in a row costs less.
+      refused === undefined ? Effect.andThen(Effect.yieldNow, converse(session)) : Effect.succeed(refused)
     )
-  },
-  Effect.scoped,
-  (session) => Effect.catchTag(session, "SocketError", () => Effect.void)
-)
+  })
+
+/** Does what the client says, until it, or somebody else, ends the session. */
+const converse = Effect.fnUntraced(function* ({
+  client,
+  connection,
+  conversation,
+  shared
+}: Session): Effect.fn.Return<undefined, Socket.SocketError> {
+  const { touched } = shared.outboxes
+  while (client.ending === undefined) {
+    touched.flush()
+    for (const chunk of yield* connection.pull) {
+      conversation.push(chunk)
+      for (let wait = conversation.advance(); wait !== undefined; wait = conversation.advance()) {
+        touched.flush()
+        yield* wait
+      }
+    }
+  }
+})
+
+/** Gives up the client's place, tells everybody concerned, and closes its connection. */
+const leave = Effect.fnUntraced(function* (session: Session, exit: Exit.Exit<Reason | undefined, Socket.SocketError>) {
+  const { client, connection, conversation, shared } = session
+  const { address, member } = client
+  const refused = Exit.isSuccess(exit) ? exit.value : undefined
+  client.ending ??=
+    refused === undefined ? endingOf(exit) : { reason: "closed", lastWords: { _tag: "Error", reason: refused } }
+  const { lastWords, reason } = client.ending
+  if (refused !== undefined) yield* Effect.annotateLogs(Effect.logInfo("refused"), { address, reason: refused })
+  else if (member !== undefined) yield* Effect.annotateLogs(Effect.logInfo("left"), { member, address, reason })
+  const group = yield* conversation.leave
+  shared.clients.delete(client)
+  shared.commands.orphan(client)
+  group?.announcer.changed()
+  if (reason === "http") return yield* connection.cut
+  return yield* connection.closeInOrder(lastWords && client.write(lastWords), shared.settings.linger)
+})
 
 const farewell = (reason: "shutting down" | "slow consumer"): Ending => ({
   reason,
@@ -100,29 +134,10 @@ export const stopAll = (shared: Shared): Effect.Effect<void> =>
   })
 
 /** How a session ended that nobody had decided to end. */
-const endingOf = (exit: Exit.Exit<void, Socket.SocketError>): Ending => {
+const endingOf = (exit: Exit.Exit<unknown, Socket.SocketError>): Ending => {
   if (Exit.isSuccess(exit) || Cause.hasDies(exit.cause)) return { reason: "internal error" }
   if (Cause.hasInterrupts(exit.cause)) return farewell("shutting down")
   const error = Cause.squash(exit.cause)
   const closed = Socket.isSocketError(error) && error.reason._tag === "SocketCloseError" && error.reason.code === 1000
   return { reason: closed ? "closed" : "reset" }
 }
-
-/** Does what the client says, until it, or somebody else, ends the session. */
-const converse = Effect.fnUntraced(function* (
-  touched: Touched,
-  { pull }: Connection.Connection,
-  client: Client,
-  conversation: Conversation
-): Effect.fn.Return<void, Socket.SocketError> {
-  while (client.ending === undefined) {
-    touched.flush()
-    for (const chunk of yield* pull) {
-      conversation.push(chunk)
-      for (let wait = conversation.advance(); wait !== undefined; wait = conversation.advance()) {
-        touched.flush()
-        yield* wait
-      }
-    }
-  }
-})

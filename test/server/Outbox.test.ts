@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Schema } from "effect"
 import { Head, Shared } from "../../src/server/LineBytes.ts"
-import { type Claim, Outbox, Touched } from "../../src/server/Outbox.ts"
+import { type Claim, Outbox, type OutboxOptions, Touched } from "../../src/server/Outbox.ts"
 
 const Step = Schema.Struct({
   kind: Schema.Literals([
@@ -24,7 +24,7 @@ const Step = Schema.Struct({
 })
 
 /** A transport that keeps what it is handed, and is not always ready for more. */
-const transport = () => {
+const memory = () => {
   const written: Array<string> = []
   let taken = true
   let drain: (() => void) | undefined
@@ -40,7 +40,8 @@ const transport = () => {
       waiting?.()
       return waiting !== undefined
     },
-    direct: {
+    transport: {
+      address: "unknown",
       write: (chunks: ReadonlyArray<Uint8Array>) => {
         for (const chunk of chunks) written.push(Buffer.from(chunk).toString())
         return taken
@@ -48,7 +49,10 @@ const transport = () => {
       drained: Effect.callback<void>((resume) => {
         drain = () => resume(Effect.void)
       }),
-      gone: () => false
+      gone: () => false,
+      unsent: () => 0,
+      end: () => {},
+      cut: () => {}
     }
   }
 }
@@ -58,19 +62,17 @@ describe("Outbox", () => {
     "writes what is appended, in order, and of what was claimed only what is still wanted",
     [Schema.Array(Step).check(Schema.isMinLength(30), Schema.isMaxLength(80))],
     ([steps]) => {
-      const { direct, drain, ready, written } = transport()
+      const { drain, ready, transport, written } = memory()
       const touched = new Touched()
-      const outbox = new Outbox({
-        writer: undefined as never,
-        direct,
+      const options: OutboxOptions = {
         touched,
         maxPending: 10_000_000,
         maxHold: Duration.millis(500),
         stallTimeout: Duration.seconds(10),
         now: () => 0,
-        fork: Effect.runFork,
-        onSlow: () => assert.fail("slow")
-      })
+        fork: Effect.runFork
+      }
+      const outbox = new Outbox(options, transport, () => assert.fail("slow"))
       /** What is appended and not handed over; a claim of it may be dropped until then. */
       const waiting: Array<{ readonly text: string; wanted: boolean; readonly claim: boolean }> = []
       const expected: Array<string> = []

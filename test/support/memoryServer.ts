@@ -2,9 +2,9 @@
 import { Context, Effect, Exit, Fiber, Layer, Logger, References, Scope } from "effect"
 import { NetAddress } from "effect/net"
 import { SocketServer } from "effect/socket"
-import { Peer } from "../../src/server/Peer.ts"
 import { RankServer } from "../../src/server/Server.ts"
 import { Settings, type SettingsValues } from "../../src/server/Settings.ts"
+import { TransportOf, throughWriter } from "../../src/server/Transport.ts"
 import { MemorySocket } from "./MemorySocket.ts"
 
 export class Network extends Context.Service<
@@ -27,8 +27,12 @@ export class Network extends Context.Service<
             const connections = yield* Scope.make()
             const services = yield* Effect.context<never>()
             accept = (socket) => {
-              const peer = Effect.succeed({ address: "unknown", unsent: () => (socket.destroyed ? 0 : socket.unread) })
-              const session = Effect.provideService(handler(socket.socket) as Effect.Effect<unknown>, Peer, peer)
+              const unsent = () => (socket.destroyed ? 0 : socket.unread)
+              const session = Effect.provideService(
+                handler(socket.socket) as Effect.Effect<unknown>,
+                TransportOf,
+                (socket) => throughWriter(socket, { unsent })
+              )
               Fiber.runIn(Effect.runForkWith(services)(session), connections)
             }
             return yield* Effect.never.pipe(Effect.onExit(() => Scope.close(connections, Exit.void)))
