@@ -174,7 +174,8 @@ export const make = Effect.fnUntraced(function* (
     const { command, rank } = task
     const { id, issuer } = command
     const text = output < lineEnd
-    head.write(`RESULT#${id} ${rank} ${status}${text ? " " : ""}`)
+    head.write("RESULT#").text(id).text(" ").number(rank).text(" ").number(status)
+    if (text) head.text(" ")
     if (issuer?.encoding !== "text" || head.length + (lineEnd - output) + 1 > maxLine) {
       const whole = text ? { output: utf8.decode(bytes.subarray(output, lineEnd)) } : {}
       return report(client, { _tag: "Result", id: `${number}`, status, ...whole })

@@ -41,6 +41,14 @@ const SHARED_COST = 1 / 8
 /** What a line of a tracked command costs that the scanners read, in deliveries. */
 const TRACKED_COST = 8
 
+/**
+ * Half of as many tracked lines as came the time before is written at once, and not
+ * only when the rest is done, too: what is open then goes round in two lumps, and
+ * while one is worked on here, those that it is for work on the other. Fewer lines
+ * than these cost more to write by themselves than that gains.
+ */
+const MIN_LUMP = 32
+
 /** What a line costs that is no plain `EXEC`, in deliveries: it is decoded by Schema, answered, and may change the order. */
 const LINE_COST = 64
 
@@ -75,6 +83,9 @@ export class Conversation {
   /** Whether the line that `#lines` found has to be done once more. */
   #again = false
   #budget = BATCH
+  /** Lines of tracked commands in what was pushed last, and after how many of them what they led to is written. */
+  #trackedLines = 0
+  #lump = MIN_LUMP
   /** None before admission. */
   #seat: Seat | undefined
   /** The order as it was when it was last looked at, while lines are done; and this client's rank in it. */
@@ -101,6 +112,8 @@ export class Conversation {
 
   push(chunk: Uint8Array): void {
     this.#budget = BATCH
+    this.#lump = Math.max(MIN_LUMP, this.#trackedLines >> 1)
+    this.#trackedLines = 0
     this.#lines.push(chunk)
   }
 
@@ -205,7 +218,7 @@ export class Conversation {
       return this.#route(this.#seat, reach(this.#roster, this.#rank, to), bytes, command, end)
     }
     if (this.#seat !== undefined && result.scan(bytes, start, end)) {
-      this.#budget -= TRACKED_COST
+      this.#spendTracked()
       return this.#held(this.#shared.commands.reportResult(this.#client, result, bytes, end))
     }
     this.#budget -= LINE_COST
@@ -369,9 +382,14 @@ export class Conversation {
     return this.#track(seat, reached, id, several, timeout ?? this.#timeout, bytes, 0, bytes.length)
   }
 
+  #spendTracked(): void {
+    this.#budget -= TRACKED_COST
+    if (++this.#trackedLines % this.#lump === 0) this.#shared.outboxes.touched.flush()
+  }
+
   /** The `EXEC#` that the scanner has read. */
   #tracked(seat: Seat, bytes: Uint8Array, end: number): Step {
-    this.#budget -= TRACKED_COST
+    this.#spendTracked()
     const { command, everyone, first, idEnd, idStart, last, range } = exec
     let id = ""
     for (let i = idStart; i < idEnd; i++) id += String.fromCharCode(bytes[i]!)

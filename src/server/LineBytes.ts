@@ -7,6 +7,7 @@
 const SHARED_BYTES = 65_536
 
 const LF = 0x0a
+const ZERO = 0x30
 
 /** Bytes of the longest beginning of a line: verb, id, and numbers. */
 const MAX_HEAD_BYTES = 256
@@ -16,9 +17,27 @@ export class Head {
   readonly bytes = new Uint8Array(MAX_HEAD_BYTES)
   length = 0
 
+  /** Begins anew, with `text`. */
   write(text: string): this {
-    this.length = text.length
-    for (let i = 0; i < text.length; i++) this.bytes[i] = text.charCodeAt(i)
+    this.length = 0
+    return this.text(text)
+  }
+
+  text(text: string): this {
+    for (let i = 0; i < text.length; i++) this.bytes[this.length++] = text.charCodeAt(i)
+    return this
+  }
+
+  /** A whole number, not negative; without a string of it. */
+  number(value: number): this {
+    let end = this.length + 1
+    for (let power = 10; value >= power; power *= 10) end++
+    this.length = end
+    do {
+      const rest = Math.floor(value / 10)
+      this.bytes[--end] = ZERO + value - 10 * rest
+      value = rest
+    } while (value > 0)
     return this
   }
 }

@@ -86,7 +86,8 @@ export class Outbox {
   #sharedBytes: Uint8Array | undefined
   #sharedStart = 0
   #sharedEnd = 0
-  #lastWritten = 0
+  /** Bytes of the last write, or half, a quarter and so on of those before where they were more. */
+  #usuallyWritten = 0
   #listings = 0
 
   #inFlight = 0
@@ -293,8 +294,8 @@ export class Outbox {
   #room(length: number): Uint8Array {
     if (this.#sharedBytes !== undefined) this.#seal()
     if (this.#buffer === undefined || this.#buffered + length > this.#buffer.length) {
-      // Twice what was last written mostly holds what comes next, and what is in one buffer costs one write.
-      const usual = Math.max(2 * this.#lastWritten, 4 * this.#seal())
+      // Twice what is usually written mostly holds what comes next, and what is in one buffer costs one write.
+      const usual = Math.max(2 * this.#usuallyWritten, 4 * this.#seal())
       this.#buffer = Buffer.allocUnsafe(Math.max(length, Math.min(MAX_BUFFER_BYTES, Math.max(MIN_BUFFER_BYTES, usual))))
     }
     return this.#buffer
@@ -366,7 +367,7 @@ export class Outbox {
       chunks.push(chunk)
       this.#inFlight += chunk.length
     }
-    if (this.#inFlight > 0) this.#lastWritten = this.#inFlight
+    if (this.#inFlight > 0) this.#usuallyWritten = Math.max(this.#inFlight, this.#usuallyWritten >> 1)
     return chunks
   }
 

@@ -213,7 +213,13 @@ export class Router {
       const { encoding, outbox } = task.target
       let taken: boolean
       if (encoding === "text") {
-        taken = outbox.appendLineOf(this.#trackedHead.write(`EXEC#${task.id} ${from} `), bytes, start, end, task)
+        taken = outbox.appendLineOf(
+          this.#trackedHead.write("EXEC#").number(task.id).text(" ").number(from).text(" "),
+          bytes,
+          start,
+          end,
+          task
+        )
       } else {
         json ??= utf8(bytes.subarray(start, end))
         const line = Buffer.from(Json.writeServer({ _tag: "Exec", id: `${task.id}`, from, command: json, epoch }))
