@@ -53,6 +53,14 @@ export const GroupName = Schema.String.check(
   Schema.isPattern(/^[A-Za-z0-9._-]{1,64}$/, { expected: "a group: 1-64 of A-Z a-z 0-9 . _ -" })
 )
 
+/** What a client shows to be let in, or to be who it was. Nothing that would need escaping anywhere. */
+export const Secret = Schema.String.check(
+  Schema.isPattern(/^[\x21-\x7e]{1,512}$/, { expected: "1-512 printable characters without spaces" })
+)
+
+/** How often each side lets the other hear something, in milliseconds. */
+export const Heartbeat = Schema.Int.check(Schema.isBetween({ minimum: 100, maximum: 3_600_000 }))
+
 /** Whom a command is for. */
 export const To = Schema.Union([
   Schema.TaggedStruct("Rank", { rank: Whole }),
@@ -141,11 +149,15 @@ export const ClientMessage = Schema.Union([
   Schema.TaggedStruct("Name", { name: Name }),
   Schema.TaggedStruct("Join", { group: GroupName }),
   Schema.TaggedStruct("Yield", {}),
-  /** A program's first line. */
+  Schema.TaggedStruct("Auth", { token: Secret }),
+  /** A program's first line. `resume` is of a `Welcome`: the member that was lost comes back. */
   Schema.TaggedStruct("Hello", {
     protocol: Whole,
     name: Schema.optionalKey(Name),
-    group: Schema.optionalKey(GroupName)
+    group: Schema.optionalKey(GroupName),
+    token: Schema.optionalKey(Secret),
+    resume: Schema.optionalKey(Secret),
+    heartbeat: Schema.optionalKey(Heartbeat)
   }),
   Schema.TaggedStruct("Ping", { text: Schema.optionalKey(Words) }),
   Schema.TaggedStruct("Pong", { text: Schema.optionalKey(Words) }),
@@ -190,6 +202,8 @@ export const LeaveReason = Schema.Literals([
   "line too long",
   /** It never was in the group that it asked for. */
   "server full",
+  /** It was not let in. */
+  "not authorized",
   /** It spoke HTTP. */
   "http",
   /** It is still connected. */
@@ -237,7 +251,11 @@ export const ServerMessage = Schema.Union([
   Schema.TaggedStruct("End", { size: Whole, epoch: Whole }),
   /** What `Member` ... `End` say in text, as one message. */
   Schema.TaggedStruct("Roster", { size: Whole, epoch: Whole, members: Schema.Array(Schema.Struct(listed)) }),
-  /** Answers `Hello`. `maxLine` is the limit for the client's lines, in bytes. */
+  /**
+   * Answers `Hello`. `maxLine` is the limit for the client's lines, in bytes; `resume`
+   * is for a later `Hello`, where the server holds the places of the lost; `heartbeat`
+   * is the one that was asked for, 0 for none.
+   */
   Schema.TaggedStruct("Welcome", {
     protocol: Whole,
     server: Words,
@@ -246,7 +264,9 @@ export const ServerMessage = Schema.Union([
     rank: Whole,
     size: Whole,
     epoch: Whole,
-    maxLine: Whole
+    resume: Schema.optionalKey(Secret),
+    maxLine: Whole,
+    heartbeat: Whole
   }),
   Schema.TaggedStruct("Joined", { rank: Whole, member: MemberId }),
   Schema.TaggedStruct("Left", { rank: Whole, member: MemberId, reason: LeaveReason }),

@@ -141,6 +141,7 @@ const clientVerbs: { readonly [verb: string]: ClientVerb } = {
   NAME: { tag: "Name", usage: "NAME <name>", read: words("name"), help: "be known as <name>" },
   JOIN: { tag: "Join", usage: "JOIN <group>", read: words("group"), help: "leave this group, be the last of another" },
   YIELD: { tag: "Yield", usage: "YIELD", read: nothing, help: "step down: become the last" },
+  AUTH: { tag: "Auth", usage: "AUTH <token>", read: words("token"), help: "be let in, where the server asks for a token" },
   PING: { tag: "Ping", usage: "PING [<text>]", read: optionalText, help: "be answered by PONG [<text>]" },
   PONG: { tag: "Pong", usage: "PONG [<text>]", read: optionalText, help: "the answer to a PING" },
   HELP: { tag: "Help", usage: "HELP", read: nothing, help: "this list" },
@@ -215,6 +216,8 @@ export const writeClient = (message: ClientMessage): string => {
       return line("NAME", undefined, said.name)
     case "Join":
       return line("JOIN", undefined, said.group)
+    case "Auth":
+      return line("AUTH", undefined, said.token)
     case "Ping":
     case "Pong":
       return line(said._tag.toUpperCase(), undefined, said.text)

@@ -246,6 +246,8 @@ export class Conversation {
       case "Help":
         for (const text of Text.helpTexts) client.say({ _tag: "Help", text })
         return undefined
+      case "Auth":
+        return this.#reject("not authorized", "this server asks for no token")
       case "Quit":
         return this.#end("quit", { _tag: "Bye", reason: "quit" })
       default:
@@ -259,7 +261,7 @@ export class Conversation {
 
   #answerRanked(
     seat: Seat,
-    message: Exclude<ClientMessage, { _tag: "Hello" | "Join" | "Ping" | "Pong" | "Help" | "Quit" }>
+    message: Exclude<ClientMessage, { _tag: "Hello" | "Join" | "Auth" | "Ping" | "Pong" | "Help" | "Quit" }>
   ): Step {
     const { announcer } = seat.group
     const client = this.#client
@@ -337,7 +339,8 @@ export class Conversation {
       rank: this.#rank,
       size: Roster.size(this.#roster),
       epoch,
-      maxLine: this.#shared.settings.maxLine
+      maxLine: this.#shared.settings.maxLine,
+      heartbeat: 0
     })
   }
 

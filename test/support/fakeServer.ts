@@ -15,7 +15,7 @@ export interface Connection {
 
 export const welcome = (fields: Partial<Omit<ServerMessage & { _tag: "Welcome" }, "_tag">> = {}): ServerMessage => ({
   ...{ _tag: "Welcome", protocol: 1, server: "fake", member: "m1", group: "default" },
-  ...{ rank: 0, size: 2, epoch: 7, maxLine: 65_536, ...fields }
+  ...{ rank: 0, size: 2, epoch: 7, maxLine: 65_536, heartbeat: 0, ...fields }
 })
 
 /** On a free port until the scope closes. `hear` is called with each message of each connection, in order. */
