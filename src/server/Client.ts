@@ -6,6 +6,7 @@ import { type Effect, Fiber } from "effect"
 import * as Json from "../protocol/Json.ts"
 import type { LeaveReason, ServerMessage } from "../protocol/Message.ts"
 import * as Text from "../protocol/Text.ts"
+import type { Grant } from "./Access.ts"
 import type { Command } from "./Commands.ts"
 import type { Outbox } from "./Outbox.ts"
 import type { Task } from "./Task.ts"
@@ -28,6 +29,10 @@ export class Client {
   readonly outbox: Outbox
   /** `m7`; none before it is admitted. It keeps it wherever it goes. */
   member: string | undefined
+  /** What it may do; none before it has shown a token, where one is asked for. */
+  grant: Grant | undefined
+  /** Of the token that it has shown. */
+  granted: Grant | undefined
   /** Text until its first line that is JSON. */
   encoding: "text" | "json" = "text"
   /** The rank that it was last told. */

@@ -30,6 +30,10 @@ export class Connection {
     this.#transport = transport
   }
 
+  get certified(): string | undefined {
+    return this.#transport.certified
+  }
+
   /** The line `lastWords` is the last that the client is told. */
   closeInOrder(lastWords: string | undefined, linger: Duration.Duration): Effect.Effect<void> {
     const transport = this.#transport

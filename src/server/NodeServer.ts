@@ -71,7 +71,7 @@ class NodeTransport implements Transport {
 
 const transportOf: (typeof TransportOf)["Service"] = (socket) =>
   Effect.flatMap(Effect.serviceOption(NodeSocket.NetSocket), (net) =>
-    Option.isSome(net) ? Effect.succeed(new NodeTransport(net.value)) : throughWriter(socket)
+    Option.isSome(net) ? Effect.succeed<Transport>(new NodeTransport(net.value)) : throughWriter(socket)
   )
 
 /** An IPv6 address goes in brackets where a port follows it. */
