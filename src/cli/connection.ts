@@ -1,13 +1,24 @@
 /** What every command that connects to a server has in common: its flags, what it tells of the connection, how it ends. */
-import { Config, Console, Duration, Effect, Layer, Option, Runtime, Schema, Stream, SubscriptionRef } from "effect"
-import { Flag } from "effect/cli"
+import {
+  Config,
+  Console,
+  Duration,
+  Effect,
+  FileSystem,
+  Layer,
+  Option,
+  Runtime,
+  Schema,
+  Stream,
+  SubscriptionRef
+} from "effect"
+import { type CliError, Flag } from "effect/cli"
 import type { Handler } from "../client/Executor.ts"
 import * as Link from "../client/Link.ts"
 import * as NodeClient from "../client/NodeClient.ts"
-import type { RankClient } from "../client/RankClient.ts"
-import { GroupName, Name, type Reason } from "../protocol/Message.ts"
+import { GroupName, Name, type Reason, Secret } from "../protocol/Message.ts"
 import { hostInUrl } from "../server/NodeServer.ts"
-import { whole } from "./flags.ts"
+import { invalid, whole } from "./flags.ts"
 import { json, printable } from "./terminal.ts"
 
 export const flags = {
@@ -31,6 +42,10 @@ export const flags = {
     Flag.optional,
     Flag.withDescription("Be in this group (default)")
   ),
+  tokenFrom: Flag.String("token-from").pipe(
+    Flag.optional,
+    Flag.withDescription("Show the server the token that this file holds (or the token itself is in RANKD_TOKEN)")
+  ),
   json: Flag.Boolean("json").pipe(
     Flag.withDefault(false),
     Flag.withDescription("Say what is said as JSON, an object a line")
@@ -42,12 +57,35 @@ export interface Connecting {
   readonly port: number
   readonly name: Option.Option<string>
   readonly group: Option.Option<string>
+  readonly tokenFrom: Option.Option<string>
   readonly json: boolean
 }
 
-const identity = ({ group, name }: Connecting): Link.Identity => ({
-  ...Option.match(name, { onNone: () => ({}), onSome: (name) => ({ name }) }),
-  ...Option.match(group, { onNone: () => ({}), onSome: (group) => ({ group }) })
+/** What the server is shown; no argument, for those everybody on the machine can see. */
+const token = Effect.fnUntraced(function* ({ tokenFrom }: Connecting) {
+  const [where, value] = Option.isSome(tokenFrom)
+    ? [
+        tokenFrom.value,
+        yield* Effect.option(FileSystem.FileSystem.use((files) => files.readFileString(tokenFrom.value)))
+      ]
+    : ["RANKD_TOKEN", yield* Effect.orDie(Config.option(Config.String("RANKD_TOKEN")))]
+  if (Option.isNone(value) && Option.isNone(tokenFrom)) return undefined
+  const secret = Option.getOrElse(value, () => "").trim()
+  if (!Schema.is(Secret)(secret))
+    return yield* invalid("connect", "token-from", where, "a readable file with one token")
+  return secret
+})
+
+const identity = Effect.fnUntraced(function* (
+  options: Connecting
+): Effect.fn.Return<Link.Identity, CliError.ShowHelp, FileSystem.FileSystem> {
+  const shown = yield* token(options)
+  const [name, group] = [Option.getOrUndefined(options.name), Option.getOrUndefined(options.group)]
+  return {
+    ...(name === undefined ? {} : { name }),
+    ...(group === undefined ? {} : { group }),
+    ...(shown === undefined ? {} : { token: shown })
+  }
 })
 
 /** Who reads the output may go, as `head` does: then this command has nothing left to do. */
@@ -60,20 +98,27 @@ const endWithReader = Effect.sync(() => {
 })
 
 /** The client that the flags describe. */
-export const layer = (options: Connecting, handler?: Handler): Layer.Layer<RankClient> =>
-  // The flags were judged already.
-  Layer.orDie(
-    NodeClient.layer({
-      host: options.host,
-      port: options.port,
-      ...identity(options),
-      ...(handler === undefined ? {} : { handler })
-    }).pipe(Layer.merge(Layer.effectDiscard(endWithReader)))
-  )
+export const layer = (options: Connecting, handler?: Handler) =>
+  Layer.unwrap(
+    Effect.map(identity(options), (identity) =>
+      // The flags were judged already.
+      Layer.orDie(
+        NodeClient.layer({
+          host: options.host,
+          port: options.port,
+          ...identity,
+          ...(handler === undefined ? {} : { handler })
+        })
+      )
+    )
+  ).pipe(Layer.merge(Layer.effectDiscard(endWithReader)))
 
 /** The same as a mere link, for what is not about commands and outcomes. */
-export const link = (options: Connecting): Effect.Effect<Link.Link> =>
-  Effect.andThen(endWithReader, Effect.orDie(Effect.provide(Link.make(identity(options)), NodeClient.socket(options))))
+export const link = Effect.fnUntraced(function* (options: Connecting) {
+  const as = yield* identity(options)
+  yield* endWithReader
+  return yield* Effect.orDie(Effect.provide(Link.make(as), NodeClient.socket(options)))
+})
 
 /** Of sysexits.h. */
 const EX_IOERR = 74
@@ -114,6 +159,7 @@ const next = <A>(ref: SubscriptionRef.SubscriptionRef<A | undefined>): Effect.Ef
   )
 
 const advice: { readonly [reason in Reason]?: string } = {
+  "not authorized": "Show a token that the server knows, with --token-from or RANKD_TOKEN",
   "name taken": "Choose another with --name",
   "server full": "Raise --max-clients of the server, or try again when a member has left"
 }

@@ -1,9 +1,11 @@
 /** `rankd serve`: the server as a process, with its flags, its first words and its warnings. */
-import { Config, Console, Duration, Effect, Layer, References, Runtime, Schema } from "effect"
+import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
+import { Config, Console, Duration, Effect, Layer, Option, Queue, References, Runtime, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import { NetAddress } from "effect/net"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
 import type { SocketServer } from "effect/socket"
+import { Access } from "../server/Access.ts"
 import * as NodeServer from "../server/NodeServer.ts"
 import { RankServer } from "../server/Server.ts"
 import {
@@ -14,6 +16,7 @@ import {
   Settings,
   type SettingsValues
 } from "../server/Settings.ts"
+import * as Tokens from "../server/Tokens.ts"
 import { invalid, whole } from "./flags.ts"
 
 /** Descriptors that the process needs beside those of its clients. */
@@ -25,6 +28,9 @@ const MAX_LINE_BYTES = 16_777_216
 const MAX_PENDING_BYTES = 1_073_741_824
 const MAX_OPEN_COMMANDS = 1_000_000
 const MAX_TIMEOUT_SECONDS = 604_800
+const MAX_CONNECTIONS = 1_000_000
+const MAX_TOTAL_PENDING_BYTES = 1_099_511_627_776
+const MAX_RATE = 10_000_000
 
 const seconds = (name: string, variable: string) =>
   whole(name, variable, 1, MAX_TIMEOUT_SECONDS).pipe(Flag.map((count: number) => Duration.seconds(count)))
@@ -60,6 +66,61 @@ export const flags = {
       `Bytes waiting for one client at most, before it is a slow consumer (RANKD_MAX_PENDING; ${defaults.maxPending})`
     )
   ),
+  maxTotalPending: whole(
+    "max-total-pending",
+    "RANKD_MAX_TOTAL_PENDING",
+    MIN_PENDING_BYTES,
+    MAX_TOTAL_PENDING_BYTES
+  ).pipe(
+    Flag.withDefault(defaults.maxTotalPending),
+    Flag.withDescription(
+      `Bytes waiting for all clients together; beyond, the slowest is closed (RANKD_MAX_TOTAL_PENDING; ${defaults.maxTotalPending})`
+    )
+  ),
+  stallTimeout: seconds("stall-timeout", "RANKD_STALL_TIMEOUT").pipe(
+    Flag.withDefault(defaults.stallTimeout),
+    Flag.withDescription("Seconds that a client may take to read a piece of what waits (RANKD_STALL_TIMEOUT; 10)")
+  ),
+  maxConnections: whole("max-connections", "RANKD_MAX_CONNECTIONS", 1, MAX_CONNECTIONS).pipe(
+    Flag.optional,
+    Flag.withDescription(
+      `Connections at most, ranked or not (RANKD_MAX_CONNECTIONS; ${defaults.maxConnections}, or --max-clients if more)`
+    )
+  ),
+  maxConnectionsPerAddress: whole(
+    "max-connections-per-address",
+    "RANKD_MAX_CONNECTIONS_PER_ADDRESS",
+    1,
+    MAX_CONNECTIONS
+  ).pipe(
+    Flag.optional,
+    Flag.withDescription(
+      "Connections from one address, or IPv6 network, at most (RANKD_MAX_CONNECTIONS_PER_ADDRESS; as --max-connections)"
+    )
+  ),
+  rate: whole("rate", "RANKD_RATE", 0, MAX_RATE).pipe(
+    Flag.withDefault(defaults.rate),
+    Flag.withDescription("Commands a second that one client may give, 0 for any number (RANKD_RATE; 0)")
+  ),
+  tokenFile: Flag.String("token-file").pipe(
+    Flag.withFallbackConfig(Config.String("RANKD_TOKEN_FILE")),
+    Flag.optional,
+    Flag.withDescription("Let in only who shows a token of this file; read anew at SIGHUP (RANKD_TOKEN_FILE)")
+  ),
+  authTimeout: seconds("auth-timeout", "RANKD_AUTH_TIMEOUT").pipe(
+    Flag.withDefault(defaults.authTimeout),
+    Flag.withDescription("Seconds that a client has to show its token (RANKD_AUTH_TIMEOUT; 2)")
+  ),
+  maxUnauthenticated: whole("max-unauthenticated", "RANKD_MAX_UNAUTHENTICATED", 1, MAX_CONNECTIONS).pipe(
+    Flag.withDefault(defaults.maxUnauthenticated),
+    Flag.withDescription(
+      `Clients that have yet to show one, at most; then the oldest goes (RANKD_MAX_UNAUTHENTICATED; ${defaults.maxUnauthenticated})`
+    )
+  ),
+  insecure: Flag.Boolean("insecure").pipe(
+    Flag.withDefault(false),
+    Flag.withDescription("Listen for a network though nobody has to show anything")
+  ),
   admission: Flag.Literals("admission", admissions).pipe(
     Flag.withFallbackConfig(Config.Literals(admissions, "RANKD_ADMISSION")),
     Flag.withDefault(defaults.admission),
@@ -93,10 +154,25 @@ export const flags = {
 interface Options
   extends Pick<
     SettingsValues,
-    "maxClients" | "maxLine" | "maxPending" | "admission" | "commandTimeout" | "maxCommandTimeout" | "maxOpenCommands"
+    | "maxClients"
+    | "maxLine"
+    | "maxPending"
+    | "maxTotalPending"
+    | "stallTimeout"
+    | "rate"
+    | "authTimeout"
+    | "maxUnauthenticated"
+    | "admission"
+    | "commandTimeout"
+    | "maxCommandTimeout"
+    | "maxOpenCommands"
   > {
   readonly host: string
   readonly port: number
+  readonly maxConnections: Option.Option<number>
+  readonly maxConnectionsPerAddress: Option.Option<number>
+  readonly tokenFile: Option.Option<string>
+  readonly insecure: boolean
   readonly logLevel: LogLevel
 }
 
@@ -125,31 +201,95 @@ export const startError = (options: Pick<Options, "host" | "port">) => (error: S
 
 const severity = (level: LogLevel) => (level.charAt(0).toUpperCase() + level.slice(1)) as Capitalize<LogLevel>
 
-const warnOfDescriptors = Effect.fnUntraced(function* (maxClients: number) {
+/** How many connections the process may have open; unknown where there is no shell to ask, as on Windows. */
+const descriptors = Effect.gen(function* () {
   const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
-  const limit = Number(yield* spawner.string(ChildProcess.make("sh", ["-c", "ulimit -n"])))
-  const needed = maxClients + OWN_DESCRIPTORS
-  if (limit < needed) {
+  const limit = yield* spawner.string(ChildProcess.make("sh", ["-c", "ulimit -n"]))
+  return Number(limit) - OWN_DESCRIPTORS
+}).pipe(Effect.orElseSucceed(() => Number.NaN))
+
+/** The bounds on connections that were asked for, as far as the limit of open files allows them. */
+const connections = Effect.fnUntraced(function* (options: Options) {
+  const { maxClients } = options
+  const possible = yield* descriptors
+  const asked = Option.getOrElse(options.maxConnections, () => Math.max(defaults.maxConnections, maxClients))
+  const maxConnections = possible < asked ? Math.max(1, possible) : asked
+  const needed = Option.getOrElse(options.maxConnections, () => maxClients)
+  if (maxConnections < needed) {
     yield* Effect.logWarning(
-      `the limit of open files (ulimit -n) is ${limit}, too low for --max-clients ${maxClients}, which needs ${needed}: ` +
-        "raise the one or lower the other"
+      `the limit of open files (ulimit -n) is ${possible + OWN_DESCRIPTORS}: at most ${maxConnections} connections are taken, ` +
+        `where ${needed} were asked for. Raise the limit, or lower --max-clients and --max-connections`
     )
+  }
+  return {
+    maxClients: Math.min(maxClients, maxConnections),
+    maxConnections,
+    maxConnectionsPerAddress: Option.getOrElse(options.maxConnectionsPerAddress, () => maxConnections)
   }
 })
 
+const isLoopback = (host: string) => host === "localhost" || host === "::1" || /^127(?:\.[0-9]{1,3}){3}$/.test(host)
+
 /** Limits that only make sense beside others. */
 const check = Effect.fnUntraced(function* (options: Options) {
-  const { commandTimeout, maxCommandTimeout, maxLine, maxPending } = options
+  const { commandTimeout, host, insecure, maxCommandTimeout, maxLine, maxPending, maxTotalPending, tokenFile } = options
   const minPending = MIN_PENDING_LINES * maxLine
   if (maxPending < minPending) {
     const expected = `at least ${MIN_PENDING_LINES} times --max-line, ${minPending} or more`
     return yield* invalid("serve", "max-pending", `${maxPending}`, expected)
+  }
+  if (maxTotalPending < maxPending) {
+    return yield* invalid("serve", "max-total-pending", `${maxTotalPending}`, `at least --max-pending, ${maxPending}`)
+  }
+  if (!isLoopback(host) && Option.isNone(tokenFile) && !insecure) {
+    return yield* new StartError({
+      message:
+        `with --host ${host}, whoever reaches the port could come in and command others. Say who may with --token-file ` +
+        "(rankd token makes one), or say that all may with --insecure"
+    })
   }
   if (Duration.isGreaterThan(commandTimeout, maxCommandTimeout)) {
     const expected = `at most --max-command-timeout, ${Duration.toSeconds(maxCommandTimeout)}`
     return yield* invalid("serve", "command-timeout", `${Duration.toSeconds(commandTimeout)}`, expected)
   }
 })
+
+/** Reads anew what may be read anew, whenever the process is told to. */
+const reloading = (reloads: ReadonlyArray<Effect.Effect<void, { readonly message: string }>>) =>
+  Effect.gen(function* () {
+    const asked = yield* Queue.unbounded<void>()
+    yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        const hear = () => void Queue.offerUnsafe(asked, undefined)
+        process.on("SIGHUP", hear)
+        return hear
+      }),
+      (hear) => Effect.sync(() => process.off("SIGHUP", hear))
+    )
+    yield* Effect.gen(function* () {
+      yield* Queue.take(asked)
+      for (const reload of reloads) {
+        yield* Effect.catch(reload, ({ message }) =>
+          Effect.logError(`${message}. What was read before goes on to hold`)
+        )
+      }
+      yield* Effect.logInfo("reloaded")
+    }).pipe(Effect.forever, Effect.forkScoped)
+  })
+
+/** Who may come in. */
+const access = (tokenFile: string) =>
+  Layer.effect(
+    Access,
+    Effect.gen(function* () {
+      const tokens = yield* Tokens.make(tokenFile)
+      yield* reloading([tokens.reload])
+      return tokens
+    })
+  ).pipe(
+    Layer.provide(NodeCrypto.layerDigest),
+    Layer.catchTag("TokenFileError", ({ message }) => Layer.effectDiscard(new StartError({ message })))
+  )
 
 const serve = Effect.fnUntraced(
   function* (options: Options) {
@@ -159,27 +299,33 @@ const serve = Effect.fnUntraced(
       : options
     yield* Console.log(`rankd listening on ${NodeServer.hostInUrl(host)}:${port}`)
     const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host
-    yield* Console.error(`Try it: nc ${reachable} ${port}, in two terminals, and type HELP. Ctrl-C stops the server.`)
-    // Without a shell there is nobody to ask, as on Windows, and nothing to warn of.
-    yield* Effect.ignore(warnOfDescriptors(options.maxClients))
+    const first = Option.isSome(options.tokenFile) ? "AUTH and a token" : "HELP"
+    yield* Console.error(
+      `Try it: nc ${reachable} ${port}, in two terminals, and type ${first}. Ctrl-C stops the server.`
+    )
     return yield* Effect.never
   },
   (effect, options) =>
-    Effect.provide(
-      effect,
-      RankServer.layer.pipe(
-        Layer.provide(NodeServer.layer(options)),
-        Layer.provide(Settings.layer(options)),
-        Layer.provideMerge(Layer.succeed(References.MinimumLogLevel, severity(options.logLevel)))
+    Effect.flatMap(connections(options), (bounds) =>
+      Effect.provide(
+        effect,
+        RankServer.layer.pipe(
+          Layer.provide(NodeServer.layer(options)),
+          Layer.provide(Settings.layer({ ...options, ...bounds })),
+          Layer.provide(Option.match(options.tokenFile, { onNone: () => Layer.empty, onSome: access }))
+        )
       )
-    ).pipe(Effect.catchTag("SocketServerError", (error) => Effect.fail(startError(options)(error))))
+    ).pipe(
+      Effect.provideService(References.MinimumLogLevel, severity(options.logLevel)),
+      Effect.catchTag("SocketServerError", (error) => Effect.fail(startError(options)(error)))
+    )
 )
 
 export const run = (options: Options) => Effect.andThen(check(options), serve(options))
 
 export const examples = [
   { command: "rankd", description: "Listen on 127.0.0.1:5000 for at most 200 clients" },
-  { command: "rankd serve --host 0.0.0.0 --port 7000 --max-clients 5000", description: "Listen for a network" },
+  { command: "rankd serve --host 0.0.0.0 --token-file tokens", description: "Listen for those who have a token" },
   { command: "RANKD_PORT=0 rankd --log-level warn", description: "Take a free port; log only what is wrong" }
 ]
 

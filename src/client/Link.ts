@@ -7,7 +7,7 @@ import { Clock, Duration, Effect, Latch, Queue, Random, Schema, SubscriptionRef 
 import { Socket } from "effect/socket"
 import * as Json from "../protocol/Json.ts"
 import { Lines, Next } from "../protocol/Lines.ts"
-import { type ClientMessage, GroupName, Name, Reason, type ServerMessage } from "../protocol/Message.ts"
+import { type ClientMessage, GroupName, Name, Reason, Secret, type ServerMessage } from "../protocol/Message.ts"
 import * as Text from "../protocol/Text.ts"
 
 /** What a client asks to be known by, and the group that it asks to be in. */
@@ -16,10 +16,16 @@ export interface Identity {
   readonly name?: string
   /** 1-64 of `A-Z a-z 0-9 . _ -`; `default` by default. */
   readonly group?: string
+  /** What it shows to be let in, where the server asks for a token. */
+  readonly token?: string
 }
 
 const decodeIdentity = Schema.decodeUnknownEffect(
-  Schema.Struct({ name: Schema.optionalKey(Name), group: Schema.optionalKey(GroupName) })
+  Schema.Struct({
+    name: Schema.optionalKey(Name),
+    group: Schema.optionalKey(GroupName),
+    token: Schema.optionalKey(Secret)
+  })
 )
 
 /** As the server last told it: `size` and `epoch` are of when this client's own rank last changed. */
