@@ -118,8 +118,9 @@ export const flags = {
     )
   ),
   insecure: Flag.Boolean("insecure").pipe(
+    Flag.withFallbackConfig(Config.Boolean("RANKD_INSECURE")),
     Flag.withDefault(false),
-    Flag.withDescription("Listen for a network though nobody has to show anything")
+    Flag.withDescription("Listen for a network though nobody has to show anything (RANKD_INSECURE)")
   ),
   admission: Flag.Literals("admission", admissions).pipe(
     Flag.withFallbackConfig(Config.Literals(admissions, "RANKD_ADMISSION")),
