@@ -69,6 +69,7 @@ export class RankServer extends Context.Service<
         },
         clients,
         gate: yield* Gate.make(yield* Access, settings, clients),
+        farewells: 0,
         stopping: false
       }
       yield* Effect.forkScoped(socketServer.run((socket) => Session.run(shared, socket)))

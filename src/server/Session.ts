@@ -30,9 +30,14 @@ export interface Shared {
   readonly gate: Gate
   /** The clients whose sessions run; the refused ones included. */
   readonly clients: Set<Client>
+  /** How many clients that never were members are being closed in order. */
+  farewells: number
   /** Whether the server is about to stop. */
   stopping: boolean
 }
+
+/** Of those that never were members so many at a time are told why, and closed in order; more of them are cut off. */
+const MAX_FAREWELLS = 64
 
 class Session {
   readonly shared: Shared
@@ -146,8 +151,17 @@ const leave = Effect.fnUntraced(function* (session: Session, exit: Exit.Exit<voi
   shared.clients.delete(client)
   shared.commands.orphan(client)
   group?.announcer.changed()
-  if (reason === "http") return yield* connection.cut
-  return yield* connection.closeInOrder(lastWords && client.write(lastWords), shared.settings.linger)
+  const closing = connection.closeInOrder(lastWords && client.write(lastWords), shared.settings.linger)
+  const overrun = member === undefined && shared.farewells >= MAX_FAREWELLS
+  if (reason === "http" || overrun) return yield* connection.cut
+  if (member !== undefined) return yield* closing
+  shared.farewells++
+  return yield* Effect.ensuring(
+    closing,
+    Effect.sync(() => {
+      shared.farewells--
+    })
+  )
 })
 
 const farewell = (reason: "shutting down" | "slow consumer" | "timed out"): Ending => ({

@@ -5,6 +5,7 @@ import { TestClock } from "effect/testing"
 import type { AccessPolicy, Grant } from "../../src/server/Access.ts"
 import { networkOf } from "../../src/server/Network.ts"
 import { connect, Network, say, server, settled } from "../support/memoryServer.ts"
+import { client, serverLayer } from "../support/wire.ts"
 
 const grants = new Map<string, Grant>([
   ["all", { issue: true, execute: true }],
@@ -295,5 +296,48 @@ describe("what waits for all together", () => {
       )
       assert.match((yield* say(issuer!, "EXPLAIN *")).join(), /TARGETS 4/)
     }).pipe(server({ maxTotalPending: 600_000 }))
+  )
+})
+
+describe("on real sockets", { timeout: 30_000 }, () => {
+  it.live("500 idle strangers keep nobody out, and are gone after two seconds", () =>
+    Effect.gen(function* () {
+      const strangers = yield* Effect.all(
+        Array.from({ length: 500 }, () => client),
+        { concurrency: 50 }
+      )
+      const start = performance.now()
+      const member = yield* client
+      member.send("AUTH all")
+      yield* member.until((line) => line.startsWith("RANK 0 1 "))
+      assert.isBelow(performance.now() - start, 1000)
+      for (const stranger of strangers) yield* stranger.untilClosed
+      assert.isBelow(performance.now() - start, 6000)
+      // None was heard of by anybody, and the next gets in at once.
+      const next = yield* client
+      next.send("AUTH all")
+      yield* next.until((line) => line.startsWith("RANK 1 2 "))
+      assert.deepStrictEqual(member.heard, [])
+    }).pipe(Effect.scoped, Effect.provide(serverLayer({}, access)))
+  )
+
+  it.live("a flood of connections that are refused leaves those that are in alone, and ends", () =>
+    Effect.gen(function* () {
+      const member = yield* client
+      yield* member.until((line) => line.startsWith("RANK 0"))
+      const refused = yield* Effect.all(
+        Array.from({ length: 300 }, () => client),
+        { concurrency: 100 }
+      )
+      const heard = yield* Effect.all(
+        refused.map(({ untilClosed }) => untilClosed),
+        { concurrency: "unbounded" }
+      )
+      const told = heard.filter(([line]) => line === "ERROR - server full: too many connections")
+      assert.isAtLeast(told.length, 64)
+      assert.isTrue(heard.every((lines) => lines.length <= 1))
+      member.send("PING")
+      assert.deepStrictEqual(yield* member.until(() => true), ["PONG"])
+    }).pipe(Effect.scoped, Effect.provide(serverLayer({ maxConnections: 1 })))
   )
 })

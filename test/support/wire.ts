@@ -1,7 +1,7 @@
 /** A server on a real port, and clients on real sockets that say and hear lines. */
 import { createConnection, type Socket } from "node:net"
 import { Context, Deferred, Effect, Layer, Logger, type Scope } from "effect"
-import { NodeServer, RankServer, Settings, type SettingsValues } from "../../src/index.ts"
+import { Access, type AccessPolicy, NodeServer, RankServer, Settings, type SettingsValues } from "../../src/index.ts"
 
 /** How long something that must happen may take before a test fails. */
 const DEADLINE = "10 seconds"
@@ -9,7 +9,7 @@ const DEADLINE = "10 seconds"
 export class Port extends Context.Service<Port, number>()("rankd/test/Port") {}
 
 /** A server in this process, on a free port of the loopback interface. */
-export const serverLayer = (settings: Partial<SettingsValues> = {}): Layer.Layer<Port> =>
+export const serverLayer = (settings: Partial<SettingsValues> = {}, access?: AccessPolicy): Layer.Layer<Port> =>
   Layer.effect(
     Port,
     Effect.map(RankServer, ({ address }) => (address as { readonly port: number }).port)
@@ -17,6 +17,7 @@ export const serverLayer = (settings: Partial<SettingsValues> = {}): Layer.Layer
     Layer.provide(RankServer.layer),
     Layer.provide(NodeServer.layer({ host: "127.0.0.1", port: 0 })),
     Layer.provide(Settings.layer(settings)),
+    Layer.provide(Layer.succeed(Access, access)),
     Layer.provide(Logger.layer([])),
     Layer.orDie
   )
