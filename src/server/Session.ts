@@ -7,11 +7,12 @@ import { Cause, Effect, Exit, type Fiber, type Scope } from "effect"
 import { Socket } from "effect/socket"
 import type { Reason } from "../protocol/Message.ts"
 import { DEFAULT_GROUP, type Groups } from "../rank/Groups.ts"
-import { Client, type Ending } from "./Client.ts"
+import { Client, type Ending, farewell } from "./Client.ts"
 import type { Commands } from "./Commands.ts"
 import { Connection } from "./Connection.ts"
 import { Conversation } from "./Conversation.ts"
 import type { Group } from "./Group.ts"
+import type { Liveness } from "./Liveness.ts"
 import { Outbox, type OutboxOptions } from "./Outbox.ts"
 import type { Router } from "./Router.ts"
 import type { SettingsValues } from "./Settings.ts"
@@ -25,6 +26,7 @@ export interface Shared {
   readonly groups: Groups<Group>
   readonly commands: Commands
   readonly router: Router
+  readonly liveness: Liveness
   readonly outboxes: OutboxOptions
   /** The clients whose sessions run; the refused ones included. */
   readonly clients: Set<Client>
@@ -111,15 +113,11 @@ const leave = Effect.fnUntraced(function* (session: Session, exit: Exit.Exit<Rea
   else if (member !== undefined) yield* Effect.annotateLogs(Effect.logInfo("left"), { member, address, reason })
   const group = yield* conversation.leave
   shared.clients.delete(client)
+  shared.liveness.forget(client)
   shared.commands.orphan(client)
   group?.announcer.changed()
   if (reason === "http") return yield* connection.cut
   return yield* connection.closeInOrder(lastWords && client.write(lastWords), shared.settings.linger)
-})
-
-const farewell = (reason: "shutting down" | "slow consumer"): Ending => ({
-  reason,
-  lastWords: { _tag: "Bye", reason }
 })
 
 /** Tells every client that the server stops, and succeeds when all are gone. */
