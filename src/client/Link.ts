@@ -7,8 +7,17 @@ import { Clock, Duration, Effect, Latch, Queue, Random, Schema, SubscriptionRef 
 import { Socket } from "effect/socket"
 import * as Json from "../protocol/Json.ts"
 import { Lines, Next } from "../protocol/Lines.ts"
-import { type ClientMessage, GroupName, Name, Reason, Secret, type ServerMessage } from "../protocol/Message.ts"
+import {
+  type ClientMessage,
+  GroupName,
+  Heartbeat,
+  Name,
+  Reason,
+  Secret,
+  type ServerMessage
+} from "../protocol/Message.ts"
 import * as Text from "../protocol/Text.ts"
+import { Lease } from "./Lease.ts"
 
 /** What a client asks to be known by, and the group that it asks to be in. */
 export interface Identity {
@@ -20,11 +29,20 @@ export interface Identity {
   readonly token?: string
 }
 
-const decodeIdentity = Schema.decodeUnknownEffect(
+export interface LinkOptions extends Identity {
+  /**
+   * 5 seconds by default; from 0.1 to 3600. A server that was not heard for two of them
+   * counts as gone; so does, for the server, a client that was not for two and a half.
+   */
+  readonly heartbeat?: Duration.Input
+}
+
+const decodeOptions = Schema.decodeUnknownEffect(
   Schema.Struct({
     name: Schema.optionalKey(Name),
     group: Schema.optionalKey(GroupName),
-    token: Schema.optionalKey(Secret)
+    token: Schema.optionalKey(Secret),
+    heartbeat: Heartbeat
   })
 )
 
@@ -96,15 +114,11 @@ const WRITE_BYTES = 65_536
 const FIRST_WAIT = Duration.millis(100)
 const LONGEST_WAIT = Duration.seconds(5)
 
-/**
- * How often it is looked whether anything was heard; if not, the server is asked.
- * After so many times in vain the connection is given up: within 15 seconds.
- */
+/** A server that is gone is found out within two of them: 10 seconds. */
 const HEARTBEAT = Duration.seconds(5)
-const MISSED_HEARTBEATS = 2
 
-/** What the server is asked with, to tell its answer from those to others. */
-const HEARTBEAT_TEXT = "rankd-client"
+/** A server that does not welcome within that is not waited for any longer; in milliseconds. */
+const WELCOME_TIMEOUT = 5000
 
 /** The version of the protocol that is spoken. */
 export const PROTOCOL = 1
@@ -118,11 +132,16 @@ interface Line {
   readonly handed: (() => void) | undefined
 }
 
-export const make = Effect.fnUntraced(function* (identity: Identity): Effect.fn.Return<Link, Rejected, Socket.Socket> {
-  let wanted = yield* Effect.mapError(
-    decodeIdentity(identity),
+export const make = Effect.fnUntraced(function* ({
+  heartbeat: interval = HEARTBEAT,
+  ...identity
+}: LinkOptions): Effect.fn.Return<Link, Rejected, Socket.Socket> {
+  const { heartbeat, ...decoded } = yield* Effect.mapError(
+    decodeOptions({ ...identity, heartbeat: Duration.toMillis(interval) }),
     ({ message }) => new Rejected({ reason: "malformed", detail: message })
   )
+  let wanted: Identity = decoded
+  const clock = yield* Clock.Clock
   const socket = yield* Socket.Socket
   const standing = yield* SubscriptionRef.make<Standing | undefined>(undefined)
   const refused = yield* SubscriptionRef.make<Rejected | undefined>(undefined)
@@ -160,7 +179,7 @@ export const make = Effect.fnUntraced(function* (identity: Identity): Effect.fn.
     }).pipe(Effect.forever)
 
   /** Notes what it says of this client itself; whether that is of any interest to the user. */
-  const note = Effect.fnUntraced(function* (message: ServerMessage) {
+  const note = Effect.fnUntraced(function* (message: ServerMessage, lease: Lease) {
     const now = SubscriptionRef.getUnsafe(standing)
     switch (message._tag) {
       case "Welcome": {
@@ -184,7 +203,7 @@ export const make = Effect.fnUntraced(function* (identity: Identity): Effect.fn.
         enqueue({ _tag: "Pong" })
         return false
       case "Pong":
-        return message.text !== HEARTBEAT_TEXT
+        return !lease.answered(message.text)
       default:
         return true
     }
@@ -201,13 +220,22 @@ export const make = Effect.fnUntraced(function* (identity: Identity): Effect.fn.
     outgoing = queue
     pending = 0
     room.openUnsafe()
-    enqueue({ _tag: "Hello", protocol: PROTOCOL, ...wanted })
-    let silent = 0
+    const lease = new Lease(clock, heartbeat)
+    enqueue({ _tag: "Hello", protocol: PROTOCOL, ...wanted, heartbeat })
+    const admitted = () => SubscriptionRef.getUnsafe(standing) !== undefined
+    let pause = 0
+    /** Whoever counts on the standing is to stop at once, and a leader is given time for it: the server promotes the next when the connection is closed. */
+    const giveUp = Effect.suspend(() => {
+      if (SubscriptionRef.getUnsafe(standing)?.rank === 0) pause = heartbeat / 2
+      return Effect.as(SubscriptionRef.set(standing, undefined), undefined)
+    })
 
     const reading = Effect.gen(function* () {
       while (true) {
-        for (const chunk of yield* pull) {
-          silent = 0
+        const chunks = yield* pull
+        // A process that was stopped may come to read before its timers run.
+        if (lease.left <= 0) return yield* giveUp
+        for (const chunk of chunks) {
           lines.push(chunk)
           for (let next = lines.next(); next !== Next.More; next = lines.next()) {
             if (next === Next.TooLong) return undefined
@@ -220,23 +248,27 @@ export const make = Effect.fnUntraced(function* (identity: Identity): Effect.fn.
               continue
             }
             const said = message.success
-            if (said._tag === "Error" && SubscriptionRef.getUnsafe(standing) === undefined) return rejected(said)
-            if (yield* note(said)) yield* heard(said)
+            if (said._tag === "Error" && !admitted()) return rejected(said)
+            if (yield* note(said, lease)) yield* heard(said)
           }
         }
       }
     })
 
-    const listening = Effect.gen(function* () {
-      while (true) {
-        yield* Effect.sleep(HEARTBEAT)
-        // Who does not even welcome is not waited for any longer.
-        if (++silent > MISSED_HEARTBEATS || SubscriptionRef.getUnsafe(standing) === undefined) return undefined
-        enqueue({ _tag: "Ping", text: HEARTBEAT_TEXT })
+    const welcomed = Effect.flatMap(Effect.sleep(WELCOME_TIMEOUT), () => (admitted() ? Effect.never : Effect.undefined))
+
+    const keeping = Effect.gen(function* () {
+      while (lease.left > 0) {
+        const text = lease.ping()
+        if (text !== undefined) enqueue({ _tag: "Ping", text })
+        yield* Effect.sleep(lease.wait)
       }
+      return yield* giveUp
     })
 
-    return yield* Effect.raceAllFirst([reading, listening, sending(writer, queue)])
+    const refusal = yield* Effect.raceAllFirst([reading, welcomed, keeping, sending(writer, queue)])
+    yield* Effect.sleep(pause)
+    return refusal
   }, Effect.scoped)
 
   /** A connection, and the time after it until the next. */

@@ -137,6 +137,8 @@ export class Conversation {
   /** Does lines until no further one is there; or until something else has to be done first, which it returns. */
   advance(): Step {
     const { outbox } = this.#client
+    // Here and not in `push`: after a wait for another client it is there as well.
+    this.#client.heard = true
     while (this.#client.ending === undefined) {
       if (outbox.behind) return outbox.caughtUp
       if (this.#budget <= 0) {
@@ -354,10 +356,10 @@ export class Conversation {
     }
   }
 
-  #hello({ group, name, protocol }: ClientMessage & { _tag: "Hello" }): Step {
+  #hello({ group, heartbeat, name, protocol }: ClientMessage & { _tag: "Hello" }): Step {
     if (protocol !== PROTOCOL) return this.#reject("malformed", `this server speaks protocol ${PROTOCOL}`)
     return Effect.map(this.#settle(group, name), (failed) =>
-      failed === undefined ? this.#welcome() : this.#notAdmitted(failed)
+      failed === undefined ? this.#welcome(heartbeat) : this.#notAdmitted(failed)
     )
   }
 
@@ -381,7 +383,7 @@ export class Conversation {
     })
   }
 
-  #welcome(): undefined {
+  #welcome(heartbeat: number | undefined): undefined {
     this.#look()
     const { group, member } = this.#seat!
     const { epoch } = this.#roster
@@ -395,7 +397,7 @@ export class Conversation {
       size: Roster.size(this.#roster),
       epoch,
       maxLine: this.#shared.settings.maxLine,
-      heartbeat: 0
+      heartbeat: this.#shared.liveness.watch(this.#client, heartbeat)
     })
   }
 

@@ -6,7 +6,7 @@
  */
 import { Clock, Duration, Effect, type Scope } from "effect"
 import { type AccessPolicy, EVERYTHING, type Grant } from "./Access.ts"
-import type { Client } from "./Client.ts"
+import { type Client, farewell } from "./Client.ts"
 import { networkOf } from "./Network.ts"
 import { Penalties } from "./Penalties.ts"
 import type { SettingsValues } from "./Settings.ts"
@@ -49,7 +49,7 @@ export const make = Effect.fnUntraced(function* (
     yield* access.observe((holds) => {
       for (const client of clients) {
         if (client.granted === undefined || holds(client.granted)) continue
-        client.end({ reason: "kicked", lastWords: { _tag: "Bye", reason: "kicked" } })
+        client.end(farewell("kicked"))
       }
     })
   }

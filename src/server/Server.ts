@@ -14,6 +14,7 @@ import type { Client } from "./Client.ts"
 import * as Commands from "./Commands.ts"
 import * as Gate from "./Gate.ts"
 import * as Group from "./Group.ts"
+import * as Liveness from "./Liveness.ts"
 import { Touched } from "./Outbox.ts"
 import { Router } from "./Router.ts"
 import * as Session from "./Session.ts"
@@ -56,6 +57,7 @@ export class RankServer extends Context.Service<
         groups,
         commands,
         router: new Router(commands, settings.maxLine),
+        liveness: yield* Liveness.make(touched),
         outboxes: {
           touched,
           total: { bytes: 0 },

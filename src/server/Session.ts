@@ -7,12 +7,13 @@ import { Cause, Duration, Effect, Exit, type Fiber, type Scope } from "effect"
 import { Socket } from "effect/socket"
 import type { Reason } from "../protocol/Message.ts"
 import type { Groups } from "../rank/Groups.ts"
-import { Client, type Ending } from "./Client.ts"
+import { Client, type Ending, farewell } from "./Client.ts"
 import type { Commands } from "./Commands.ts"
 import { Connection } from "./Connection.ts"
 import { Conversation } from "./Conversation.ts"
 import type { Gate } from "./Gate.ts"
 import type { Group } from "./Group.ts"
+import type { Liveness } from "./Liveness.ts"
 import { Outbox, type OutboxOptions } from "./Outbox.ts"
 import type { Router } from "./Router.ts"
 import type { SettingsValues } from "./Settings.ts"
@@ -26,6 +27,7 @@ export interface Shared {
   readonly groups: Groups<Group>
   readonly commands: Commands
   readonly router: Router
+  readonly liveness: Liveness
   readonly outboxes: OutboxOptions
   readonly gate: Gate
   /** The clients whose sessions run; the refused ones included. */
@@ -149,6 +151,7 @@ const leave = Effect.fnUntraced(function* (session: Session, exit: Exit.Exit<voi
   else if (member !== undefined) yield* Effect.annotateLogs(Effect.logInfo("left"), { member, address, reason })
   const group = yield* conversation.leave
   shared.clients.delete(client)
+  shared.liveness.forget(client)
   shared.commands.orphan(client)
   group?.announcer.changed()
   const closing = connection.closeInOrder(lastWords && client.write(lastWords), shared.settings.linger)
@@ -162,11 +165,6 @@ const leave = Effect.fnUntraced(function* (session: Session, exit: Exit.Exit<voi
       shared.farewells--
     })
   )
-})
-
-const farewell = (reason: "shutting down" | "slow consumer" | "timed out"): Ending => ({
-  reason,
-  lastWords: { _tag: "Bye", reason }
 })
 
 /** Tells every client that the server stops, and succeeds when all are gone. */
