@@ -9,7 +9,11 @@ import { type AccessPolicy, EVERYTHING, type Grant } from "./Access.ts"
 import { type Client, farewell } from "./Client.ts"
 import { networkOf } from "./Network.ts"
 import { Penalties } from "./Penalties.ts"
+import { RateLimit } from "./RateLimit.ts"
 import type { SettingsValues } from "./Settings.ts"
+
+/** Lines of the log a second that strangers can bring about. */
+const LOGGED_A_SECOND = 10
 
 export interface Gate {
   /** Counts a connection until it is `closed`; what is wrong with it, where there are too many already. */
@@ -17,6 +21,8 @@ export interface Gate {
   readonly closed: (client: Client) => void
   /** Whether the client has its grant; if not, it is a stranger until it shows its token. */
   readonly greet: (client: Client, certified: string | undefined) => boolean
+  /** Logs what a stranger did; in a flood of them now and then, with how often it was not logged. */
+  readonly log: (message: string, annotations: Record<string, string>) => Effect.Effect<void>
   /** Gives the client the grant of its token; false, after a while, where the token is wrong. */
   readonly authenticate: (client: Client, token: string) => Effect.Effect<boolean>
 }
@@ -31,6 +37,18 @@ export const make = Effect.fnUntraced(function* (
   const strangers = new Map<Client, string | undefined>()
   const networks = new Map<string, number>()
   let connections = 0
+  const logged = new RateLimit(LOGGED_A_SECOND)
+  let unlogged = 0
+
+  const log: Gate["log"] = Effect.fnUntraced(function* (message, annotations) {
+    if (!logged.take(yield* Clock.currentTimeMillis)) {
+      unlogged++
+      return
+    }
+    const more = unlogged === 0 ? {} : { unlogged }
+    unlogged = 0
+    yield* Effect.annotateLogs(Effect.logWarning(message), { ...annotations, ...more })
+  })
 
   const count = (network: string, more: number) => {
     connections += more
@@ -80,13 +98,14 @@ export const make = Effect.fnUntraced(function* (
       }
       return false
     },
+    log,
     authenticate: Effect.fnUntraced(function* (client, token) {
       const granted = yield* access!.authenticate(token)
       const certified = strangers.get(client)
       const mismatch = granted?.name !== undefined && certified !== undefined && granted.name !== certified
       if (granted === undefined || mismatch) {
         const { address } = client
-        yield* Effect.annotateLogs(Effect.logWarning("wrong token"), { address })
+        yield* log("wrong token", { address })
         const wait = penalties.wrong(networkOf(address), yield* Clock.currentTimeMillis)
         yield* Effect.sleep(Duration.millis(wait))
         return false

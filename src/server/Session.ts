@@ -147,7 +147,7 @@ const leave = Effect.fnUntraced(function* (session: Session, exit: Exit.Exit<voi
   const { address, member } = client
   client.ending ??= endingOf(exit)
   const { lastWords, reason } = client.ending
-  if (refused !== undefined) yield* Effect.annotateLogs(Effect.logInfo("refused"), { address, reason: refused })
+  if (refused !== undefined) yield* shared.gate.log("refused", { address, reason: refused })
   else if (member !== undefined) yield* Effect.annotateLogs(Effect.logInfo("left"), { member, address, reason })
   const group = yield* conversation.leave
   shared.clients.delete(client)

@@ -42,7 +42,7 @@ describe("rankd", { concurrent: true, timeout: 60_000 }, () => {
         [
           "INFO joined m1",
           "INFO joined m2",
-          'INFO refused "server full"',
+          'WARN refused "server full"',
           "INFO left m1 quit",
           'INFO left m2 "shutting down"'
         ]
