@@ -69,9 +69,10 @@ const open = Effect.fnUntraced(function* (shared: Shared, socket: Socket.Socket)
 /** Ranks the client, where that is not for it to ask for; then does what it says. Why not, where it is refused. */
 const admit = (session: Session): Effect.Effect<Reason | undefined, Socket.SocketError> =>
   Effect.suspend(() => {
-    const { client, conversation, shared } = session
+    const { client, connection, conversation, shared } = session
     shared.clients.add(client)
     if (shared.stopping) return Effect.succeed("shutting down")
+    if (connection.transport.unfit !== undefined) return Effect.succeed("not authorized")
     if (shared.settings.admission !== "connect") return converse(session)
     return Effect.flatMap(conversation.enter(DEFAULT_GROUP), (refused) =>
       // Others that connect at this moment are told their ranks together with this one: the second write in a row costs less.
