@@ -1,5 +1,5 @@
 /** `rankd serve`: the server as a process, with its flags, its first words and its warnings. */
-import { Config, Console, Duration, Effect, Layer, References, Runtime, Schema } from "effect"
+import { Config, Console, Duration, Effect, Layer, Option, Queue, References, Runtime, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import { NetAddress } from "effect/net"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
@@ -14,7 +14,7 @@ import {
   Settings,
   type SettingsValues
 } from "../server/Settings.ts"
-import { invalid, whole } from "./flags.ts"
+import { file, invalid, whole } from "./flags.ts"
 
 /** Descriptors that the process needs beside those of its clients. */
 const OWN_DESCRIPTORS = 32
@@ -25,11 +25,14 @@ const MAX_LINE_BYTES = 16_777_216
 const MAX_PENDING_BYTES = 1_073_741_824
 const MAX_OPEN_COMMANDS = 1_000_000
 const MAX_TIMEOUT_SECONDS = 604_800
+const MAX_HANDSHAKES = 100_000
 
 const seconds = (name: string, variable: string) =>
   whole(name, variable, 1, MAX_TIMEOUT_SECONDS).pipe(Flag.map((count: number) => Duration.seconds(count)))
 
 const admissions = ["connect", "hello"] as const
+
+const tlsVersions = ["1.3", "1.2"] as const
 
 const logLevels = ["all", "trace", "debug", "info", "warn", "error", "fatal", "none"] as const
 type LogLevel = (typeof logLevels)[number]
@@ -83,6 +86,28 @@ export const flags = {
       `Tracked commands of one client open at the same time, at most (RANKD_MAX_OPEN_COMMANDS; ${defaults.maxOpenCommands})`
     )
   ),
+  tlsCert: file("tls-cert", "RANKD_TLS_CERT").pipe(
+    Flag.withDescription(
+      "PEM file of the server's certificate: speak TLS, and nothing else; with --tls-key (RANKD_TLS_CERT)"
+    )
+  ),
+  tlsKey: file("tls-key", "RANKD_TLS_KEY").pipe(
+    Flag.withDescription("PEM file of the certificate's private key (RANKD_TLS_KEY)")
+  ),
+  tlsCa: file("tls-ca", "RANKD_TLS_CA").pipe(
+    Flag.withDescription("PEM file of a CA: clients have to show a certificate of it that names them (RANKD_TLS_CA)")
+  ),
+  tlsMinVersion: Flag.Literals("tls-min-version", tlsVersions).pipe(
+    Flag.withFallbackConfig(Config.Literals(tlsVersions, "RANKD_TLS_MIN_VERSION")),
+    Flag.withDefault("1.3" as (typeof tlsVersions)[number]),
+    Flag.withDescription("Least version of TLS that is spoken (RANKD_TLS_MIN_VERSION; 1.3)")
+  ),
+  maxHandshakes: whole("max-handshakes", "RANKD_MAX_HANDSHAKES", 1, MAX_HANDSHAKES).pipe(
+    Flag.withDefault(NodeServer.MAX_HANDSHAKES),
+    Flag.withDescription(
+      `TLS handshakes under way at most; who connects beyond them is cut off (RANKD_MAX_HANDSHAKES; ${NodeServer.MAX_HANDSHAKES})`
+    )
+  ),
   logLevel: Flag.Literals("log-level", logLevels).pipe(
     Flag.withFallbackConfig(Config.Literals(logLevels, "RANKD_LOG_LEVEL")),
     Flag.withDefault("info" as LogLevel),
@@ -97,6 +122,11 @@ interface Options
   > {
   readonly host: string
   readonly port: number
+  readonly tlsCert: Option.Option<string>
+  readonly tlsKey: Option.Option<string>
+  readonly tlsCa: Option.Option<string>
+  readonly tlsMinVersion: (typeof tlsVersions)[number]
+  readonly maxHandshakes: number
   readonly logLevel: LogLevel
 }
 
@@ -107,10 +137,21 @@ export class StartError extends Schema.TaggedError<StartError>()("StartError", {
   override readonly [Runtime.errorReported] = false
 }
 
+const tlsAdvice: { readonly [option in NodeServer.TlsError["option"]]: string } = {
+  cert: "Name the PEM file of a certificate, and of those between it and its CA",
+  key: "Name the PEM file of the private key that the certificate was made for",
+  ca: "Name the PEM file of the CA that signs the certificates of clients"
+}
+
 /** Why listening failed, and what to do. */
 export const startError = (options: Pick<Options, "host" | "port">) => (error: SocketServer.SocketServerError) => {
   const { host, port } = options
-  const { code, message } = error.reason.cause as NodeJS.ErrnoException
+  const { cause } = error.reason
+  if (cause instanceof NodeServer.TlsError) {
+    const { detail, option, path } = cause
+    return new StartError({ message: `cannot speak TLS: --tls-${option} ${path}: ${detail}. ${tlsAdvice[option]}` })
+  }
+  const { code, message } = cause as NodeJS.ErrnoException
   const advice: Record<string, string> = {
     EADDRINUSE: `port ${port} is in use. Stop what listens there, or choose another with --port (0 takes a free one)`,
     EACCES: `port ${port} may not be bound without privileges. Choose one above 1023 with --port`,
@@ -137,9 +178,56 @@ const warnOfDescriptors = Effect.fnUntraced(function* (maxClients: number) {
   }
 })
 
+/** What TLS is spoken with, if it is. */
+const tlsOf = ({ maxHandshakes, tlsCa, tlsCert, tlsKey, tlsMinVersion }: Options): NodeServer.TlsOptions | undefined =>
+  Option.isSome(tlsCert) && Option.isSome(tlsKey)
+    ? {
+        cert: tlsCert.value,
+        key: tlsKey.value,
+        ca: Option.getOrUndefined(tlsCa),
+        minVersion: `TLSv${tlsMinVersion}`,
+        maxHandshakes
+      }
+    : undefined
+
+/** What can be read again while the server runs, and what it is called in the log. */
+interface Reloadable {
+  readonly what: string
+  /** Changes nothing where it fails. */
+  readonly reload: Effect.Effect<void, { readonly message: string }>
+}
+
+/** Reads it all again on SIGHUP. Without anything to read SIGHUP ends the process, as ever. */
+const reloadOnHangup = Effect.fnUntraced(function* (all: ReadonlyArray<Reloadable>) {
+  if (all.length === 0) return
+  // One that comes while all is read is kept: what changed meanwhile is not missed. More would change nothing.
+  const hangups = yield* Queue.sliding<void>(1)
+  const hangup = () => Queue.offerUnsafe(hangups, undefined)
+  yield* Effect.acquireRelease(
+    Effect.sync(() => process.on("SIGHUP", hangup)),
+    () => Effect.sync(() => process.off("SIGHUP", hangup))
+  )
+  const reloadAll = Effect.forEach(all, ({ reload, what }) =>
+    Effect.matchEffect(reload, {
+      onSuccess: () => Effect.annotateLogs(Effect.logInfo("reloaded"), { what }),
+      onFailure: ({ message }) => Effect.logError(`not reloaded, ${what} stays as it was: ${message}`)
+    })
+  )
+  yield* Queue.take(hangups).pipe(Effect.andThen(reloadAll), Effect.forever, Effect.forkScoped)
+})
+
 /** Limits that only make sense beside others. */
 const check = Effect.fnUntraced(function* (options: Options) {
-  const { commandTimeout, maxCommandTimeout, maxLine, maxPending } = options
+  const { commandTimeout, maxCommandTimeout, maxLine, maxPending, tlsCa, tlsCert, tlsKey } = options
+  if (Option.isSome(tlsCert) && Option.isNone(tlsKey)) {
+    return yield* invalid("serve", "tls-cert", tlsCert.value, "--tls-key beside it, the private key")
+  }
+  if (Option.isSome(tlsKey) && Option.isNone(tlsCert)) {
+    return yield* invalid("serve", "tls-key", tlsKey.value, "--tls-cert beside it, the certificate")
+  }
+  if (Option.isSome(tlsCa) && Option.isNone(tlsCert)) {
+    return yield* invalid("serve", "tls-ca", tlsCa.value, "--tls-cert and --tls-key beside it")
+  }
   const minPending = MIN_PENDING_LINES * maxLine
   if (maxPending < minPending) {
     const expected = `at least ${MIN_PENDING_LINES} times --max-line, ${minPending} or more`
@@ -154,21 +242,31 @@ const check = Effect.fnUntraced(function* (options: Options) {
 const serve = Effect.fnUntraced(
   function* (options: Options) {
     const { address } = yield* RankServer
+    const { tlsCa } = options
+    const tls = tlsOf(options)
+    yield* reloadOnHangup(tls === undefined ? [] : [{ what: "TLS", reload: yield* NodeServer.Reload }])
     const { host, port } = NetAddress.isInetAddress(address)
       ? { host: String(address.address), port: address.port }
       : options
     yield* Console.log(`rankd listening on ${NodeServer.hostInUrl(host)}:${port}`)
     const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host
-    yield* Console.error(`Try it: nc ${reachable} ${port}, in two terminals, and type HELP. Ctrl-C stops the server.`)
+    const client =
+      tls === undefined
+        ? `nc ${reachable} ${port}`
+        : Option.isNone(tlsCa)
+          ? `openssl s_client -quiet -connect ${NodeServer.hostInUrl(reachable)}:${port}`
+          : `rankd connect --host ${reachable} --port ${port} --ca <file> --cert <file> --key <file>`
+    yield* Console.error(`Try it: ${client}, in two terminals, and type HELP. Ctrl-C stops the server.`)
     // Without a shell there is nobody to ask, as on Windows, and nothing to warn of.
     yield* Effect.ignore(warnOfDescriptors(options.maxClients))
     return yield* Effect.never
   },
+  Effect.scoped,
   (effect, options) =>
     Effect.provide(
       effect,
       RankServer.layer.pipe(
-        Layer.provide(NodeServer.layer(options)),
+        Layer.provideMerge(NodeServer.layer({ host: options.host, port: options.port, tls: tlsOf(options) })),
         Layer.provide(Settings.layer(options)),
         Layer.provideMerge(Layer.succeed(References.MinimumLogLevel, severity(options.logLevel)))
       )

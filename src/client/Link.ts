@@ -57,6 +57,8 @@ export interface Link {
   readonly standing: SubscriptionRef.SubscriptionRef<Standing | undefined>
   /** Why the server did not admit it when it last asked, as `name taken`; undefined where it did, or did not answer. */
   readonly refused: SubscriptionRef.SubscriptionRef<Rejected | undefined>
+  /** Why the last connection was not made, or broke; undefined until one did. Being admitted does not undo it. */
+  readonly failure: SubscriptionRef.SubscriptionRef<Socket.SocketError | undefined>
   /**
    * Says it, if there is a connection, and then waits while much is yet to be
    * sent. It is said, even if the waiting is interrupted. `handed` is called when
@@ -120,6 +122,7 @@ export const make = Effect.fnUntraced(function* (identity: Identity): Effect.fn.
   const socket = yield* Socket.Socket
   const standing = yield* SubscriptionRef.make<Standing | undefined>(undefined)
   const refused = yield* SubscriptionRef.make<Rejected | undefined>(undefined)
+  const failure = yield* SubscriptionRef.make<Socket.SocketError | undefined>(undefined)
   /** What waits to be sent over the connection; none while there is no connection. */
   let outgoing: Queue.Queue<Line> | undefined
   let pending = 0
@@ -237,7 +240,7 @@ export const make = Effect.fnUntraced(function* (identity: Identity): Effect.fn.
   const attempt = Effect.fnUntraced(function* (user: User) {
     const start = yield* Clock.currentTimeMillis
     const refusal = yield* session(user).pipe(
-      Effect.catchTag("SocketError", () => Effect.undefined),
+      Effect.catchTag("SocketError", (error) => Effect.as(SubscriptionRef.set(failure, error), undefined)),
       Effect.catchDefect((defect) =>
         Effect.as(Effect.logError("the connection is made anew after", defect), undefined)
       ),
@@ -259,6 +262,7 @@ export const make = Effect.fnUntraced(function* (identity: Identity): Effect.fn.
   return {
     standing,
     refused,
+    failure,
     tell: enqueue,
     want: (identity) => {
       wanted = { ...wanted, ...identity }
