@@ -1,5 +1,6 @@
 import { copyFileSync, writeFileSync } from "node:fs"
-import type { ConnectionOptions, TLSSocket } from "node:tls"
+import { createConnection } from "node:net"
+import { type ConnectionOptions, connect as connectSecurely, type TLSSocket } from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Layer, Logger, Queue, type Scope } from "effect"
 import { Socket, SocketServer } from "effect/socket"
@@ -280,13 +281,19 @@ describe("handshakes", () => {
     )
   )
 
-  it.live("under way do not keep the server from ending", () =>
+  it.live("under way do not keep the server from ending, not even where they are finished meanwhile", () =>
     Effect.gen(function* () {
       const start = yield* withServer(
-        () => Effect.andThen(stalled(3), Effect.sync(Date.now)),
-        () => ({
-          handshakeTimeout: Duration.seconds(1)
-        })
+        ({ trust }) =>
+          Effect.gen(function* () {
+            const port = yield* Port
+            const [finishing] = Array.from({ length: 3 }, () => createConnection({ host: "127.0.0.1", port }))
+            yield* Effect.callback<void>((resume) => void finishing!.once("connect", () => resume(Effect.void)))
+            yield* Effect.sleep("50 millis")
+            setTimeout(() => connectSecurely({ socket: finishing!, host: "127.0.0.1", ...trust }), 200)
+            return Date.now()
+          }),
+        () => ({ handshakeTimeout: Duration.seconds(1) })
       )
       assert.isBelow(Date.now() - start, 3000)
     })
