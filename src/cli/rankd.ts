@@ -46,7 +46,9 @@ const presenter: CliOutput.Presenter = {
 
 /** Runs what the arguments say. */
 export const run = Command.run(command, { version: packageJson.version }).pipe(
-  Effect.tapErrorTag(["StartError", "NoServer", "NotRun"], (error) => Console.error(`rankd: ${error.message}`)),
+  Effect.tapErrorTag(["StartError", "Unusable", "NoServer", "NotRun"], (error) =>
+    Console.error(`rankd: ${error.message}`)
+  ),
   Effect.provide(
     Layer.mergeAll(
       // Standard output is for what was asked for.

@@ -17,7 +17,7 @@ import {
   type SettingsValues
 } from "../server/Settings.ts"
 import * as Tokens from "../server/Tokens.ts"
-import { invalid, whole } from "./flags.ts"
+import { file, invalid, whole } from "./flags.ts"
 
 /** Descriptors that the process needs beside those of its clients. */
 const OWN_DESCRIPTORS = 32
@@ -31,11 +31,14 @@ const MAX_TIMEOUT_SECONDS = 604_800
 const MAX_CONNECTIONS = 1_000_000
 const MAX_TOTAL_PENDING_BYTES = 1_099_511_627_776
 const MAX_RATE = 10_000_000
+const MAX_HANDSHAKES = 100_000
 
 const seconds = (name: string, variable: string) =>
   whole(name, variable, 1, MAX_TIMEOUT_SECONDS).pipe(Flag.map((count: number) => Duration.seconds(count)))
 
 const admissions = ["connect", "hello"] as const
+
+const tlsVersions = ["1.3", "1.2"] as const
 
 const logLevels = ["all", "trace", "debug", "info", "warn", "error", "fatal", "none"] as const
 type LogLevel = (typeof logLevels)[number]
@@ -145,6 +148,28 @@ export const flags = {
       `Tracked commands of one client open at the same time, at most (RANKD_MAX_OPEN_COMMANDS; ${defaults.maxOpenCommands})`
     )
   ),
+  tlsCert: file("tls-cert", "RANKD_TLS_CERT").pipe(
+    Flag.withDescription(
+      "PEM file of the server's certificate: speak TLS, and nothing else; with --tls-key (RANKD_TLS_CERT)"
+    )
+  ),
+  tlsKey: file("tls-key", "RANKD_TLS_KEY").pipe(
+    Flag.withDescription("PEM file of the certificate's private key (RANKD_TLS_KEY)")
+  ),
+  tlsCa: file("tls-ca", "RANKD_TLS_CA").pipe(
+    Flag.withDescription("PEM file of a CA: clients have to show a certificate of it that names them (RANKD_TLS_CA)")
+  ),
+  tlsMinVersion: Flag.Literals("tls-min-version", tlsVersions).pipe(
+    Flag.withFallbackConfig(Config.Literals(tlsVersions, "RANKD_TLS_MIN_VERSION")),
+    Flag.withDefault("1.3" as (typeof tlsVersions)[number]),
+    Flag.withDescription("Least version of TLS that is spoken (RANKD_TLS_MIN_VERSION; 1.3)")
+  ),
+  maxHandshakes: whole("max-handshakes", "RANKD_MAX_HANDSHAKES", 1, MAX_HANDSHAKES).pipe(
+    Flag.withDefault(NodeServer.MAX_HANDSHAKES),
+    Flag.withDescription(
+      `TLS handshakes under way at most; who connects beyond them is cut off (RANKD_MAX_HANDSHAKES; ${NodeServer.MAX_HANDSHAKES})`
+    )
+  ),
   logLevel: Flag.Literals("log-level", logLevels).pipe(
     Flag.withFallbackConfig(Config.Literals(logLevels, "RANKD_LOG_LEVEL")),
     Flag.withDefault("info" as LogLevel),
@@ -174,6 +199,11 @@ interface Options
   readonly maxConnectionsPerAddress: Option.Option<number>
   readonly tokenFile: Option.Option<string>
   readonly insecure: boolean
+  readonly tlsCert: Option.Option<string>
+  readonly tlsKey: Option.Option<string>
+  readonly tlsCa: Option.Option<string>
+  readonly tlsMinVersion: (typeof tlsVersions)[number]
+  readonly maxHandshakes: number
   readonly logLevel: LogLevel
 }
 
@@ -184,10 +214,21 @@ export class StartError extends Schema.TaggedError<StartError>()("StartError", {
   override readonly [Runtime.errorReported] = false
 }
 
+const tlsAdvice: { readonly [option in NodeServer.TlsError["option"]]: string } = {
+  cert: "Name the PEM file of a certificate, and of those between it and its CA",
+  key: "Name the PEM file of the private key that the certificate was made for",
+  ca: "Name the PEM file of the CA that signs the certificates of clients"
+}
+
 /** Why listening failed, and what to do. */
 export const startError = (options: Pick<Options, "host" | "port">) => (error: SocketServer.SocketServerError) => {
   const { host, port } = options
-  const { code, message } = error.reason.cause as NodeJS.ErrnoException
+  const { cause } = error.reason
+  if (cause instanceof NodeServer.TlsError) {
+    const { detail, option, path } = cause
+    return new StartError({ message: `cannot speak TLS: --tls-${option} ${path}: ${detail}. ${tlsAdvice[option]}` })
+  }
+  const { code, message } = cause as NodeJS.ErrnoException
   const advice: Record<string, string> = {
     EADDRINUSE: `port ${port} is in use. Stop what listens there, or choose another with --port (0 takes a free one)`,
     EACCES: `port ${port} may not be bound without privileges. Choose one above 1023 with --port`,
@@ -231,9 +272,58 @@ const connections = Effect.fnUntraced(function* (options: Options) {
 
 const isLoopback = (host: string) => host === "localhost" || host === "::1" || /^127(?:\.[0-9]{1,3}){3}$/.test(host)
 
+/** What TLS is spoken with, if it is. */
+const tlsOf = ({ maxHandshakes, tlsCa, tlsCert, tlsKey, tlsMinVersion }: Options): NodeServer.TlsOptions | undefined =>
+  Option.isSome(tlsCert) && Option.isSome(tlsKey)
+    ? {
+        cert: tlsCert.value,
+        key: tlsKey.value,
+        ca: Option.getOrUndefined(tlsCa),
+        minVersion: `TLSv${tlsMinVersion}`,
+        maxHandshakes
+      }
+    : undefined
+
+/** What can be read again while the server runs, and what it is called in the log. */
+interface Reloadable {
+  readonly what: string
+  /** Changes nothing where it fails. */
+  readonly reload: Effect.Effect<void, { readonly message: string }>
+}
+
+/** Reads it all again on SIGHUP. Without anything to read SIGHUP ends the process, as ever. */
+const reloadOnHangup = Effect.fnUntraced(function* (all: ReadonlyArray<Reloadable>) {
+  if (all.length === 0) return
+  // One that comes while all is read is kept: what changed meanwhile is not missed. More would change nothing.
+  const hangups = yield* Queue.sliding<void>(1)
+  const hangup = () => Queue.offerUnsafe(hangups, undefined)
+  yield* Effect.acquireRelease(
+    Effect.sync(() => process.on("SIGHUP", hangup)),
+    () => Effect.sync(() => process.off("SIGHUP", hangup))
+  )
+  const reloadAll = Effect.forEach(all, ({ reload, what }) =>
+    Effect.matchEffect(reload, {
+      onSuccess: () => Effect.annotateLogs(Effect.logInfo("reloaded"), { what }),
+      onFailure: ({ message }) =>
+        Effect.annotateLogs(Effect.logError(`not reloaded: ${message}. What was read before still holds`), { what })
+    })
+  )
+  yield* Queue.take(hangups).pipe(Effect.andThen(reloadAll), Effect.forever, Effect.forkScoped)
+})
+
 /** Limits that only make sense beside others. */
 const check = Effect.fnUntraced(function* (options: Options) {
-  const { commandTimeout, host, insecure, maxCommandTimeout, maxLine, maxPending, maxTotalPending, tokenFile } = options
+  const { commandTimeout, host, insecure, maxCommandTimeout, maxLine, maxPending, maxTotalPending } = options
+  const { tlsCa, tlsCert, tlsKey, tokenFile } = options
+  if (Option.isSome(tlsCert) && Option.isNone(tlsKey)) {
+    return yield* invalid("serve", "tls-cert", tlsCert.value, "--tls-key beside it, the private key")
+  }
+  if (Option.isSome(tlsKey) && Option.isNone(tlsCert)) {
+    return yield* invalid("serve", "tls-key", tlsKey.value, "--tls-cert beside it, the certificate")
+  }
+  if (Option.isSome(tlsCa) && Option.isNone(tlsCert)) {
+    return yield* invalid("serve", "tls-ca", tlsCa.value, "--tls-cert and --tls-key beside it")
+  }
   const minPending = MIN_PENDING_LINES * maxLine
   if (maxPending < minPending) {
     const expected = `at least ${MIN_PENDING_LINES} times --max-line, ${minPending} or more`
@@ -242,11 +332,11 @@ const check = Effect.fnUntraced(function* (options: Options) {
   if (maxTotalPending < maxPending) {
     return yield* invalid("serve", "max-total-pending", `${maxTotalPending}`, `at least --max-pending, ${maxPending}`)
   }
-  if (!isLoopback(host) && Option.isNone(tokenFile) && !insecure) {
+  if (!isLoopback(host) && Option.isNone(tokenFile) && Option.isNone(tlsCa) && !insecure) {
     return yield* new StartError({
       message:
         `with --host ${host}, whoever reaches the port could come in and command others. Say who may with --token-file ` +
-        "(rankd token makes one), or say that all may with --insecure"
+        "(rankd token makes one) or --tls-ca, or say that all may with --insecure"
     })
   }
   if (Duration.isGreaterThan(commandTimeout, maxCommandTimeout)) {
@@ -255,69 +345,54 @@ const check = Effect.fnUntraced(function* (options: Options) {
   }
 })
 
-/** Reads anew what may be read anew, whenever the process is told to. */
-const reloading = (reloads: ReadonlyArray<Effect.Effect<void, { readonly message: string }>>) =>
-  Effect.gen(function* () {
-    const asked = yield* Queue.unbounded<void>()
-    yield* Effect.acquireRelease(
-      Effect.sync(() => {
-        const hear = () => void Queue.offerUnsafe(asked, undefined)
-        process.on("SIGHUP", hear)
-        return hear
-      }),
-      (hear) => Effect.sync(() => process.off("SIGHUP", hear))
-    )
-    yield* Effect.gen(function* () {
-      yield* Queue.take(asked)
-      for (const reload of reloads) {
-        yield* Effect.catch(reload, ({ message }) =>
-          Effect.logError(`${message}. What was read before goes on to hold`)
-        )
-      }
-      yield* Effect.logInfo("reloaded")
-    }).pipe(Effect.forever, Effect.forkScoped)
-  })
+/** Who may come in; whoever reaches the port, where there is no file of tokens. */
+const tokensOf = ({ tokenFile }: Options) =>
+  Option.isNone(tokenFile)
+    ? Effect.undefined
+    : Tokens.make(tokenFile.value).pipe(
+        Effect.provide(NodeCrypto.layerDigest),
+        Effect.mapError(({ message }) => new StartError({ message }))
+      )
 
-/** Who may come in. */
-const access = (tokenFile: string) =>
-  Layer.effect(
-    Access,
-    Effect.gen(function* () {
-      const tokens = yield* Tokens.make(tokenFile)
-      yield* reloading([tokens.reload])
-      return tokens
-    })
-  ).pipe(
-    Layer.provide(NodeCrypto.layerDigest),
-    Layer.catchTag("TokenFileError", ({ message }) => Layer.effectDiscard(new StartError({ message })))
-  )
+/** Says that the server listens, and how to try it; then serves until it is told to end. */
+const serving = Effect.fnUntraced(function* (options: Options, tokens: Tokens.Tokens | undefined) {
+  const { address } = yield* RankServer
+  const tls = tlsOf(options)
+  yield* reloadOnHangup([
+    ...(tls === undefined ? [] : [{ what: "TLS", reload: yield* NodeServer.Reload }]),
+    ...(tokens === undefined ? [] : [{ what: "tokens", reload: tokens.reload }])
+  ])
+  const { host, port } = NetAddress.isInetAddress(address)
+    ? { host: String(address.address), port: address.port }
+    : options
+  yield* Console.log(`rankd listening on ${NodeServer.hostInUrl(host)}:${port}`)
+  const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host
+  const first = tokens === undefined ? "HELP" : "AUTH and a token"
+  const client =
+    tls === undefined
+      ? `nc ${reachable} ${port}`
+      : Option.isNone(options.tlsCa)
+        ? `openssl s_client -quiet -connect ${NodeServer.hostInUrl(reachable)}:${port}`
+        : `rankd connect --host ${reachable} --port ${port} --ca <file> --cert <file> --key <file>`
+  yield* Console.error(`Try it: ${client}, in two terminals, and type ${first}. Ctrl-C stops the server.`)
+  return yield* Effect.never
+})
 
 const serve = Effect.fnUntraced(
   function* (options: Options) {
-    const { address } = yield* RankServer
-    const { host, port } = NetAddress.isInetAddress(address)
-      ? { host: String(address.address), port: address.port }
-      : options
-    yield* Console.log(`rankd listening on ${NodeServer.hostInUrl(host)}:${port}`)
-    const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host
-    const first = Option.isSome(options.tokenFile) ? "AUTH and a token" : "HELP"
-    yield* Console.error(
-      `Try it: nc ${reachable} ${port}, in two terminals, and type ${first}. Ctrl-C stops the server.`
-    )
-    return yield* Effect.never
-  },
-  (effect, options) =>
-    Effect.flatMap(connections(options), (bounds) =>
-      Effect.provide(
-        effect,
-        RankServer.layer.pipe(
-          Layer.provide(NodeServer.layer(options)),
-          Layer.provide(Settings.layer({ ...options, ...bounds })),
-          Layer.provide(Option.match(options.tokenFile, { onNone: () => Layer.empty, onSome: access }))
-        )
+    const tokens = yield* tokensOf(options)
+    return yield* Effect.provide(
+      serving(options, tokens),
+      RankServer.layer.pipe(
+        Layer.provideMerge(NodeServer.layer({ host: options.host, port: options.port, tls: tlsOf(options) })),
+        Layer.provide(Settings.layer({ ...options, ...(yield* connections(options)) })),
+        Layer.provide(Layer.succeed(Access, tokens))
       )
-    ).pipe(
-      Effect.provideService(References.MinimumLogLevel, severity(options.logLevel)),
+    )
+  },
+  Effect.scoped,
+  (effect, options) =>
+    Effect.provideService(effect, References.MinimumLogLevel, severity(options.logLevel)).pipe(
       Effect.catchTag("SocketServerError", (error) => Effect.fail(startError(options)(error)))
     )
 )

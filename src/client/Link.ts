@@ -81,6 +81,8 @@ export interface Link {
   readonly standing: SubscriptionRef.SubscriptionRef<Standing | undefined>
   /** Why the server did not admit it when it last asked, as `name taken`; undefined where it did, or did not answer. */
   readonly refused: SubscriptionRef.SubscriptionRef<Rejected | undefined>
+  /** Why the last connection was not made, or broke; undefined until one did. Being admitted does not undo it. */
+  readonly failure: SubscriptionRef.SubscriptionRef<Socket.SocketError | undefined>
   /**
    * Says it, if there is a connection, and then waits while much is yet to be
    * sent. It is said, even if the waiting is interrupted. `handed` is called when
@@ -145,6 +147,7 @@ export const make = Effect.fnUntraced(function* ({
   const socket = yield* Socket.Socket
   const standing = yield* SubscriptionRef.make<Standing | undefined>(undefined)
   const refused = yield* SubscriptionRef.make<Rejected | undefined>(undefined)
+  const failure = yield* SubscriptionRef.make<Socket.SocketError | undefined>(undefined)
   /** What waits to be sent over the connection; none while there is no connection. */
   let outgoing: Queue.Queue<Line> | undefined
   let pending = 0
@@ -275,7 +278,7 @@ export const make = Effect.fnUntraced(function* ({
   const attempt = Effect.fnUntraced(function* (user: User) {
     const start = yield* Clock.currentTimeMillis
     const refusal = yield* session(user).pipe(
-      Effect.catchTag("SocketError", () => Effect.undefined),
+      Effect.catchTag("SocketError", (error) => Effect.as(SubscriptionRef.set(failure, error), undefined)),
       Effect.catchDefect((defect) =>
         Effect.as(Effect.logError("the connection is made anew after", defect), undefined)
       ),
@@ -297,6 +300,7 @@ export const make = Effect.fnUntraced(function* ({
   return {
     standing,
     refused,
+    failure,
     tell: enqueue,
     want: (identity) => {
       wanted = { ...wanted, ...identity }

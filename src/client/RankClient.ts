@@ -92,6 +92,8 @@ export class RankClient extends Context.Service<
     readonly standing: SubscriptionRef.SubscriptionRef<Link.Standing | undefined>
     /** Why the server did not admit it when it last asked, as `name taken`; undefined where it did, or did not answer. */
     readonly refused: SubscriptionRef.SubscriptionRef<Link.Rejected | undefined>
+    /** Why the last connection was not made, or broke; undefined until one did. Being admitted does not undo it. */
+    readonly failure: Link.Link["failure"]
     /**
      * The outcome at one target. Interrupting it withdraws the command. Before the
      * client was admitted for the first time it waits for that, 5 seconds at most;
@@ -280,6 +282,7 @@ const make = Effect.fnUntraced(function* ({ handler, ...options }: ClientOptions
   return RankClient.of({
     standing,
     refused: link.refused,
+    failure: link.failure,
     execAll,
     exec: Effect.fnUntraced(function* (to, command, options) {
       if (several(to)) {

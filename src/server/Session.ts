@@ -100,8 +100,9 @@ const admit = Effect.fnUntraced(function* (session: Session): Effect.fn.Return<v
   shared.clients.add(client)
   const crowded = shared.gate.opened(client)
   if (shared.stopping) return session.refuse("shutting down")
+  if (connection.transport.unfit !== undefined) return session.refuse("not authorized", "your certificate names nobody")
   if (crowded !== undefined) return session.refuse("server full", crowded)
-  if (shared.gate.greet(client, connection.certified)) {
+  if (shared.gate.greet(client, connection.transport.certified)) {
     conversation.letIn()
     if (shared.settings.admission === "connect") {
       const refused = yield* conversation.enter()

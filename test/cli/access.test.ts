@@ -44,16 +44,19 @@ describe("tokens", { timeout: 60_000 }, () => {
       assert.strictEqual(
         without.stderr,
         "rankd: not admitted: not authorized: say AUTH <token> first. " +
-          "Show a token that the server knows, with --token-from or RANKD_TOKEN\n"
+          "Show a token that the server knows, with --token-from or RANKD_TOKEN, or a certificate, with --cert\n"
       )
       const unreadable = yield* rankdHere([...to, "--token-from", join(where, "none")])
       assert.strictEqual(unreadable.status, 2)
-      assert.match(unreadable.stderr, /--token-from: ".*none"\. Expected: a readable file with one token/)
+      assert.match(unreadable.stderr, /--token-from .*none cannot be read. Name a file that holds the token/)
 
       // Another comes, and what is wrong with it changes nothing.
       appendFileSync(tokens, "oh\n")
       server.child.kill("SIGHUP")
-      yield* says(server.stderr, /level=ERROR .*line 3 of the token file .*What was read before goes on to hold/)
+      yield* says(
+        server.stderr,
+        /level=ERROR .*line 3 of the token file .*What was read before still holds.* what=tokens/
+      )
       first.send("PING")
       yield* first.until((line) => line === "PONG")
       writeFileSync(tokens, `${line}\n`)

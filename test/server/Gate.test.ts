@@ -318,7 +318,7 @@ describe("on real sockets", { timeout: 30_000 }, () => {
       next.send("AUTH all")
       yield* next.until((line) => line.startsWith("RANK 1 2 "))
       assert.deepStrictEqual(member.heard, [])
-    }).pipe(Effect.scoped, Effect.provide(serverLayer({}, access)))
+    }).pipe(Effect.scoped, Effect.provide(serverLayer({}, undefined, access)))
   )
 
   it.live("a flood of connections that are refused leaves those that are in alone, and ends", () =>
