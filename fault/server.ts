@@ -18,8 +18,8 @@ process.on("exit", () => {
 /** `rankd` with these arguments. It ends with this process at the latest. */
 export class Process {
   readonly child: ChildProcess
+  /** The end of what it said: a soak must not fill up with it. */
   stdout = ""
-  /** The end of it: a soak must not fill up with logs. */
   stderr = ""
   #trouble: string | undefined
 
@@ -33,7 +33,7 @@ export class Process {
     children.add(this.child)
     this.child.on("close", () => children.delete(this.child))
     this.child.stdout!.setEncoding("utf8").on("data", (text) => {
-      this.stdout += text
+      this.stdout = (this.stdout + text).slice(-10_000)
     })
     this.child.stderr!.setEncoding("utf8").on("data", (text: string) => {
       if (TROUBLE.test(text)) this.#trouble ??= text
