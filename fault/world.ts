@@ -51,6 +51,7 @@ export class World {
   readonly leads: Array<Child> = []
   server: Server
   readonly proxy: TestProxy
+  #busy = true
   readonly #random: Random
   readonly #ticking: NodeJS.Timeout
 
@@ -86,7 +87,13 @@ export class World {
     return [...this.leads, ...this.agents]
   }
 
+  get busy(): boolean {
+    return this.#busy
+  }
+
+  /** Whether the clients command each other. */
   set busy(busy: boolean) {
+    this.#busy = busy
     for (const one of [...this.members, ...this.candidates]) one.busy = busy
   }
 
