@@ -13,8 +13,16 @@ const encodeClient = Schema.encodeSync(ClientMessage)
 const isCommandId = Schema.is(CommandId)
 const tags = new Set<unknown>(ClientMessage.members.map((member) => member.fields._tag.schema.literal))
 
-/** A Schema error on one line: what was expected, and where. */
-const detailOf = ({ message }: Schema.SchemaError): string => message.replace(/\s*\n\s*/g, " ")
+/** Characters of a detail: it may quote a key of the client's, which may be as long as a line, and be escaped again. */
+const MAX_DETAIL = 200
+
+/** A Schema error on one line: what was expected, and where. DEL may be in a key that it quotes, and is in no line. */
+const detailOf = ({ message }: Schema.SchemaError): string =>
+  message
+    .replace(/\s*\n\s*/g, " ")
+    .replaceAll("\u007f", "\\u007f")
+    .slice(0, MAX_DETAIL)
+    .toWellFormed()
 
 const strict = { onExcessProperty: "error" } as const
 

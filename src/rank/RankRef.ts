@@ -71,9 +71,9 @@ export const make = <A>(options: {
     for (const observer of observers) observer(change, roster)
   }
 
-  /** One atomic step, given the time in milliseconds. */
+  /** One atomic step, given the time in microseconds. */
   const step = <B>(f: (roster: Roster.Roster<A>, now: number) => readonly [B, Roster.Roster<A>]): Effect.Effect<B> =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => SynchronizedRef.modify(ref, (roster) => f(roster, now)))
+    Effect.flatMap(Clock.currentTimeMillis, (now) => SynchronizedRef.modify(ref, (roster) => f(roster, now * 1000)))
 
   const admit = (data: A, as: Identity) =>
     step<Effect.Effect<Roster.Member<A>, GroupFull | NameTaken>>((before, now) => {

@@ -63,7 +63,9 @@ export const byName = <A>(self: Roster<A>, name: string): Member<A> | undefined 
 
 /**
  * A hybrid logical clock: at least one more than before, and not behind the wall
- * clock (`now`, in milliseconds), so that it keeps increasing over a restart.
+ * clock (`now`, in microseconds), so that it keeps increasing over a restart. In
+ * milliseconds a thousand clients that come at once would take it past that clock,
+ * and a server started again in the same second would begin behind it.
  * Kulkarni et al., "Logical Physical Clocks", 2014.
  */
 const nextEpoch = (self: Roster<unknown>, now: number): number => Math.max(self.epoch + 1, now)

@@ -1,49 +1,106 @@
-/** A TCP proxy whose connections a test can cut. */
+/** A TCP proxy that delays, splits, stalls and resets what goes through it. */
+
 import { createConnection, createServer, type Socket } from "node:net"
+import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises"
 import { Effect } from "effect"
 
-type Pipe = readonly [Socket, Socket]
+/** What is done to all that goes through from now on, in both directions. */
+export interface Disturbance {
+  /** Milliseconds by which what is read is late. */
+  delay: number
+  /** Bytes that go on in one piece, at most; 0 for as many as there are. */
+  split: number
+  /** Whether nothing is read, and nothing goes on. */
+  stalled: boolean
+}
 
-export interface Proxy {
+export interface TestProxy extends Disturbance {
   readonly port: number
-  readonly cut: () => void
   /** Passes nothing more on over the connections of now: to the server, to the client, or both. */
   readonly stall: (...directions: ReadonlyArray<"up" | "down">) => void
+  /** Resets all connections. */
+  readonly cut: () => void
+  /** Cuts them, and takes no more. */
   readonly close: () => void
 }
 
-/** Passes what comes to its port on to `port`, until the scope closes. */
+/** Until there is room, or nobody who would read. */
+const drained = (socket: Socket): Promise<void> =>
+  new Promise((resolve) => {
+    const settle = () => {
+      socket.off("drain", settle).off("close", settle)
+      resolve()
+    }
+    if (socket.destroyed) resolve()
+    else socket.on("drain", settle).on("close", settle)
+  })
+
+/** One direction of a connection. */
+interface Pipe {
+  readonly direction: "up" | "down"
+  stalled: boolean
+}
+
+/** Passes on what `from` says, and that it ends. */
+const relay = async (from: Socket, to: Socket, disturbance: Disturbance, pipe: Pipe): Promise<void> => {
+  for await (const bytes of from as AsyncIterable<Buffer>) {
+    if (disturbance.delay > 0) await sleep(disturbance.delay)
+    while ((disturbance.stalled || pipe.stalled) && !to.destroyed) await sleep(5)
+    for (let at = 0; at < bytes.length && !to.destroyed; ) {
+      const length = disturbance.split || bytes.length
+      if (!to.write(bytes.subarray(at, at + length))) await drained(to)
+      at += length
+      // A piece a turn is a segment of its own; more often than not.
+      if (at < bytes.length) await turn()
+    }
+  }
+  to.end()
+}
+
+/** Passes what comes to its port on to `port`. */
+export const open = (port: number): Promise<TestProxy> =>
+  new Promise((resolve) => {
+    const sockets = new Set<Socket>()
+    const pipes = new Set<Pipe>()
+    const cut = () => {
+      for (const socket of sockets) socket.resetAndDestroy()
+      sockets.clear()
+    }
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, (near) => {
+      const far = createConnection({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true })
+      for (const [one, other, direction] of [
+        [near, far, "up"],
+        [far, near, "down"]
+      ] as const) {
+        const pipe = { direction, stalled: false }
+        pipes.add(pipe)
+        sockets.add(one)
+        one.on("close", () => {
+          sockets.delete(one)
+          pipes.delete(pipe)
+        })
+        // A connection that breaks on one side breaks on the other.
+        one.on("error", () => other.resetAndDestroy())
+        relay(one, other, proxy, pipe).catch(() => other.resetAndDestroy())
+      }
+    })
+    const close = () => {
+      cut()
+      server.close()
+    }
+    const stall: TestProxy["stall"] = (...directions) => {
+      for (const pipe of pipes) if (directions.includes(pipe.direction)) pipe.stalled = true
+    }
+    const proxy = { port: 0, delay: 0, split: 0, stalled: false, stall, cut, close }
+    server.listen(0, "127.0.0.1", 4096, () => {
+      proxy.port = (server.address() as { readonly port: number }).port
+      resolve(proxy)
+    })
+  })
+
+/** The same, until the scope closes. */
 export const proxy = (port: number) =>
   Effect.acquireRelease(
-    Effect.callback<Proxy>((resume) => {
-      const sockets = new Set<Socket>()
-      const pipes = { up: new Set<Pipe>(), down: new Set<Pipe>() }
-      const cut = () => {
-        for (const socket of sockets) socket.resetAndDestroy()
-        sockets.clear()
-      }
-      const server = createServer((near) => {
-        const far = createConnection(port, "127.0.0.1")
-        for (const [one, other, direction] of [
-          [near, far, "up"],
-          [far, near, "down"]
-        ] as const) {
-          sockets.add(one)
-          pipes[direction].add([one, other])
-          one.on("error", () => {}).on("close", () => other.destroy())
-          one.pipe(other)
-        }
-      })
-      server.listen(0, "127.0.0.1", () => {
-        const close = () => {
-          cut()
-          server.close()
-        }
-        const stall: Proxy["stall"] = (...directions) => {
-          for (const direction of directions) for (const [one, other] of pipes[direction]) one.unpipe(other).pause()
-        }
-        resume(Effect.succeed({ port: (server.address() as { readonly port: number }).port, cut, stall, close }))
-      })
-    }),
+    Effect.promise(() => open(port)),
     ({ close }) => Effect.sync(close)
   )

@@ -1,0 +1,94 @@
+/** What docs/PROTOCOL.md allows the server to answer a line. */
+import type { ClientMessage, Reason, ServerMessage } from "../src/protocol/Message.ts"
+import type { Said } from "./decoder.ts"
+
+type Tag = ServerMessage["_tag"]
+
+/** What may come at any time, whatever one says. */
+export const UNASKED = new Set<Tag>([
+  "Rank",
+  "Exec",
+  "Output",
+  "Result",
+  "Done",
+  "Cancel",
+  "Joined",
+  "Left",
+  "Moved",
+  "Named",
+  "Ping"
+])
+
+const REACH: ReadonlyArray<Reason> = ["rank too high", "no such rank", "no such member", "nobody below"]
+
+interface Rule {
+  /** What answers it, in this order, one or more of each; an error may stand for all of it. */
+  readonly answer?: ReadonlyArray<Tag>
+  /** Whether there may be no answer. */
+  readonly silent?: boolean
+  readonly reasons?: ReadonlyArray<Reason>
+}
+
+const RULES: { readonly [tag in ClientMessage["_tag"]]: Rule } = {
+  Exec: {
+    silent: true,
+    reasons: [...REACH, "malformed", "busy", "stale epoch", "duplicate id", "too many open commands", "rate limited"]
+  },
+  Cancel: { silent: true, reasons: ["no such command"] },
+  Output: { silent: true },
+  Result: { silent: true },
+  Pong: { silent: true },
+  Unwatch: { silent: true },
+  Explain: { answer: ["Targets"], reasons: REACH },
+  Ranks: { answer: ["Member", "End"] },
+  Watch: { answer: ["Member", "End"] },
+  // These are answered with what may also come unasked.
+  Name: { silent: true, reasons: ["name taken"] },
+  Join: { silent: true, reasons: ["name taken", "server full"] },
+  Yield: { silent: true },
+  Ping: { answer: ["Pong"] },
+  Help: { answer: ["Help"] },
+  Auth: { reasons: ["not authorized"] },
+  Hello: { answer: ["Welcome"], reasons: ["malformed", "name taken", "server full", "not authorized"] },
+  Quit: { answer: ["Bye"] }
+}
+
+/** For those who are not ranked, too. */
+const FOR_ANYBODY = new Set<ClientMessage["_tag"]>(["Hello", "Join", "Ping", "Pong", "Help", "Auth", "Quit"])
+
+/** What it must be answered with besides, one of these at least, unless it is rejected. */
+const ALSO: { readonly [tag in ClientMessage["_tag"]]?: Tag } = { Name: "Named", Join: "Rank", Yield: "Rank" }
+
+/** Why this is not how the line may be answered; undefined where it is. */
+export const wrongWith = (said: Said, ranked: boolean, heard: ReadonlyArray<ServerMessage>): string | undefined => {
+  const answers = heard.filter(({ _tag }) => !UNASKED.has(_tag))
+  const tags = answers.map(({ _tag }) => (_tag === "Roster" ? "End" : _tag))
+  const errors = answers.filter((answer) => answer._tag === "Error")
+  if (errors.length > 1 || (errors.length === 1 && answers.length > 1)) return "an error is not the only answer"
+  const [error] = errors
+  if (said._tag === "Failure") {
+    const { id, reason } = said.failure
+    return error?.reason === reason && error.id === id ? undefined : `expected ${reason}`
+  }
+  const message = said.success
+  const id = message._tag === "Exec" ? message.id : undefined
+  if (!ranked && !FOR_ANYBODY.has(message._tag)) {
+    return error?.reason === "not authorized" && error.id === id ? undefined : "expected not authorized"
+  }
+  const { answer = [], reasons = [], silent = false } = RULES[message._tag]
+  if (error !== undefined) {
+    if (!reasons.includes(error.reason)) return `${error.reason} is no reason for it`
+    // Of a command that has reached some it is not the end.
+    return error.id === id || error.reason === "busy" ? undefined : "not about this command"
+  }
+  const also = ALSO[message._tag]
+  if (also !== undefined && !heard.some(({ _tag }) => _tag === also)) return `${also} is missing`
+  if (tags.length === 0) return silent ? undefined : "no answer"
+  if (!tags.every((tag) => answer.includes(tag)) || tags.at(-1) !== answer.at(-1)) return "not what answers it"
+  if (message._tag === "Ping" && (answers.length > 1 || (answers[0] as { text?: string }).text !== message.text)) {
+    return "not the same text"
+  }
+  return tags.filter((tag) => tag === answer.at(-1)).length > 1 && message._tag !== "Help"
+    ? "answered twice"
+    : undefined
+}

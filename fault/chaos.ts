@@ -1,0 +1,36 @@
+/** `npm run chaos`: faults by chance, one after the other; after each, all must be as it should. */
+import { faults } from "./faults.ts"
+import { Random } from "./random.ts"
+import { main, optionsOf, sleep } from "./run.ts"
+import { World } from "./world.ts"
+
+const options = optionsOf("chaos", 30)
+
+await main(options, async () => {
+  const random = new Random(options.seed)
+  const world = await World.open(random.fork())
+  await world.settle()
+  const deadline = performance.now() + options.milliseconds
+  let deck: Array<string> = []
+  let count = 0
+  while (performance.now() < deadline) {
+    // Each has its turn before any has its second.
+    if (deck.length === 0) deck = Object.keys(faults)
+    const [name] = deck.splice(random.below(deck.length), 1) as [string]
+    const start = performance.now()
+    await sleep(random.below(500))
+    try {
+      await faults[name]!(world, random)
+      await world.settle()
+    } catch (error) {
+      console.log(`after: ${name}`)
+      throw error
+    }
+    count++
+    console.log(`${((performance.now() - start) / 1000).toFixed(1).padStart(5)} s  ${name}`)
+  }
+  const { connections, summary } = world.oracle
+  console.log(`${count} faults, ${connections} connections; tracked commands ended: ${summary}`)
+  console.log("after each: ranks dense, one rank 0 an epoch, nothing from below, one end a command, no descriptor left")
+  await world.close()
+})

@@ -1,0 +1,148 @@
+/** The decoders under fire: nothing they are given makes them throw, and they agree with each other. */
+// As the server runs.
+import "effect/schema/SchemaJITCompiler/enable"
+import { deepStrictEqual } from "node:assert"
+import { isUtf8 } from "node:buffer"
+import { Result } from "effect"
+import { ExecScanner } from "../src/protocol/ExecScanner.ts"
+import * as Json from "../src/protocol/Json.ts"
+import { Lines, Next } from "../src/protocol/Lines.ts"
+import type { ClientMessage } from "../src/protocol/Message.ts"
+import { ResultScanner } from "../src/protocol/ResultScanner.ts"
+import * as Text from "../src/protocol/Text.ts"
+import { keep, lineOf } from "./inputs.ts"
+import type { Random } from "./random.ts"
+import { check, Violation } from "./run.ts"
+
+const LIMIT = 65_536
+const OPEN_BRACE = 0x7b
+
+/** Lines that go through `Lines` together, cut anywhere. */
+const BATCH = 64
+
+export type Said = ReturnType<typeof Text.readClient>
+
+/** A control character other than TAB. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
+const CONTROL = /[\0-\x08\n-\x1f\x7f]/
+
+/** Whether a line is UTF-8 without control characters. */
+const isPlain = (line: Buffer): boolean => isUtf8(line) && !CONTROL.test(line.toString("latin1"))
+
+/** What the server is to make of a line: a message, or why it is none. Without its CR. */
+export const read = (line: Buffer): Said => {
+  const json = line[0] === OPEN_BRACE
+  if (!(json ? isUtf8(line) : isPlain(line))) return Result.fail({ reason: "malformed" })
+  const text = line.toString()
+  return json ? Json.readClient(text) : Text.readClient(text)
+}
+
+const exec = new ExecScanner()
+const outcome = new ResultScanner()
+
+/** What the scanners make of a line, as the message that `readClient` makes of it; of those that they read. */
+const scanned = (line: Buffer): ClientMessage | undefined => {
+  // Not at the start of the bytes, and not up to their end: a scanner must keep within its slice.
+  const bytes = Buffer.concat([Buffer.from("9"), line, Buffer.from("9 9")])
+  const end = line.length + 1
+  if (exec.scan(bytes, 1, end)) {
+    const { command, everyone, first, idEnd, idStart, last, range } = exec
+    return {
+      _tag: "Exec",
+      ...(idEnd > idStart ? { id: bytes.toString("utf8", idStart, idEnd) } : {}),
+      to: everyone ? { _tag: "Everyone" } : range ? { _tag: "Range", first, last } : { _tag: "Rank", rank: first },
+      command: bytes.toString("utf8", command, end)
+    }
+  }
+  if (outcome.scan(bytes, 1, end)) {
+    const { id, output, status } = outcome
+    return {
+      _tag: "Result",
+      id: `${id}`,
+      status,
+      ...(output < end ? { output: bytes.toString("utf8", output, end) } : {})
+    }
+  }
+  return undefined
+}
+
+/** Details that were found to be told and read. */
+const told = new Set<string | undefined>()
+
+const agree = (line: Buffer): void => {
+  const said = read(line)
+  const fast = isPlain(line) ? scanned(line) : undefined
+  if (said._tag === "Failure") {
+    check(fast === undefined, () => "a scanner accepts what the decoder rejects")
+    const { detail, id, reason } = said.failure
+    check(reason === "unknown command" || reason === "malformed", () => `${reason} is no reason for a line`)
+    // What is told of it is itself a line that can be read.
+    if (told.size > 100_000) told.clear()
+    if (told.has(detail)) return
+    told.add(detail)
+    const error = { _tag: "Error", rank: 0, reason, ...(detail && { detail }), ...(id && { id }) } as const
+    const written = [Text.readServer(Text.writeServer(error)), Json.readServer(Json.writeServer(error))]
+    for (const back of written) check(back._tag === "Success", () => `cannot be told: ${JSON.stringify(error)}`)
+    return
+  }
+  if (fast !== undefined) deepStrictEqual(fast, said.success)
+  // What the decoder accepts says the same when it is written again.
+  const again = Json.readClient(Json.writeClient(said.success))
+  check(again._tag === "Success", () => "is not accepted any more when it is written again")
+  // As JSON: that has no -0.
+  if (again._tag === "Success") deepStrictEqual(JSON.stringify(again.success), JSON.stringify(said.success))
+}
+
+/** The lines of `bytes`, by the book: empty ones are none, and at one too long it ends. */
+const byTheBook = (bytes: Buffer): Array<Buffer | "too long"> => {
+  const lines: Array<Buffer | "too long"> = []
+  for (let at = 0; at < bytes.length; ) {
+    const end = bytes.indexOf(0x0a, at)
+    if (end + 1 - at > LIMIT) return [...lines, "too long"]
+    const line = bytes.subarray(at, end > at && bytes[end - 1] === 0x0d ? end - 1 : end)
+    if (line.length > 0) lines.push(line)
+    at = end + 1
+  }
+  return lines
+}
+
+const framed = (random: Random, bytes: Buffer): Array<Buffer | "too long"> => {
+  const lines = new Lines(LIMIT)
+  const found: Array<Buffer | "too long"> = []
+  for (let at = 0; at < bytes.length; ) {
+    const length = 1 + random.below(random.chance(0.5) ? 20 : 5000)
+    lines.push(bytes.subarray(at, at + length))
+    at += length
+    for (let next = lines.next(); next !== Next.More; next = lines.next()) {
+      if (next === Next.TooLong) return [...found, "too long"]
+      found.push(Buffer.from(lines.bytes.subarray(lines.start, lines.end)))
+    }
+  }
+  return found
+}
+
+/** Goes on until the deadline; how many lines that were. */
+export const fuzz = (random: Random, seed: number, deadline: number): number => {
+  let count = 0
+  while (performance.now() < deadline) {
+    const batch = Array.from({ length: BATCH }, () => lineOf(random, LIMIT))
+    for (const line of batch) {
+      try {
+        agree(line)
+      } catch (error) {
+        throw new Violation(`${JSON.stringify(line.toString("latin1"))}, now in ${keep(seed, line)}: ${error}`)
+      }
+    }
+    const bytes = Buffer.concat(batch.flatMap((line) => [line, Buffer.from("\n")]))
+    const [found, expected] = [framed(random, bytes), byTheBook(bytes)]
+    check(
+      found.length === expected.length &&
+        found.every(
+          (line, i) => line === expected[i] || Buffer.compare(Buffer.from(line), Buffer.from(expected[i]!)) === 0
+        ),
+      () => `lines are found where they are not: ${JSON.stringify(bytes.toString("latin1"))}`
+    )
+    count += BATCH
+  }
+  return count
+}

@@ -1,0 +1,38 @@
+/** `npm run fuzz`: hostile lines, through the decoders and through live servers. */
+import * as Decoder from "./decoder.ts"
+import * as Live from "./live.ts"
+import { Random } from "./random.ts"
+import { check, main, optionsOf, sleep } from "./run.ts"
+import { serve } from "./server.ts"
+
+/** By so much the server may have grown between a third of the way and the end: the heap's own ups and downs. */
+const MAX_GROWTH = 96 * 1024 * 1024
+
+const options = optionsOf("fuzz", 20)
+const { milliseconds, seed } = options
+const random = new Random(seed)
+const megabytes = (bytes: number) => `${(bytes / 1024 / 1024).toFixed(0)} MiB`
+
+await main(options, async () => {
+  const lines = Decoder.fuzz(random.fork(), seed, performance.now() + milliseconds * 0.4)
+  console.log(`decoders: ${lines} lines, none made them throw, disagree or answer what is not documented`)
+  for (const admission of ["connect", "hello"] as const) {
+    const server = await serve(["--admission", admission])
+    const part = milliseconds * (admission === "connect" ? 0.4 : 0.2)
+    const start = performance.now()
+    const measured = (async () => {
+      await sleep(part / 3)
+      return [server.memory, server.descriptors] as const
+    })()
+    const { connections, count } = await Live.fuzz(server, admission === "connect", random.fork(), seed, start + part)
+    await Live.checkServes(server)
+    const [before] = await measured
+    const after = server.memory
+    console.log(
+      `--admission ${admission}: ${count} lines over ${connections} connections, all answered as PROTOCOL.md says; ` +
+        `memory ${megabytes(before)}, at the end ${megabytes(after)}; descriptors ${server.descriptors}`
+    )
+    check(after - before < MAX_GROWTH, () => `grew by more than ${megabytes(MAX_GROWTH)}`)
+    await server.end()
+  }
+})

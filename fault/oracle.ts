@@ -1,0 +1,204 @@
+/**
+ * What must hold whatever happens, as seen from the clients: who is told what is
+ * held against docs/PROTOCOL.md line by line. An `Oracle` knows what concerns all
+ * clients, a `Witness` what concerns one connection.
+ */
+import type { ServerMessage } from "../src/protocol/Message.ts"
+import * as Text from "../src/protocol/Text.ts"
+import { Violation } from "./run.ts"
+
+/** Epochs that are remembered. */
+const MAX_EPOCHS = 50_000
+
+export class Oracle {
+  /** The first thing that was not as it must be. */
+  violation: string | undefined
+  /** Ends of tracked commands that were seen, by status. */
+  readonly ends = new Map<string, number>()
+  /** Connections that a server has served. */
+  connections = 0
+  /** Who was told to have rank 0 under each epoch. */
+  readonly #firsts = new Map<number, string>()
+  /** And who acted on it. */
+  readonly #leaders = new Map<number, string>()
+  #newestEpoch = 0
+  /** Servers there were; what is told over a connection is told by the one that it was made to. */
+  #server = 0
+  #restartEpoch = 0
+
+  get server(): number {
+    return this.#server
+  }
+
+  /** The server is another one from now on: its epochs are larger than any before. */
+  restarted(): void {
+    this.#server++
+    this.#restartEpoch = this.#newestEpoch
+  }
+
+  violate(what: string): void {
+    this.violation ??= what
+  }
+
+  check(): void {
+    if (this.violation !== undefined) throw new Violation(this.violation)
+  }
+
+  ranked(server: number, rank: number, epoch: number, member: string): void {
+    if (server !== this.#server) return
+    if (epoch <= this.#restartEpoch) this.violate(`epoch ${epoch} after a restart, and ${this.#restartEpoch} before`)
+    this.#newestEpoch = Math.max(this.#newestEpoch, epoch)
+    if (rank === 0) this.#first(this.#firsts, epoch, `${member} of server ${server}`)
+  }
+
+  /** Somebody acts as the leader under this epoch. */
+  acts(epoch: number, who: string): void {
+    this.#first(this.#leaders, epoch, who)
+  }
+
+  /** The first under an epoch is the only one. */
+  #first(firsts: Map<number, string>, epoch: number, who: string): void {
+    const first = firsts.get(epoch) ?? who
+    if (first !== who) this.violate(`${first} and ${who} both lead under epoch ${epoch}`)
+    firsts.set(epoch, who)
+    // More need not be remembered: who is told late is not told that late.
+    if (firsts.size > MAX_EPOCHS) firsts.delete(firsts.keys().next().value!)
+  }
+
+  ended(status: string): void {
+    this.ends.set(status, (this.ends.get(status) ?? 0) + 1)
+  }
+
+  get summary(): string {
+    return [...this.ends].map(([status, count]) => `${count} ${status}`).join(", ")
+  }
+}
+
+interface Command {
+  readonly several: boolean
+  readonly text: string
+  /** The ranks that have ended, and how. */
+  readonly ends: Map<number, string | number>
+  readonly outputs: Map<number, string>
+}
+
+type Tracked = Extract<ServerMessage, { _tag: "Result" | "Output" | "Done" }>
+
+/** One text connection: its rank and its open commands. */
+export class Witness {
+  readonly #oracle: Oracle
+  readonly #name: string
+  readonly #server: number
+  rank = -1
+  #epoch = 0
+  member = ""
+  /** What was asked of this client and not withdrawn, by the server's id. */
+  readonly #reached = new Set<string>()
+  /** Its own commands that have not ended. */
+  readonly open = new Map<string, Command>()
+  /** The list that is being heard. */
+  #listed = 0
+
+  constructor(oracle: Oracle, name: string) {
+    this.#oracle = oracle
+    this.#name = name
+    this.#server = oracle.server
+    oracle.connections++
+  }
+
+  issued(id: string, to: string, text: string): void {
+    this.open.set(id, { several: /[*-]/.test(to), text, ends: new Map(), outputs: new Map() })
+  }
+
+  /** Takes a line; the message that it is. */
+  hear(line: string): ServerMessage | undefined {
+    const said = Text.readServer(line)
+    if (said._tag === "Failure") {
+      this.#wrong(`${line}: ${said.failure.detail ?? said.failure.reason}`)
+      return undefined
+    }
+    this.#judge(said.success, line)
+    return said.success
+  }
+
+  #judge(message: ServerMessage, line: string): void {
+    switch (message._tag) {
+      case "Rank": {
+        if (message.epoch <= this.#epoch) this.#wrong(`epoch ${this.#epoch}, then ${line}`)
+        if (message.rank >= message.size) this.#wrong(`a rank beyond the size: ${line}`)
+        if (this.member !== "" && this.member !== message.member) this.#wrong(`was ${this.member}: ${line}`)
+        this.#epoch = message.epoch
+        this.rank = message.rank
+        this.member = message.member
+        this.#oracle.ranked(this.#server, message.rank, message.epoch, message.member)
+        return
+      }
+      case "Exec":
+        if (message.from >= this.rank) this.#wrong(`commanded from below, at rank ${this.rank}: ${line}`)
+        if (message.id === undefined) return
+        if (this.#reached.has(message.id)) this.#wrong(`reached twice: ${line}`)
+        this.#reached.add(message.id)
+        return
+      case "Cancel":
+        if (!this.#reached.has(message.id)) this.#wrong(`withdrawn, and was never asked: ${line}`)
+        return
+      case "Output":
+      case "Result":
+      case "Done":
+        this.#tracked(message, line)
+        return
+      case "Error": {
+        if (message.id === undefined) return
+        const command = this.open.get(message.id)
+        if (command === undefined || command.ends.size > 0) this.#wrong(`an end too many: ${line}`)
+        this.#end(message.id, message.reason)
+        return
+      }
+      case "Member":
+        if (message.rank !== this.#listed++) this.#wrong(`ranks are not dense: ${line}`)
+        if ((message.member === this.member) !== (message.rank === this.rank)) {
+          this.#wrong(`was told rank ${this.rank} as ${this.member}, and is listed otherwise: ${line}`)
+        }
+        return
+      case "End":
+        if (message.size !== this.#listed) this.#wrong(`${this.#listed} are listed: ${line}`)
+        this.#listed = 0
+        return
+    }
+  }
+
+  #tracked(message: Tracked, line: string): void {
+    const command = this.open.get(message.id)
+    if (command === undefined) {
+      this.#wrong(`no such command is open: ${line}`)
+      return
+    }
+    if (message._tag === "Done") {
+      const ok = [...command.ends.values()].filter((status) => status === 0).length
+      if (!command.several || message.ok !== ok || message.notOk !== command.ends.size - ok) {
+        this.#wrong(`${command.ends.size} ends, ${ok} of them well: ${line}`)
+      }
+      this.#end(message.id, undefined)
+      return
+    }
+    if (command.ends.has(message.rank)) this.#wrong(`had ended there: ${line}`)
+    if (message._tag === "Output") {
+      command.outputs.set(message.rank, (command.outputs.get(message.rank) ?? "") + message.text)
+      return
+    }
+    const output = (command.outputs.get(message.rank) ?? "") + (message.output ?? "")
+    if (message.status === 0 && !output.includes(command.text)) this.#wrong(`not of ${command.text}: ${line}`)
+    command.ends.set(message.rank, message.status)
+    this.#oracle.ended(`${message.status}`)
+    if (!command.several) this.#end(message.id, undefined)
+  }
+
+  #end(id: string, how: string | undefined): void {
+    this.open.delete(id)
+    if (how !== undefined) this.#oracle.ended(how)
+  }
+
+  #wrong(what: string): void {
+    this.#oracle.violate(`${this.#name} (${this.member}): ${what}`)
+  }
+}
