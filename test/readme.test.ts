@@ -97,7 +97,8 @@ describe("README", () => {
       ["admission", defaults.admission],
       ["command-timeout", Duration.toSeconds(defaults.commandTimeout)],
       ["max-command-timeout", Duration.toSeconds(defaults.maxCommandTimeout)],
-      ["max-open-commands", defaults.maxOpenCommands]
+      ["max-open-commands", defaults.maxOpenCommands],
+      ["grace", Duration.toSeconds(defaults.grace)]
     ] as const) {
       assert.match(table, new RegExp(`--${flag}\`.* \\| ${value} \\|`))
     }

@@ -26,8 +26,10 @@ const MAX_PENDING_BYTES = 1_073_741_824
 const MAX_OPEN_COMMANDS = 1_000_000
 const MAX_TIMEOUT_SECONDS = 604_800
 
-const seconds = (name: string, variable: string) =>
-  whole(name, variable, 1, MAX_TIMEOUT_SECONDS).pipe(Flag.map((count: number) => Duration.seconds(count)))
+const atLeast = (minimum: number, name: string, variable: string) =>
+  whole(name, variable, minimum, MAX_TIMEOUT_SECONDS).pipe(Flag.map((count: number) => Duration.seconds(count)))
+
+const seconds = (name: string, variable: string) => atLeast(1, name, variable)
 
 const admissions = ["connect", "hello"] as const
 
@@ -83,6 +85,10 @@ export const flags = {
       `Tracked commands of one client open at the same time, at most (RANKD_MAX_OPEN_COMMANDS; ${defaults.maxOpenCommands})`
     )
   ),
+  grace: atLeast(0, "grace", "RANKD_GRACE").pipe(
+    Flag.withDefault(defaults.grace),
+    Flag.withDescription("Seconds that the place of a member is held whose connection is lost (RANKD_GRACE; 0)")
+  ),
   logLevel: Flag.Literals("log-level", logLevels).pipe(
     Flag.withFallbackConfig(Config.Literals(logLevels, "RANKD_LOG_LEVEL")),
     Flag.withDefault("info" as LogLevel),
@@ -93,7 +99,14 @@ export const flags = {
 interface Options
   extends Pick<
     SettingsValues,
-    "maxClients" | "maxLine" | "maxPending" | "admission" | "commandTimeout" | "maxCommandTimeout" | "maxOpenCommands"
+    | "maxClients"
+    | "maxLine"
+    | "maxPending"
+    | "admission"
+    | "commandTimeout"
+    | "maxCommandTimeout"
+    | "maxOpenCommands"
+    | "grace"
   > {
   readonly host: string
   readonly port: number

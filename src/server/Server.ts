@@ -14,6 +14,7 @@ import * as Commands from "./Commands.ts"
 import * as Group from "./Group.ts"
 import * as Liveness from "./Liveness.ts"
 import { Touched } from "./Outbox.ts"
+import * as Places from "./Places.ts"
 import { Router } from "./Router.ts"
 import * as Session from "./Session.ts"
 import { Settings } from "./Settings.ts"
@@ -48,6 +49,7 @@ export class RankServer extends Context.Service<
         commands,
         router: new Router(commands, settings.maxLine),
         liveness: yield* Liveness.make(touched),
+        places: yield* Places.make(settings.grace, commands),
         outboxes: {
           touched,
           maxPending: settings.maxPending,

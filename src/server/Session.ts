@@ -3,7 +3,7 @@
  * and it leaves. The session speaks to an `effect/socket` `Socket`, so that it
  * runs without a network.
  */
-import { Cause, Effect, Exit, type Fiber, type Scope } from "effect"
+import { Cause, Effect, Exit, type Fiber } from "effect"
 import { Socket } from "effect/socket"
 import type { Reason } from "../protocol/Message.ts"
 import { DEFAULT_GROUP, type Groups } from "../rank/Groups.ts"
@@ -14,6 +14,7 @@ import { Conversation } from "./Conversation.ts"
 import type { Group } from "./Group.ts"
 import type { Liveness } from "./Liveness.ts"
 import { Outbox, type OutboxOptions } from "./Outbox.ts"
+import type { Places } from "./Places.ts"
 import type { Router } from "./Router.ts"
 import type { SettingsValues } from "./Settings.ts"
 import { type Transport, TransportOf } from "./Transport.ts"
@@ -27,6 +28,7 @@ export interface Shared {
   readonly commands: Commands
   readonly router: Router
   readonly liveness: Liveness
+  readonly places: Places
   readonly outboxes: OutboxOptions
   /** The clients whose sessions run; the refused ones included. */
   readonly clients: Set<Client>
@@ -40,24 +42,24 @@ class Session {
   readonly client: Client
   readonly conversation: Conversation
 
-  constructor(
-    shared: Shared,
-    pull: Connection["pull"],
-    transport: Transport,
-    fiber: Fiber.Fiber<unknown, unknown>,
-    scope: Scope.Scope
-  ) {
+  constructor(shared: Shared, pull: Connection["pull"], transport: Transport, fiber: Fiber.Fiber<unknown, unknown>) {
     const outbox = new Outbox(shared.outboxes, transport, () => this.client.end(farewell("slow consumer")))
     this.shared = shared
     this.connection = new Connection(pull, outbox, transport)
     this.client = new Client(transport.address, outbox, fiber)
-    this.conversation = new Conversation(shared, this.client, scope)
+    this.conversation = new Conversation(shared, this.client)
   }
 }
 
 export const run = (shared: Shared, socket: Socket.Socket): Effect.Effect<void> =>
   open(shared, socket).pipe(
-    Effect.flatMap((session) => Effect.onExit(admit(session), (exit) => leave(session, exit))),
+    Effect.flatMap((session) =>
+      // However leaving may fail: without its client a place would be taken for ever.
+      Effect.ensuring(
+        Effect.onExit(admit(session), (exit) => leave(session, exit)),
+        session.conversation.leave
+      )
+    ),
     Effect.scoped,
     Effect.ignore
   )
@@ -65,7 +67,7 @@ export const run = (shared: Shared, socket: Socket.Socket): Effect.Effect<void> 
 const open = Effect.fnUntraced(function* (shared: Shared, socket: Socket.Socket) {
   const pull = yield* Socket.readerBytes(socket)
   const transport = yield* (yield* TransportOf)(socket)
-  return new Session(shared, pull, transport, yield* Effect.fiber, yield* Effect.scope)
+  return new Session(shared, pull, transport, yield* Effect.fiber)
 })
 
 /** Ranks the client, where that is not for it to ask for; then does what it says. Why not, where it is refused. */
@@ -110,7 +112,10 @@ const leave = Effect.fnUntraced(function* (session: Session, exit: Exit.Exit<Rea
     refused === undefined ? endingOf(exit) : { reason: "closed", lastWords: { _tag: "Error", reason: refused } }
   const { lastWords, reason } = client.ending
   if (refused !== undefined) yield* Effect.annotateLogs(Effect.logInfo("refused"), { address, reason: refused })
-  else if (member !== undefined) yield* Effect.annotateLogs(Effect.logInfo("left"), { member, address, reason })
+  else if (member !== undefined) {
+    const what = shared.places.holds(client) ? "lost" : "left"
+    yield* Effect.annotateLogs(Effect.logInfo(what), { member, address, reason })
+  }
   const group = yield* conversation.leave
   shared.clients.delete(client)
   shared.liveness.forget(client)

@@ -26,6 +26,8 @@ export interface SettingsValues {
   readonly maxCommandTimeout: Duration.Duration
   /** Open tracked commands that one issuer has at most. */
   readonly maxOpenCommands: number
+  /** How long the place of a member is held whose connection is lost. */
+  readonly grace: Duration.Duration
   /** How long a client that is being closed has to take the last words. Also bounds the server's stop. */
   readonly linger: Duration.Duration
 }
@@ -40,6 +42,7 @@ export const defaults: SettingsValues = {
   commandTimeout: Duration.seconds(60),
   maxCommandTimeout: Duration.hours(1),
   maxOpenCommands: 1024,
+  grace: Duration.zero,
   linger: Duration.seconds(2)
 }
 
