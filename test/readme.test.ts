@@ -98,7 +98,8 @@ describe("README", () => {
       ["command-timeout", Duration.toSeconds(defaults.commandTimeout)],
       ["max-command-timeout", Duration.toSeconds(defaults.maxCommandTimeout)],
       ["max-open-commands", defaults.maxOpenCommands],
-      ["grace", Duration.toSeconds(defaults.grace)]
+      ["grace", Duration.toSeconds(defaults.grace)],
+      ["drain", Duration.toSeconds(defaults.drain)]
     ] as const) {
       assert.match(table, new RegExp(`--${flag}\`.* \\| ${value} \\|`))
     }

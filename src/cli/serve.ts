@@ -89,6 +89,10 @@ export const flags = {
     Flag.withDefault(defaults.grace),
     Flag.withDescription("Seconds that the place of a member is held whose connection is lost (RANKD_GRACE; 0)")
   ),
+  drain: atLeast(0, "drain", "RANKD_DRAIN").pipe(
+    Flag.withDefault(defaults.drain),
+    Flag.withDescription("Seconds that open commands have to end when the server is to stop (RANKD_DRAIN; 10)")
+  ),
   logLevel: Flag.Literals("log-level", logLevels).pipe(
     Flag.withFallbackConfig(Config.Literals(logLevels, "RANKD_LOG_LEVEL")),
     Flag.withDefault("info" as LogLevel),
@@ -107,6 +111,7 @@ interface Options
     | "maxCommandTimeout"
     | "maxOpenCommands"
     | "grace"
+    | "drain"
   > {
   readonly host: string
   readonly port: number

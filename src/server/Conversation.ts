@@ -146,6 +146,7 @@ export class Conversation {
   enter(name: string, called?: string): Effect.Effect<Reason | undefined> {
     const enter = Effect.gen({ self: this }, function* () {
       const old = this.#seat
+      if (old === undefined && this.#shared.draining) return "shutting down"
       const as = { id: old?.member.id, name: called ?? (old && this.#memberNow(old)?.name) }
       const scope = yield* Scope.fork(this.#shared.places.scope)
       const { told } = this.#client
@@ -225,8 +226,8 @@ export class Conversation {
     if (this.#seat !== undefined && exec.scan(bytes, start, end)) {
       const { command, everyone, first, idEnd, idStart, last } = exec
       if (idEnd > idStart) return this.#tracked(this.#seat, bytes, end)
-      if (!everyone && first === last && first > this.#rank && first < Roster.size(this.#roster)) {
-        const { router } = this.#shared
+      const { draining, router } = this.#shared
+      if (!everyone && first === last && first > this.#rank && first < Roster.size(this.#roster) && !draining) {
         return this.#delivered(
           router.deliverToOne(this.#seat.group, this.#roster, this.#rank, first, bytes, start, command, end),
           first,
@@ -377,10 +378,11 @@ export class Conversation {
     })
   }
 
-  /** Who has a rank keeps it; a newcomer to a full group is closed. */
+  /** Who has a rank keeps it; a newcomer to a full group, or to a server that stops, is closed. */
   #notAdmitted(reason: Reason): undefined {
-    if (this.#seat !== undefined || reason !== "server full") return this.#reject(reason)
-    this.#end("server full", this.#error(reason))
+    if (this.#seat !== undefined || (reason !== "server full" && reason !== "shutting down"))
+      return this.#reject(reason)
+    this.#end(reason, this.#error(reason))
   }
 
   #stepDown({ group, member }: Seat): Effect.Effect<void> {
@@ -457,6 +459,7 @@ export class Conversation {
   }
 
   #route({ group }: Seat, reached: Reach, bytes: Uint8Array, start: number, end: number, tracking?: Tracking): Step {
+    if (this.#shared.draining) return this.#reject("shutting down", undefined, tracking?.id)
     if (typeof reached === "string") return this.#reject(reached, undefined, tracking?.id)
     const { first, last } = reached
     const { router } = this.#shared

@@ -24,11 +24,14 @@ export class RankServer extends Context.Service<
   {
     /** Where it listens; the port is the real one where 0 was asked for. */
     readonly address: NetAddress.SocketAddress
+    /** False from the moment that the server is to stop, while it still serves those who are there. */
+    readonly ready: () => boolean
   }
 >()("rankd/server/RankServer") {
   /**
-   * Serves as long as the layer lives. Its end tells every client `BYE shutting
-   * down` and waits for them, `Settings.linger` at most.
+   * Serves as long as the layer lives. Its end lets the tracked commands end that
+   * are open, for `Settings.drain` at most, tells every client `BYE shutting down`, and
+   * waits for them, `Settings.linger` at most.
    */
   static readonly layer: Layer.Layer<RankServer, never, SocketServer.SocketServer> = Layer.effect(
     RankServer,
@@ -59,11 +62,12 @@ export class RankServer extends Context.Service<
           fork: Effect.runForkWith(yield* Effect.context<never>())
         },
         clients: new Set(),
+        draining: false,
         stopping: false
       }
       yield* Effect.forkScoped(socketServer.run((socket) => Session.run(shared, socket)))
       yield* Effect.addFinalizer(() => Session.stopAll(shared))
-      return { address: socketServer.address }
+      return { address: socketServer.address, ready: () => !shared.draining }
     })
   )
 }

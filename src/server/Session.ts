@@ -32,7 +32,9 @@ export interface Shared {
   readonly outboxes: OutboxOptions
   /** The clients whose sessions run; the refused ones included. */
   readonly clients: Set<Client>
-  /** Whether the server is about to stop. */
+  /** Whether the server is about to stop: it takes no new client, and no new command. */
+  draining: boolean
+  /** Whether all clients are being told goodbye: they are not told their ranks any more. */
   stopping: boolean
 }
 
@@ -75,7 +77,7 @@ const admit = (session: Session): Effect.Effect<Reason | undefined, Socket.Socke
   Effect.suspend(() => {
     const { client, conversation, shared } = session
     shared.clients.add(client)
-    if (shared.stopping) return Effect.succeed("shutting down")
+    if (shared.draining) return Effect.succeed("shutting down")
     if (shared.settings.admission !== "connect") return converse(session)
     return Effect.flatMap(conversation.enter(DEFAULT_GROUP), (refused) =>
       // Others that connect at this moment are told their ranks together with this one: the second write in a row costs less.
@@ -125,8 +127,14 @@ const leave = Effect.fnUntraced(function* (session: Session, exit: Exit.Exit<Rea
   return yield* connection.closeInOrder(lastWords && client.write(lastWords), shared.settings.linger)
 })
 
-/** Tells every client that the server stops, and succeeds when all are gone. */
+/** What is under way may still end, for a while; then every client is told that the server stops. Succeeds when all are gone. */
 export const stopAll = (shared: Shared): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    shared.draining = true
+    return Effect.andThen(Effect.timeoutOption(shared.commands.idle, shared.settings.drain), farewells(shared))
+  })
+
+const farewells = (shared: Shared): Effect.Effect<void> =>
   Effect.suspend(() => {
     shared.stopping = true
     const clients = [...shared.clients]

@@ -13,6 +13,7 @@ export class Network extends Context.Service<
     readonly connect: Effect.Effect<MemorySocket>
     /** Stops the server, as a signal would; succeeds when it has stopped. */
     readonly stop: Effect.Effect<void>
+    readonly ready: () => boolean
   }
 >()("rankd/test/Network") {
   /** `logged` gets a line for all that the server logs, as `left member=m1 ...`. */
@@ -44,7 +45,7 @@ export class Network extends Context.Service<
           for (const socket of sockets) socket.reset()
           return Scope.close(scope, Exit.void)
         })
-        yield* Layer.buildWithScope(
+        const services = yield* Layer.buildWithScope(
           RankServer.layer.pipe(
             Layer.provide(Layer.succeed(SocketServer.SocketServer, socketServer)),
             Layer.provide(Settings.layer(settings))
@@ -53,6 +54,7 @@ export class Network extends Context.Service<
         )
         yield* settled
         return {
+          ready: Context.get(services, RankServer).ready,
           connect: Effect.gen(function* () {
             const socket = new MemorySocket()
             sockets.add(socket)
