@@ -103,7 +103,9 @@ describe("README", () => {
       ["admission", defaults.admission],
       ["command-timeout", Duration.toSeconds(defaults.commandTimeout)],
       ["max-command-timeout", Duration.toSeconds(defaults.maxCommandTimeout)],
-      ["max-open-commands", defaults.maxOpenCommands]
+      ["max-open-commands", defaults.maxOpenCommands],
+      ["grace", Duration.toSeconds(defaults.grace)],
+      ["drain", Duration.toSeconds(defaults.drain)]
     ] as const) {
       assert.match(table, new RegExp(`--${flag}\`.* \\| ${value} \\|`))
     }

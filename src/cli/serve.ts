@@ -33,8 +33,10 @@ const MAX_TOTAL_PENDING_BYTES = 1_099_511_627_776
 const MAX_RATE = 10_000_000
 const MAX_HANDSHAKES = 100_000
 
-const seconds = (name: string, variable: string) =>
-  whole(name, variable, 1, MAX_TIMEOUT_SECONDS).pipe(Flag.map((count: number) => Duration.seconds(count)))
+const atLeast = (minimum: number, name: string, variable: string) =>
+  whole(name, variable, minimum, MAX_TIMEOUT_SECONDS).pipe(Flag.map((count: number) => Duration.seconds(count)))
+
+const seconds = (name: string, variable: string) => atLeast(1, name, variable)
 
 const admissions = ["connect", "hello"] as const
 
@@ -170,6 +172,14 @@ export const flags = {
       `TLS handshakes under way at most; who connects beyond them is cut off (RANKD_MAX_HANDSHAKES; ${NodeServer.MAX_HANDSHAKES})`
     )
   ),
+  grace: atLeast(0, "grace", "RANKD_GRACE").pipe(
+    Flag.withDefault(defaults.grace),
+    Flag.withDescription("Seconds that the place of a member is held whose connection is lost (RANKD_GRACE; 0)")
+  ),
+  drain: atLeast(0, "drain", "RANKD_DRAIN").pipe(
+    Flag.withDefault(defaults.drain),
+    Flag.withDescription("Seconds that open commands have to end when the server is to stop (RANKD_DRAIN; 10)")
+  ),
   logLevel: Flag.Literals("log-level", logLevels).pipe(
     Flag.withFallbackConfig(Config.Literals(logLevels, "RANKD_LOG_LEVEL")),
     Flag.withDefault("info" as LogLevel),
@@ -192,6 +202,8 @@ interface Options
     | "commandTimeout"
     | "maxCommandTimeout"
     | "maxOpenCommands"
+    | "grace"
+    | "drain"
   > {
   readonly host: string
   readonly port: number

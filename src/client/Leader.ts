@@ -13,9 +13,9 @@
  * What it does not promise: that two never lead. A process that is paused, or that is
  * busy for so long, does not look at its lease, and may do one thing more when it goes
  * on; and a server that finds the connection reset, by something between the two, does
- * not wait for a lease to end. So hand the epoch to whatever the leader changes (a
- * database, a store), and have that turn away an epoch smaller than the largest it has
- * seen: it is a fencing token.
+ * not wait for a lease to end, unless it holds places for as long (`--grace`). So hand
+ * the epoch to whatever the leader changes (a database, a store), and have that turn
+ * away an epoch smaller than the largest it has seen: it is a fencing token.
  */
 import { Deferred, Effect, FiberHandle, Stream, SubscriptionRef } from "effect"
 import type { Standing } from "./Link.ts"

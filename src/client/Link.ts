@@ -122,6 +122,9 @@ const HEARTBEAT = Duration.seconds(5)
 /** A server that does not welcome within that is not waited for any longer; in milliseconds. */
 const WELCOME_TIMEOUT = 5000
 
+/** How long saying goodbye may take, where the server does not read. */
+const QUIT_TIMEOUT = "500 millis"
+
 /** The version of the protocol that is spoken. */
 export const PROTOCOL = 1
 
@@ -143,6 +146,8 @@ export const make = Effect.fnUntraced(function* ({
     ({ message }) => new Rejected({ reason: "malformed", detail: message })
   )
   let wanted: Identity = decoded
+  /** By which it is the member that it was, where the server holds its place. */
+  let secret: { readonly resume?: string } = {}
   const clock = yield* Clock.Clock
   const socket = yield* Socket.Socket
   const standing = yield* SubscriptionRef.make<Standing | undefined>(undefined)
@@ -189,6 +194,7 @@ export const make = Effect.fnUntraced(function* ({
         const { epoch, group, member, rank, size } = message
         maxLine = message.maxLine
         wanted = { ...wanted, group }
+        secret = message.resume === undefined ? {} : { resume: message.resume }
         yield* SubscriptionRef.set(refused, undefined)
         yield* SubscriptionRef.set(standing, { epoch, group, member, rank, size })
         return true
@@ -224,7 +230,7 @@ export const make = Effect.fnUntraced(function* ({
     pending = 0
     room.openUnsafe()
     const lease = new Lease(clock, heartbeat)
-    enqueue({ _tag: "Hello", protocol: PROTOCOL, ...wanted, heartbeat })
+    enqueue({ _tag: "Hello", protocol: PROTOCOL, ...wanted, ...secret, heartbeat })
     const admitted = () => SubscriptionRef.getUnsafe(standing) !== undefined
     let pause = 0
     /** Whoever counts on the standing is to stop at once, and a leader is given time for it: the server promotes the next when the connection is closed. */
@@ -269,7 +275,16 @@ export const make = Effect.fnUntraced(function* ({
       return yield* giveUp
     })
 
-    const refusal = yield* Effect.raceAllFirst([reading, welcomed, keeping, sending(writer, queue)])
+    // Who ends by itself leaves for good, and its place is not to be held for it.
+    const quit = Effect.suspend(() =>
+      secret.resume === undefined
+        ? Effect.void
+        : Effect.ignore(Effect.timeoutOption(writer.write(`${Json.writeClient({ _tag: "Quit" })}\n`), QUIT_TIMEOUT))
+    )
+    const refusal = yield* Effect.onInterrupt(
+      Effect.raceAllFirst([reading, welcomed, keeping, sending(writer, queue)]),
+      () => quit
+    )
     yield* Effect.sleep(pause)
     return refusal
   }, Effect.scoped)

@@ -51,6 +51,8 @@ export interface RankRef<A> {
   readonly stepDown: (id: number) => Effect.Effect<void>
   /** Has the member known as `name`, which is free again when it leaves or takes another. */
   readonly rename: (id: number, name: string) => Effect.Effect<void, NameTaken>
+  /** Has the member be made of `data` from now on, where it stands; as it is then. Nobody is shown that. */
+  readonly replace: (id: number, data: A) => Effect.Effect<Roster.Member<A> | undefined>
   /** Shows `observer` every change from now on, until the scope closes. */
   readonly observe: (observer: Observer<A>) => Effect.Effect<void, never, Scope.Scope>
 }
@@ -136,6 +138,11 @@ export const make = <A>(options: {
         if (rank !== undefined && member !== undefined) notify({ _tag: "Named", rank, member }, after)
         return [Effect.void, after]
       }).pipe(Effect.flatten),
+    replace: (id, data) =>
+      step((before, now) => {
+        const after = Roster.replace(before, id, data, now)
+        return [Roster.byId(after, id), after]
+      }),
     observe: (observer) =>
       Effect.acquireRelease(
         Effect.sync(() => observers.add(observer)),

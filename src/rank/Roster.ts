@@ -107,6 +107,21 @@ export const stepDown = <A>(self: Roster<A>, id: number, now: number): Roster<A>
   return seat === undefined || member === undefined ? self : seated(unseated(self, id, seat), member, now)
 }
 
+/**
+ * Has `id` be made of `data` from now on, where it stands. Nobody moves, and yet the
+ * epoch is larger: whoever acted as this member until now does not any more.
+ */
+export const replace = <A>(self: Roster<A>, id: number, data: A, now: number): Roster<A> => {
+  const seat = CountedTrie.get(self.seats, id)
+  const member = seat === undefined ? undefined : CountedTrie.get(self.members, seat)
+  if (seat === undefined || member === undefined) return self
+  return {
+    ...self,
+    epoch: nextEpoch(self, now),
+    members: CountedTrie.set(self.members, seat, { ...member, data })
+  }
+}
+
 /** Has `id` known as `name` and no longer as before. The order, and so the epoch, stays. */
 export const rename = <A>(self: Roster<A>, id: number, name: string): Roster<A> => {
   const seat = CountedTrie.get(self.seats, id)

@@ -41,6 +41,8 @@ export class Client {
   told = NOT_TOLD
   /** Whether it has said anything since that was last looked at. */
   heard = false
+  /** Whether its connection is lost, and its place held. */
+  absent = false
   /** Set once, when it is decided that the session ends; from then on it does nothing more. */
   ending: Ending | undefined
   /** Its open commands, by its own ids. Kept by `Commands`. */

@@ -76,6 +76,8 @@ export interface Commands {
   ) => Outbox | undefined
   /** Withdraws a command: each executor is told, and the issuer gets its outcomes as fast as it reads them. */
   readonly cancel: (command: Command) => void
+  /** Succeeds when no command is open. */
+  readonly idle: Effect.Effect<void>
   /** The client can execute no more: it has left its group. */
   readonly abandon: (client: Client) => void
   /** The client's own commands go on without it; not for longer than a command may take that says nothing of it. */
@@ -102,6 +104,8 @@ export const make = Effect.fnUntraced(function* (
   const tasks = new Tasks()
   /** Whether there is anything to sweep, or to log. */
   const any = Latch.makeUnsafe(false)
+  /** What is waited for until no command is open; most of the time nobody waits. */
+  let idle: Latch.Latch | undefined
   let lastTaskId = 0
   let dropped = 0
   let droppedBefore = 0
@@ -109,7 +113,8 @@ export const make = Effect.fnUntraced(function* (
   const unheard = new Map<Command, Array<string>>()
 
   /** In a microtask: it resumes a fiber there and then, and this may be in the middle of a batch. */
-  const wakeSweep = () => queueMicrotask(() => any.openUnsafe())
+  const wake = (latch: Latch.Latch) => queueMicrotask(() => latch.openUnsafe())
+  const wakeSweep = () => wake(any)
 
   /** Ends the task, and has `say` tell the issuer so, if it is there. */
   const end = (task: Task, status: Status, say: (issuer: Client, id: string, rank: number) => void) => {
@@ -120,6 +125,7 @@ export const make = Effect.fnUntraced(function* (
     command.open--
     if (status === 0) command.ok++
     else command.notOk++
+    if (idle !== undefined && tasks.size === 0) wake(idle)
     const { id, issuer } = command
     if (issuer === undefined) {
       const outcomes = unheard.get(command) ?? []
@@ -265,6 +271,11 @@ export const make = Effect.fnUntraced(function* (
     finish,
     report,
     reportResult,
+    idle: Effect.suspend(() => {
+      if (tasks.size === 0) return Effect.void
+      idle ??= Latch.makeUnsafe(false)
+      return idle.await
+    }),
     cancel: (command) => stop(command, "cancelled"),
     abandon: (client) => {
       let first = client.lastTask

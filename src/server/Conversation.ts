@@ -25,6 +25,7 @@ import { type Client, NOT_TOLD } from "./Client.ts"
 import type { Group } from "./Group.ts"
 import { listing } from "./Listing.ts"
 import type { Outbox } from "./Outbox.ts"
+import type { Seat } from "./Places.ts"
 import { RateLimit } from "./RateLimit.ts"
 import { type Delivered, type Reach, reach, type Tracking } from "./Router.ts"
 import type { Shared } from "./Session.ts"
@@ -69,19 +70,11 @@ const OPEN_BRACE = 0x7b
 /** A byte order mark is no part of a verb: it is left for the decoder to reject. */
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true })
 
-/** A place in a group; closing the scope gives it up. */
-interface Seat {
-  readonly group: Group
-  readonly member: Roster.Member<Client>
-  readonly scope: Scope.Closeable
-}
-
 type Step = Effect.Effect<void> | undefined
 
 export class Conversation {
   readonly #shared: Shared
   readonly #client: Client
-  readonly #scope: Scope.Scope
   readonly #lines: Lines
   /** How long a command may take that does not say, in milliseconds. */
   readonly #timeout: number
@@ -101,22 +94,21 @@ export class Conversation {
   #roster: Roster.Roster<Client> = Roster.empty
   #rank = 0
 
-  /** @param scope is closed when the session ends */
-  constructor(shared: Shared, client: Client, scope: Scope.Scope) {
+  constructor(shared: Shared, client: Client) {
     this.#shared = shared
     this.#client = client
-    this.#scope = scope
     this.#lines = new Lines(Math.min(shared.settings.maxLine, MAX_STRANGERS_LINE))
     this.#timeout = Duration.toMillis(shared.settings.commandTimeout)
   }
 
-  /** Gives up the client's place; the group that it was in, none before admission. */
+  /** Gives up the client's place, or has it held; the group that it was in, none before admission. */
   get leave(): Effect.Effect<Group | undefined> {
-    return Effect.suspend(() =>
-      this.#seat === undefined
-        ? Effect.undefined
-        : Effect.as(Scope.close(this.#seat.scope, Exit.void), this.#seat.group)
-    )
+    return Effect.suspend(() => {
+      const seat = this.#seat
+      if (seat === undefined) return Effect.undefined
+      this.#seat = undefined
+      return Effect.as(this.#shared.places.leave(this.#client, seat), seat.group)
+    })
   }
 
   /** To be called when the client has its grant, before anything that it allows. */
@@ -166,15 +158,17 @@ export class Conversation {
   /**
    * Takes the last place of a group, and gives up the one it had: the same
    * member, with the same name. Why not, where it cannot: nothing has changed then.
+   * It is not interrupted: whatever seat there is, the client has it when it leaves.
    */
   enter(name = this.#home, asked?: string): Effect.Effect<Reason | undefined> {
-    return Effect.gen({ self: this }, function* () {
+    const enter = Effect.gen({ self: this }, function* () {
       const { groups, name: only } = this.#client.grant!
       if ((groups !== undefined && !groups.includes(name)) || this.#isOthers(asked)) return "not authorized"
       const called = only ?? asked
       const old = this.#seat
+      if (old === undefined && this.#shared.draining) return "shutting down"
       const as = { id: old?.member.id, name: called ?? (old && this.#memberNow(old)?.name) }
-      const scope = yield* Scope.fork(this.#scope)
+      const scope = yield* Scope.fork(this.#shared.places.scope)
       const { told } = this.#client
       this.#client.told = NOT_TOLD
       const group = yield* Scope.provide(this.#shared.groups.enter(name), scope)
@@ -184,18 +178,42 @@ export class Conversation {
         yield* Scope.close(scope, Exit.void)
         return joined.failure._tag === "GroupFull" ? "server full" : "name taken"
       }
-      if (old !== undefined) {
-        yield* Scope.close(old.scope, Exit.void)
-        old.group.announcer.changed()
-      }
-      this.#seat = { group, member: joined.success, scope }
-      this.#client.member = memberId(joined.success)
-      this.#client.told = NOT_TOLD
-      const roster = group.ranks.snapshot()
-      group.announcer.tell(joined.success, Roster.rankOf(roster, joined.success.id)!, roster)
-      const { address, member } = this.#client
-      yield* Effect.annotateLogs(Effect.logInfo("joined"), { member, group: name, address })
+      yield* this.#giveUp(old)
+      yield* this.#sit({ group, member: joined.success, scope }, "joined")
       return undefined
+    })
+    return Effect.uninterruptible(enter)
+  }
+
+  /** Takes over the place that the secret is for, as the member that had it; whether there is one. */
+  #resume(secret: string): Effect.Effect<boolean> {
+    const take = Effect.fnUntraced({ self: this }, function* ({ group, member, scope }: Seat) {
+      yield* this.#giveUp(this.#seat)
+      this.#client.told = NOT_TOLD
+      const resumed = yield* group.ranks.replace(member.id, this.#client)
+      yield* this.#sit({ group, member: resumed!, scope }, "resumed")
+    })
+    return Effect.uninterruptible(this.#shared.places.claim(this.#client, secret, take))
+  }
+
+  #giveUp(seat: Seat | undefined): Effect.Effect<void> {
+    if (seat === undefined) return Effect.void
+    return Effect.map(Scope.close(seat.scope, Exit.void), () => seat.group.announcer.changed())
+  }
+
+  /** The seat is the client's from now on; it is told its rank. */
+  #sit(seat: Seat, how: "joined" | "resumed"): Effect.Effect<void> {
+    const { group, member } = seat
+    const client = this.#client
+    this.#seat = seat
+    client.member = memberId(member)
+    client.told = NOT_TOLD
+    const roster = group.ranks.snapshot()
+    group.announcer.tell(member, Roster.rankOf(roster, member.id)!, roster)
+    return Effect.annotateLogs(Effect.logInfo(how), {
+      member: client.member,
+      group: group.name,
+      address: client.address
     })
   }
 
@@ -241,8 +259,8 @@ export class Conversation {
       const { command, everyone, first, idEnd, idStart, last } = exec
       if (this.#checked && this.#barred(Buffer.from(bytes.subarray(idStart, idEnd)).toString())) return undefined
       if (idEnd > idStart) return this.#tracked(this.#seat, bytes, end)
-      if (!everyone && first === last && first > this.#rank && first < Roster.size(this.#roster)) {
-        const { router } = this.#shared
+      const { draining, router } = this.#shared
+      if (!everyone && first === last && first > this.#rank && first < Roster.size(this.#roster) && !draining) {
         return this.#delivered(
           router.deliverToOne(this.#seat.group, this.#roster, this.#rank, first, bytes, start, command, end),
           first,
@@ -356,11 +374,15 @@ export class Conversation {
     }
   }
 
-  #hello({ group, heartbeat, name, protocol }: ClientMessage & { _tag: "Hello" }): Step {
+  #hello({ group, heartbeat, name, protocol, resume }: ClientMessage & { _tag: "Hello" }): Step {
     if (protocol !== PROTOCOL) return this.#reject("malformed", `this server speaks protocol ${PROTOCOL}`)
-    return Effect.map(this.#settle(group, name), (failed) =>
-      failed === undefined ? this.#welcome(heartbeat) : this.#notAdmitted(failed)
-    )
+    return Effect.gen({ self: this }, function* () {
+      const resumed = resume !== undefined && (yield* this.#resume(resume))
+      const failed = resumed ? undefined : yield* this.#settle(group, name)
+      if (failed !== undefined) return this.#notAdmitted(failed)
+      // The same secret again, not a new one: the client might never hear of that, and could not come back.
+      this.#welcome(heartbeat, resumed ? resume : yield* this.#shared.places.issue(this.#client))
+    })
   }
 
   /** Is in the group that is asked for, by the name that is asked for; or why not. */
@@ -383,7 +405,7 @@ export class Conversation {
     })
   }
 
-  #welcome(heartbeat: number | undefined): undefined {
+  #welcome(heartbeat: number | undefined, resume: string | undefined): undefined {
     this.#look()
     const { group, member } = this.#seat!
     const { epoch } = this.#roster
@@ -396,6 +418,7 @@ export class Conversation {
       rank: this.#rank,
       size: Roster.size(this.#roster),
       epoch,
+      ...(resume === undefined ? {} : { resume }),
       maxLine: this.#shared.settings.maxLine,
       heartbeat: this.#shared.liveness.watch(this.#client, heartbeat)
     })
@@ -410,11 +433,15 @@ export class Conversation {
     })
   }
 
-  /** Says why it is not where, or who, it asked to be. Who has a rank keeps it; a newcomer to a full group is closed. */
+  /**
+   * Says why it is not where, or who, it asked to be. Who has a rank keeps it; a newcomer
+   * to a full group, or to a server that stops, is closed.
+   */
   #notAdmitted(reason: Reason): undefined {
     if (reason === "not authorized") return this.#reject(reason, NOT_GRANTED)
-    if (this.#seat !== undefined || reason !== "server full") return this.#reject(reason)
-    this.#end("server full", this.#error(reason))
+    if (this.#seat !== undefined || (reason !== "server full" && reason !== "shutting down"))
+      return this.#reject(reason)
+    this.#end(reason, this.#error(reason))
   }
 
   #stepDown({ group, member }: Seat): Effect.Effect<void> {
@@ -502,6 +529,7 @@ export class Conversation {
   }
 
   #route({ group }: Seat, reached: Reach, bytes: Uint8Array, start: number, end: number, tracking?: Tracking): Step {
+    if (this.#shared.draining) return this.#reject("shutting down", undefined, tracking?.id)
     if (typeof reached === "string") return this.#reject(reached, undefined, tracking?.id)
     const { first, last } = reached
     const { router } = this.#shared
@@ -526,7 +554,7 @@ export class Conversation {
           `not delivered to ${delivered.denied} of ${last - first + 1}: may not execute`
         )
       case "Missed":
-        this.#reject("busy", `not delivered to ${delivered.missed} of ${last - first + 1}: being closed`)
+        this.#reject("busy", `not delivered to ${delivered.missed} of ${last - first + 1}: being closed, or absent`)
         // Those being closed leave before the next line is routed.
         return Effect.yieldNow
     }

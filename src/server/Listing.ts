@@ -8,12 +8,16 @@ import type { Client } from "./Client.ts"
 /** Members in one piece. */
 const PIECE = 128
 
+/** Instead of the address of a member whose connection is lost. */
+const ABSENT = "absent"
+
 const pieces = function* (roster: Roster.Roster<Client>) {
   const size = Roster.size(roster)
   for (let first = 0; first < size; first += PIECE) {
     yield Array.from({ length: Math.min(PIECE, size - first) }, (_, i) => {
       const member = Roster.at(roster, first + i)!
-      const listed = { rank: first + i, member: memberId(member), address: member.data.address }
+      const { absent, address } = member.data
+      const listed = { rank: first + i, member: memberId(member), address: absent ? ABSENT : address }
       return member.name === undefined ? listed : { ...listed, name: member.name }
     })
   }

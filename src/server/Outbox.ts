@@ -265,6 +265,12 @@ export class Outbox {
     return this.#until(() => !this.behind)
   }
 
+  /** Takes nothing more. What was accepted is still written. */
+  close(): void {
+    this.#open = false
+    this.#wake()
+  }
+
   /** Takes nothing more but `lastWords`; succeeds when the socket has taken all, or is gone. */
   finish(lastWords: string | undefined): Effect.Effect<void> {
     return Effect.suspend(() => {
@@ -435,8 +441,7 @@ export class Outbox {
   /** What was accepted stays: it is still written if the client reads before the connection is cut. */
   #slow(): void {
     if (!this.#open) return
-    this.#open = false
-    this.#wake()
+    this.close()
     this.#onSlow()
   }
 

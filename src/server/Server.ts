@@ -16,6 +16,7 @@ import * as Gate from "./Gate.ts"
 import * as Group from "./Group.ts"
 import * as Liveness from "./Liveness.ts"
 import { Touched } from "./Outbox.ts"
+import * as Places from "./Places.ts"
 import { Router } from "./Router.ts"
 import * as Session from "./Session.ts"
 import { Settings } from "./Settings.ts"
@@ -32,11 +33,14 @@ export class RankServer extends Context.Service<
   {
     /** Where it listens; the port is the real one where 0 was asked for. */
     readonly address: NetAddress.SocketAddress
+    /** False from the moment that the server is to stop, while it still serves those who are there. */
+    readonly ready: () => boolean
   }
 >()("rankd/server/RankServer") {
   /**
-   * Serves as long as the layer lives. Its end tells every client `BYE shutting
-   * down` and waits for them, `Settings.linger` at most.
+   * Serves as long as the layer lives. Its end lets the tracked commands end that
+   * are open, for `Settings.drain` at most, tells every client `BYE shutting down`, and
+   * waits for them, `Settings.linger` at most.
    */
   static readonly layer: Layer.Layer<RankServer, never, SocketServer.SocketServer> = Layer.effect(
     RankServer,
@@ -58,6 +62,7 @@ export class RankServer extends Context.Service<
         commands,
         router: new Router(commands, settings.maxLine),
         liveness: yield* Liveness.make(touched),
+        places: yield* Places.make(settings.grace, commands),
         outboxes: {
           touched,
           total: { bytes: 0 },
@@ -72,11 +77,12 @@ export class RankServer extends Context.Service<
         clients,
         gate: yield* Gate.make(yield* Access, settings, clients),
         farewells: 0,
+        draining: false,
         stopping: false
       }
       yield* Effect.forkScoped(socketServer.run((socket) => Session.run(shared, socket)))
       yield* Effect.addFinalizer(() => Session.stopAll(shared))
-      return { address: socketServer.address }
+      return { address: socketServer.address, ready: () => !shared.draining }
     })
   )
 }

@@ -15,6 +15,7 @@ import type { Gate } from "./Gate.ts"
 import type { Group } from "./Group.ts"
 import type { Liveness } from "./Liveness.ts"
 import { Outbox, type OutboxOptions } from "./Outbox.ts"
+import type { Places } from "./Places.ts"
 import type { Router } from "./Router.ts"
 import type { SettingsValues } from "./Settings.ts"
 import { type Transport, TransportOf } from "./Transport.ts"
@@ -28,13 +29,16 @@ export interface Shared {
   readonly commands: Commands
   readonly router: Router
   readonly liveness: Liveness
+  readonly places: Places
   readonly outboxes: OutboxOptions
   readonly gate: Gate
   /** The clients whose sessions run; the refused ones included. */
   readonly clients: Set<Client>
   /** How many clients that never were members are being closed in order. */
   farewells: number
-  /** Whether the server is about to stop. */
+  /** Whether the server is about to stop: it takes no new client, and no new command. */
+  draining: boolean
+  /** Whether all clients are being told goodbye: they are not told their ranks any more. */
   stopping: boolean
 }
 
@@ -48,19 +52,15 @@ class Session {
   readonly conversation: Conversation
   /** Why it was not taken in the first place. */
   refused: Reason | undefined
+  /** Whether there was no place for it, unless it has one already. */
+  unplaced = false
 
-  constructor(
-    shared: Shared,
-    pull: Connection["pull"],
-    transport: Transport,
-    fiber: Fiber.Fiber<unknown, unknown>,
-    scope: Scope.Scope
-  ) {
+  constructor(shared: Shared, pull: Connection["pull"], transport: Transport, fiber: Fiber.Fiber<unknown, unknown>) {
     const outbox = new Outbox(shared.outboxes, transport, () => this.client.end(farewell("slow consumer")))
     this.shared = shared
     this.connection = new Connection(pull, outbox, transport)
     this.client = new Client(transport.address, outbox, fiber)
-    this.conversation = new Conversation(shared, this.client, scope)
+    this.conversation = new Conversation(shared, this.client)
   }
 
   refuse(reason: Reason, detail?: string): void {
@@ -75,13 +75,16 @@ class Session {
 export const run = (shared: Shared, socket: Socket.Socket): Effect.Effect<void> =>
   open(shared, socket).pipe(
     Effect.flatMap((session) =>
-      Effect.onExit(
-        Effect.andThen(admit(session), () => converse(session)),
-        (exit) =>
-          Effect.ensuring(
-            leave(session, exit),
-            Effect.sync(() => shared.gate.closed(session.client))
-          )
+      // However leaving may fail: without its client a place would be taken for ever.
+      Effect.ensuring(
+        Effect.onExit(
+          Effect.andThen(admit(session), () => converse(session)),
+          (exit) => leave(session, exit)
+        ),
+        Effect.andThen(
+          session.conversation.leave,
+          Effect.sync(() => shared.gate.closed(session.client))
+        )
       )
     ),
     Effect.scoped,
@@ -91,7 +94,7 @@ export const run = (shared: Shared, socket: Socket.Socket): Effect.Effect<void> 
 const open = Effect.fnUntraced(function* (shared: Shared, socket: Socket.Socket) {
   const pull = yield* Socket.readerBytes(socket)
   const transport = yield* (yield* TransportOf)(socket)
-  return new Session(shared, pull, transport, yield* Effect.fiber, yield* Effect.scope)
+  return new Session(shared, pull, transport, yield* Effect.fiber)
 })
 
 /** Ranks the client, where that is not for it to ask for; then does what it says. */
@@ -99,14 +102,16 @@ const admit = Effect.fnUntraced(function* (session: Session): Effect.fn.Return<v
   const { client, connection, conversation, shared } = session
   shared.clients.add(client)
   const crowded = shared.gate.opened(client)
-  if (shared.stopping) return session.refuse("shutting down")
+  if (shared.draining) return session.refuse("shutting down")
   if (connection.transport.unfit !== undefined) return session.refuse("not authorized", "your certificate names nobody")
   if (crowded !== undefined) return session.refuse("server full", crowded)
   if (shared.gate.greet(client, connection.transport.certified)) {
     conversation.letIn()
     if (shared.settings.admission === "connect") {
       const refused = yield* conversation.enter()
-      if (refused !== undefined) return session.refuse(refused)
+      // It may be one of those whose places are held, which it has yet to say.
+      session.unplaced = refused === "server full" && shared.places.anyHeld()
+      if (refused !== undefined && !session.unplaced) return session.refuse(refused)
       // Others that connect at this moment are told their ranks together with this one: the second write in a row costs less.
       yield* Effect.yieldNow
     }
@@ -120,7 +125,8 @@ const converse = Effect.fnUntraced(function* (session: Session): Effect.fn.Retur
   const deadline = now() + Duration.toMillis(shared.settings.authTimeout)
   while (client.ending === undefined) {
     touched.flush()
-    const chunks = client.grant !== undefined ? yield* connection.pull : yield* before(deadline - now(), session)
+    const known = client.grant !== undefined && (client.member !== undefined || !session.unplaced)
+    const chunks = known ? yield* connection.pull : yield* before(deadline - now(), session)
     for (const chunk of chunks) {
       conversation.push(chunk)
       for (let wait = conversation.advance(); wait !== undefined; wait = conversation.advance()) {
@@ -131,13 +137,14 @@ const converse = Effect.fnUntraced(function* (session: Session): Effect.fn.Retur
   }
 })
 
-/** What a client says that has shown no token yet, if it does so in time. */
-const before = (left: number, { client, connection }: Session) =>
-  Effect.timeoutOrElse(connection.pull, {
+/** What a client says that has yet to show its token, or the secret of its place, if it does so in time. */
+const before = (left: number, session: Session) =>
+  Effect.timeoutOrElse(session.connection.pull, {
     duration: Duration.millis(Math.max(0, left)),
     orElse: () =>
       Effect.sync(() => {
-        client.ending ??= farewell("timed out")
+        if (session.unplaced) session.refuse("server full")
+        else session.client.ending ??= farewell("timed out")
         return []
       })
   })
@@ -149,7 +156,10 @@ const leave = Effect.fnUntraced(function* (session: Session, exit: Exit.Exit<voi
   client.ending ??= endingOf(exit)
   const { lastWords, reason } = client.ending
   if (refused !== undefined) yield* shared.gate.log("refused", { address, reason: refused })
-  else if (member !== undefined) yield* Effect.annotateLogs(Effect.logInfo("left"), { member, address, reason })
+  else if (member !== undefined) {
+    const what = shared.places.holds(client) ? "lost" : "left"
+    yield* Effect.annotateLogs(Effect.logInfo(what), { member, address, reason })
+  }
   const group = yield* conversation.leave
   shared.clients.delete(client)
   shared.liveness.forget(client)
@@ -168,8 +178,14 @@ const leave = Effect.fnUntraced(function* (session: Session, exit: Exit.Exit<voi
   )
 })
 
-/** Tells every client that the server stops, and succeeds when all are gone. */
+/** What is under way may still end, for a while; then every client is told that the server stops. Succeeds when all are gone. */
 export const stopAll = (shared: Shared): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    shared.draining = true
+    return Effect.andThen(Effect.timeoutOption(shared.commands.idle, shared.settings.drain), dismissAll(shared))
+  })
+
+const dismissAll = (shared: Shared): Effect.Effect<void> =>
   Effect.suspend(() => {
     shared.stopping = true
     const clients = [...shared.clients]

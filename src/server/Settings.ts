@@ -41,7 +41,11 @@ export interface SettingsValues {
   readonly maxCommandTimeout: Duration.Duration
   /** Open tracked commands that one issuer has at most. */
   readonly maxOpenCommands: number
-  /** How long a client that is being closed has to take the last words. Also bounds the server's stop. */
+  /** How long the place of a member is held whose connection is lost. */
+  readonly grace: Duration.Duration
+  /** How long, when the server is to stop, the tracked commands that are open have to end. */
+  readonly drain: Duration.Duration
+  /** How long a client that is being closed has to take the last words. With `drain` it bounds the server's stop. */
   readonly linger: Duration.Duration
 }
 
@@ -61,6 +65,8 @@ export const defaults: SettingsValues = {
   commandTimeout: Duration.seconds(60),
   maxCommandTimeout: Duration.hours(1),
   maxOpenCommands: 1024,
+  grace: Duration.zero,
+  drain: Duration.seconds(10),
   linger: Duration.seconds(2)
 }
 

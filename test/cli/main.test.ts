@@ -101,6 +101,32 @@ describe("rankd", { concurrent: true, timeout: 60_000 }, () => {
     })
   )
 
+  it.live("lets open commands end before it does, for as long as --drain says, and takes no new ones", () =>
+    Effect.gen(function* () {
+      for (const answered of [true, false]) {
+        const run = yield* rankd(["--port", "0", "--log-level", "none", "--drain", answered ? "30" : "1"])
+        const [a, b] = [yield* run.connect, yield* run.connect]
+        yield* b.until((line) => line.startsWith("RANK"))
+        a.send("EXEC#1 1 make")
+        yield* b.until((line) => line === "EXEC#1 0 make")
+        const start = Date.now()
+        run.child.kill("SIGTERM")
+        a.send("PING")
+        yield* Effect.sleep("300 millis")
+        assert.deepStrictEqual(yield* (yield* run.connect).untilClosed, ["ERROR - shutting down"])
+        a.send("EXEC 1 more")
+        yield* a.until((line) => line === "ERROR 0 shutting down")
+        if (answered) b.send("RESULT#1 0 made")
+        assert.deepStrictEqual(yield* a.untilClosed, [
+          answered ? "RESULT#1 1 0 made" : "RESULT#1 1 lost",
+          "BYE shutting down"
+        ])
+        assert.strictEqual(yield* run.exit, 0)
+        assert.isBelow(Date.now() - start, 8000)
+      }
+    })
+  )
+
   it.live("says in one line what to do when it cannot listen, and exits 69", () =>
     Effect.gen(function* () {
       const run = yield* rankd(["--port", "0"])

@@ -4,14 +4,14 @@ import * as CountedTrie from "../../src/rank/CountedTrie.ts"
 import * as Roster from "../../src/rank/Roster.ts"
 
 /** What a roster stands for: the members in order, as an array. */
-type Model = Array<{ readonly id: number; name: string | undefined }>
+type Model = Array<{ readonly id: number; name: string | undefined; data: string }>
 
 const assertSame = (roster: Roster.Roster<string>, model: Model, ranks: Iterable<number> = model.keys()) => {
   assert.strictEqual(Roster.size(roster), model.length)
   assert.strictEqual(HashMap.size(roster.names), model.filter(({ name }) => name !== undefined).length)
   for (const rank of ranks) {
-    const { id, name } = model[rank]!
-    assert.deepStrictEqual(Roster.at(roster, rank), { id, name, data: `data of ${id}` })
+    const { data, id, name } = model[rank]!
+    assert.deepStrictEqual(Roster.at(roster, rank), { id, name, data })
     assert.strictEqual(Roster.rankOf(roster, id), rank)
     assert.strictEqual(Roster.byId(roster, id)?.id, id)
     if (name !== undefined) assert.strictEqual(Roster.byName(roster, name)?.id, id)
@@ -22,7 +22,7 @@ const assertSame = (roster: Roster.Roster<string>, model: Model, ranks: Iterable
 }
 
 const Operation = Schema.Struct({
-  kind: Schema.Literals(["join", "join", "join", "leave", "stepDown", "rename"]),
+  kind: Schema.Literals(["join", "join", "join", "leave", "stepDown", "rename", "replace"]),
   /** Whom: this many of the size, in 1/1000. */
   whom: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 999 })),
   name: Schema.Literals(["a", "b", "c", "d"]),
@@ -38,7 +38,7 @@ const apply = (
   const rank = Math.floor((whom / 1000) * model.length)
   const member = model[rank]
   if (kind === "join" || member === undefined) {
-    model.push({ id: newId, name: undefined })
+    model.push({ id: newId, name: undefined, data: `data of ${newId}` })
     return Roster.join(roster, newId, `data of ${newId}`, now)
   }
   switch (kind) {
@@ -48,6 +48,9 @@ const apply = (
     case "stepDown":
       model.push(...model.splice(rank, 1))
       return Roster.stepDown(roster, member.id, now)
+    case "replace":
+      member.data = `${newId} in its place`
+      return Roster.replace(roster, member.id, member.data, now)
     case "rename":
       if (model.some((other) => other.name === name && other.id !== member.id)) return roster
       member.name = name
@@ -121,6 +124,7 @@ describe("Roster", () => {
     assert.strictEqual(Roster.leave(roster, 2, 9), roster)
     assert.strictEqual(Roster.stepDown(roster, 2, 9), roster)
     assert.strictEqual(Roster.rename(roster, 2, "bob"), roster)
+    assert.strictEqual(Roster.replace(roster, 2, "y", 9), roster)
     assert.isUndefined(Roster.rankOf(roster, 2))
   })
 })

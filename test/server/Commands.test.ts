@@ -1,6 +1,6 @@
 /** Tracked commands: each has exactly one end at each target, whatever happens to whom. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Schema } from "effect"
+import { Duration, Effect, Fiber, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import * as Text from "../../src/protocol/Text.ts"
 import type { MemorySocket } from "../support/MemorySocket.ts"
@@ -242,7 +242,7 @@ describe("a tracked command", () => {
       assert.deepStrictEqual(a.lines(), ["RESULT#x 1 lost", "RESULT#x 2 lost", "DONE#x 0 2", "BYE shutting down"])
       for (const client of [a, b, c]) client.close()
       yield* Fiber.join(stop)
-    }).pipe(server())
+    }).pipe(server({ drain: Duration.zero }))
   )
 
   it.effect("of an issuer that has left goes on for a minute at most", () =>

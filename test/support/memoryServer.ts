@@ -16,6 +16,7 @@ export class Network extends Context.Service<
     readonly connectFrom: (address: string) => Effect.Effect<MemorySocket>
     /** Stops the server, as a signal would; succeeds when it has stopped. */
     readonly stop: Effect.Effect<void>
+    readonly ready: () => boolean
   }
 >()("rankd/test/Network") {
   /** `logged` gets a line for all that the server logs, as `left member=m1 ...`. */
@@ -51,7 +52,7 @@ export class Network extends Context.Service<
           for (const socket of sockets) socket.reset()
           return Scope.close(scope, Exit.void)
         })
-        yield* Layer.buildWithScope(
+        const services = yield* Layer.buildWithScope(
           RankServer.layer.pipe(
             Layer.provide(Layer.succeed(SocketServer.SocketServer, socketServer)),
             Layer.provide(Settings.layer(settings)),
@@ -70,6 +71,7 @@ export class Network extends Context.Service<
         return {
           connect: connectFrom("unknown"),
           connectFrom,
+          ready: Context.get(services, RankServer).ready,
           stop: Scope.close(scope, Exit.void)
         }
       })

@@ -1,0 +1,108 @@
+/** The stop of a server while commands are open. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber } from "effect"
+import { TestClock } from "effect/testing"
+import type { MemorySocket } from "../support/MemorySocket.ts"
+import { connect, Network, say, server, settled } from "../support/memoryServer.ts"
+
+type Three = [MemorySocket, MemorySocket, MemorySocket]
+
+const stopping = Effect.gen(function* () {
+  const stop = yield* Effect.forkChild((yield* Network).stop)
+  yield* settled
+  return stop
+})
+
+const goodbye = (...clients: ReadonlyArray<MemorySocket>) =>
+  Effect.gen(function* () {
+    yield* settled
+    const last = clients.map((client) => client.lines().at(-1))
+    for (const client of clients) client.close()
+    return last.every((line) => line === "BYE shutting down")
+  })
+
+describe("a server that is to stop", () => {
+  it.effect("waits for the commands that are open, and takes no new ones, from nobody", () =>
+    Effect.gen(function* () {
+      const network = yield* Network
+      const [a, b, c] = (yield* connect(3)) as Three
+      yield* say(a, "EXEC#1 1 x", "EXEC#2 2 y")
+      assert.isTrue(network.ready())
+      const stop = yield* stopping
+      assert.isFalse(network.ready())
+      assert.deepStrictEqual(yield* say(a, "EXEC 1 z", "EXEC * z", "EXEC 1-2 z", "EXEC @m2 z", "EXEC#3 1 z", "PING"), [
+        "ERROR 0 shutting down",
+        "ERROR 0 shutting down",
+        "ERROR 0 shutting down",
+        "ERROR 0 shutting down",
+        "ERROR#3 0 shutting down",
+        "PONG"
+      ])
+      const late = yield* network.connect
+      assert.deepStrictEqual(late.lines(), ["ERROR - shutting down"])
+      assert.deepStrictEqual(yield* say(b, "RESULT#1 0 done"), ["EXEC#1 0 x"])
+      assert.deepStrictEqual(a.lines(), ["RESULT#1 1 0 done"])
+      // Those who are there are served as ever.
+      yield* TestClock.adjust("9 seconds")
+      assert.deepStrictEqual(yield* say(b, "QUIT"), ["BYE quit"])
+      assert.match(c.lines().at(-1)!, /^RANK 1 2 \d+ m3$/)
+      assert.isUndefined(stop.pollUnsafe())
+      c.send("RESULT#2 0\n")
+      assert.isTrue(yield* goodbye(a, c))
+      late.close()
+      b.close()
+      yield* Fiber.join(stop)
+    }).pipe(server())
+  )
+
+  it.effect("waits for no longer than it is told to, whoever is stuck", () =>
+    Effect.gen(function* () {
+      const [a, b, c] = (yield* connect(3)) as Three
+      b.reading = false
+      yield* say(a, ...Array.from({ length: 20 }, () => `EXEC 1 ${"x".repeat(1000)}`), "EXEC#1 1-2 y")
+      const stop = yield* stopping
+      yield* TestClock.adjust("9999 millis")
+      yield* settled
+      assert.isFalse([...a.lines(), ...c.lines()].some((line) => line.startsWith("BYE")))
+      yield* TestClock.adjust("1 millis")
+      assert.isTrue(yield* goodbye(a, c))
+      yield* TestClock.adjust("2 seconds")
+      yield* Fiber.join(stop)
+      assert.isTrue(b.destroyed)
+    }).pipe(server())
+  )
+
+  it.effect("does not wait where nothing is open, nor once who was to execute has left", () =>
+    Effect.gen(function* () {
+      const [a, b, c] = (yield* connect(3)) as Three
+      yield* say(a, "EXEC#1 1 x")
+      a.close()
+      const stop = yield* stopping
+      assert.isUndefined(stop.pollUnsafe())
+      b.close()
+      assert.isTrue(yield* goodbye(c))
+      yield* Fiber.join(stop)
+    }).pipe(server())
+  )
+
+  it.effect("ranks nobody who was not ranked before", () =>
+    Effect.gen(function* () {
+      const network = yield* Network
+      const [a, b] = [yield* network.connect, yield* network.connect]
+      const unranked = yield* network.connect
+      yield* say(a, "JOIN default")
+      yield* say(b, "JOIN default")
+      yield* say(a, "EXEC#1 1 x")
+      const stop = yield* stopping
+      assert.deepStrictEqual(yield* say(unranked, "JOIN default"), ["ERROR - shutting down"])
+      assert.isTrue(unranked.ended)
+      // Who has a rank may still go elsewhere.
+      assert.match((yield* say(a, "JOIN other")).join(), /^RANK 0 1 \d+ m1$/)
+      assert.match((yield* say(b, "RESULT#1 0")).join(), /^EXEC#1 0 x,RANK 0 1 \d+ m2,BYE shutting down$/)
+      assert.isTrue(yield* goodbye(a))
+      b.close()
+      unranked.close()
+      yield* Fiber.join(stop)
+    }).pipe(server({ admission: "hello" }))
+  )
+})
