@@ -6,6 +6,7 @@ import { Duration, Effect } from "effect"
 import { defaults as agentDefaults } from "../src/cli/agent.ts"
 import { flags } from "../src/cli/serve.ts"
 import { helpTexts } from "../src/protocol/Text.ts"
+import { MAX_HANDSHAKES } from "../src/server/NodeServer.ts"
 import { defaults } from "../src/server/Settings.ts"
 import { client, Port, serverLayer, type WireClient } from "./support/wire.ts"
 
@@ -105,7 +106,8 @@ describe("README", () => {
       ["max-command-timeout", Duration.toSeconds(defaults.maxCommandTimeout)],
       ["max-open-commands", defaults.maxOpenCommands],
       ["grace", Duration.toSeconds(defaults.grace)],
-      ["drain", Duration.toSeconds(defaults.drain)]
+      ["drain", Duration.toSeconds(defaults.drain)],
+      ["max-handshakes", MAX_HANDSHAKES]
     ] as const) {
       assert.match(table, new RegExp(`--${flag}\`.* \\| ${value} \\|`))
     }

@@ -199,7 +199,20 @@ const PATIENCE = Duration.seconds(5)
 
 type State = Pick<Link.Link, "standing" | "refused" | "failure">
 
-const unanswered = ({ host, port }: Connecting) => `no answer from ${hostInUrl(host)}:${port}`
+/** Why nobody has admitted it, and what to do. A server that is spoken to in the wrong way closes the connection, and says nothing. */
+const unanswered = ({ ca, cert, host, port, tls }: Connecting, { failure }: State) => {
+  const server = `${hostInUrl(host)}:${port}`
+  const last = SubscriptionRef.getUnsafe(failure)
+  if (last === undefined || last.reason._tag === "SocketOpenError") {
+    return {
+      why: `no answer from ${server}`,
+      advice: "Start a server there with rankd serve, or name another with --host and --port"
+    }
+  }
+  const why = `${server} closes the connection`
+  if (Option.isSome(cert)) return { why, advice: "Is the certificate of --cert of a CA that it trusts?" }
+  return { why, advice: tls || Option.isSome(ca) ? "Is it a rankd server?" : "If it speaks TLS, give --tls" }
+}
 
 const next = <A>(ref: SubscriptionRef.SubscriptionRef<A | undefined>): Effect.Effect<A> =>
   SubscriptionRef.changes(ref).pipe(
@@ -235,10 +248,8 @@ const tlsTrouble = ({ reason }: Socket.SocketError): string | undefined => {
 }
 
 /** Where this client stands, as soon as it is ranked; for a command that does not wait for a server. */
-export const ranked = (
-  options: Connecting,
-  { failure, refused, standing }: State
-): Effect.Effect<Link.Standing, NoServer> => {
+export const ranked = (options: Connecting, state: State): Effect.Effect<Link.Standing, NoServer> => {
+  const { failure, refused, standing } = state
   // What keeps TLS from being spoken does not go away by itself.
   const trouble = SubscriptionRef.changes(failure).pipe(
     Stream.runForEach((error) => {
@@ -253,18 +264,17 @@ export const ranked = (
   return Effect.raceAllFirst([next(standing), refusal, trouble]).pipe(
     Effect.timeoutOrElse({
       duration: PATIENCE,
-      orElse: () =>
-        Effect.fail(
-          new NoServer({
-            message: `${unanswered(options)}. Start a server there with rankd serve, or name another with --host and --port`
-          })
-        )
+      orElse: () => {
+        const { advice, why } = unanswered(options, state)
+        return Effect.fail(new NoServer({ message: `${why}. ${advice}` }))
+      }
     })
   )
 }
 
 /** Tells on standard error where this client stands, whenever that changes; for a command that waits for a server. */
-export const notices = Effect.fnUntraced(function* (options: Connecting, { failure, refused, standing }: State) {
+export const notices = Effect.fnUntraced(function* (options: Connecting, state: State) {
+  const { failure, refused, standing } = state
   let said: string | undefined
   const say = (text: string, value: object) => {
     if (text === said) return Effect.void
@@ -290,7 +300,7 @@ export const notices = Effect.fnUntraced(function* (options: Connecting, { failu
     return message === undefined ? Effect.void : notConnected(message)
   })
   const silence = Effect.delay(
-    Effect.suspend(() => (said === undefined ? notConnected(unanswered(options)) : Effect.void)),
+    Effect.suspend(() => (said === undefined ? notConnected(unanswered(options, state).why) : Effect.void)),
     PATIENCE
   )
   yield* Effect.forkScoped(Effect.all([stands, refusals, failures, silence], { concurrency: 4, discard: true }))

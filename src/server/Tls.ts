@@ -133,10 +133,16 @@ export const make = Effect.fnUntraced(function* (options: TlsOptions, listen: Ne
     server.on("secureConnection", (socket) => {
       bound(1)
       socket.on("close", left)
+      // Not before: a client that goes away in its handshake would have its place until the time is up.
+      socket.allowHalfOpen = listen.allowHalfOpen ?? false
     })
     server.on("drop", (data) => dropped({ address: data?.remoteAddress }))
     server.on("tlsClientError", (error: NodeJS.ErrnoException, { authorizationError, remoteAddress }) =>
-      failed({ address: remoteAddress, reason: authorizationError ?? error.code ?? error.message })
+      failed({
+        reason: authorizationError ?? error.code ?? error.message,
+        // Of a connection that is closed already, Node has forgotten it.
+        ...(remoteAddress === undefined ? {} : { address: remoteAddress })
+      })
     )
   }
   const channel = "tracing:net.server.listen:asyncStart"
@@ -146,6 +152,7 @@ export const make = Effect.fnUntraced(function* (options: TlsOptions, listen: Ne
       NodeSocketServer.makeTls({
         ...listen,
         ...secure,
+        allowHalfOpen: false,
         handshakeTimeout: Duration.toMillis(handshakeTimeout),
         requestCert: secure.ca !== undefined,
         rejectUnauthorized: secure.ca !== undefined

@@ -82,6 +82,15 @@ describe("the commands that connect", { concurrent: true, timeout: 60_000 }, () 
         const worker = issuer.issue("worker", ca, ["DNS = worker"])
         const flags = ["--ca", ca.certPath, "--cert", worker.certPath, "--key", worker.keyPath]
         assert.strictEqual((yield* rankdHere(["ranks", ...(yield* to), ...flags])).status, 0)
+        const foreign = issuer.issue("foreign", issuer.authority("other"), ["DNS = worker"])
+        assert.strictEqual(
+          yield* wrong("--ca", ca.certPath, "--cert", foreign.certPath, "--key", foreign.keyPath),
+          `rankd: 127.0.0.1:${yield* Port} closes the connection. Is the certificate of --cert of a CA that it trusts?\n`
+        )
+        assert.strictEqual(
+          yield* wrong(),
+          `rankd: 127.0.0.1:${yield* Port} closes the connection. If it speaks TLS, give --tls\n`
+        )
       }).pipe(Effect.provide(serverLayer({}, { ...tls, ca: ca.certPath })))
       assert.strictEqual(
         yield* Effect.provide(wrong("--tls"), serverLayer()),
