@@ -8,8 +8,8 @@ import { RankClient } from "../client/RankClient.ts"
 import * as Connection from "./connection.ts"
 import * as Spawner from "./spawner.ts"
 
-/** How long the command has to end when it is told to. */
-const GRACE = "5 seconds"
+/** How long the command has to end when it is told to: less than half a heartbeat, after which the next may lead. */
+const GRACE = "2 seconds"
 
 /** What a shell has for the status of a command that a signal ended. The spawner tells of the signal in words alone. */
 const statusOfSignal = ({ reason }: PlatformError.PlatformError): number => {

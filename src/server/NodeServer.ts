@@ -19,6 +19,12 @@ export { HANDSHAKE_TIMEOUT, MAX_HANDSHAKES, TlsError, type TlsOptions } from "./
 /** Connections that may wait to be accepted. The kernel lowers it to its own limit (`somaxconn`). */
 const BACKLOG = 4096
 
+/**
+ * How long nothing is heard of a client before TCP asks its machine, which has ten seconds
+ * to answer; the system's own default is two hours. Clients with a heartbeat are found out sooner.
+ */
+const KEEP_ALIVE_DELAY = 30_000
+
 /** A closed socket never drains. */
 const CLOSED = new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1006 }) })
 
@@ -132,6 +138,7 @@ export const layer = (options: {
     backlog: BACKLOG,
     noDelay: true,
     keepAlive: true,
+    keepAliveInitialDelay: KEEP_ALIVE_DELAY,
     // A client may end its side and still be answered: `printf 'RANKS\n' | nc host port`.
     allowHalfOpen: true
   }

@@ -68,6 +68,22 @@ describe("a client with a heartbeat", () => {
     }).pipe(server())
   )
 
+  it.live("is given the time to be heard after the server itself was frozen", () =>
+    Effect.gen(function* () {
+      const [a] = (yield* connect(1)) as [MemorySocket]
+      yield* say(a, hello(400))
+      yield* Effect.sleep("200 millis")
+      for (const end = performance.now() + 1500; performance.now() < end; );
+      yield* Effect.sleep("1 millis")
+      // What it said meanwhile is read after the timers ran.
+      a.send("PING\n")
+      yield* Effect.sleep("300 millis")
+      assert.isFalse(a.ended)
+      yield* Effect.sleep("1200 millis")
+      assert.isTrue(a.ended)
+    }).pipe(server())
+  )
+
   it.effect("is not timed out while it has yet to read what it asked for", () =>
     Effect.gen(function* () {
       const clients = yield* connect(150)
