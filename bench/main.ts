@@ -62,6 +62,17 @@ const median = (values: ReadonlyArray<number>): number => {
   return (sorted[Math.floor((sorted.length - 1) / 2)]! + sorted[Math.ceil((sorted.length - 1) / 2)]!) / 2
 }
 
+/** One line to so many, and when all have it the next: what a departure costs at least, each of the others being told. */
+const announced = (count: number): Scenario => ({
+  name: `one line to ${count}`,
+  systems: (name) => name === "rankd" || name === "floor",
+  rounds: Math.min(rounds, 3),
+  run: async (system) => {
+    const traffic = { publishers: 1, fanOut: count, window: 1 }
+    return { "all ms": (1000 * count) / (await throughput(system, traffic, milliseconds, warmUp)) }
+  }
+})
+
 const departures = (count: number, leaving: number, times: number): Scenario => ({
   name: leaving === 1 ? `succession ${count}` : `${leaving} of ${count} leave`,
   systems: onlyRankd,
@@ -102,6 +113,8 @@ const scenarios: ReadonlyArray<Scenario> = [
     rounds: Math.min(rounds, 3),
     run: async (system) => ({ "bytes/client": await idle(system, 5000 / scale) })
   },
+  announced(1000 / scale),
+  announced(10_000 / scale),
   departures(1000 / scale, 1, 10),
   departures(10_000 / scale, 1, 10),
   departures(10_000 / scale, 1000 / scale, 3),

@@ -1,13 +1,25 @@
 /** What every command that connects to a server has in common: its flags, what it tells of the connection, how it ends. */
-import { Config, Console, Duration, Effect, Layer, Option, Runtime, Schema, Stream, SubscriptionRef } from "effect"
+import {
+  Config,
+  Console,
+  Duration,
+  Effect,
+  FileSystem,
+  Layer,
+  Option,
+  Runtime,
+  Schema,
+  Stream,
+  SubscriptionRef
+} from "effect"
 import { Flag } from "effect/cli"
+import type { Socket } from "effect/socket"
 import type { Handler } from "../client/Executor.ts"
 import * as Link from "../client/Link.ts"
 import * as NodeClient from "../client/NodeClient.ts"
-import type { RankClient } from "../client/RankClient.ts"
-import { GroupName, Name, type Reason } from "../protocol/Message.ts"
+import { GroupName, Name, type Reason, Secret } from "../protocol/Message.ts"
 import { hostInUrl } from "../server/NodeServer.ts"
-import { whole } from "./flags.ts"
+import { file, whole } from "./flags.ts"
 import { json, printable } from "./terminal.ts"
 
 export const flags = {
@@ -31,6 +43,22 @@ export const flags = {
     Flag.optional,
     Flag.withDescription("Be in this group (default)")
   ),
+  tokenFrom: Flag.String("token-from").pipe(
+    Flag.optional,
+    Flag.withDescription("Show the server the token that this file holds (or the token itself is in RANKD_TOKEN)")
+  ),
+  tls: Flag.Boolean("tls").pipe(
+    Flag.withFallbackConfig(Config.Boolean("RANKD_TLS")),
+    Flag.withDefault(false),
+    Flag.withDescription("Connect over TLS, as --ca, --cert and --key do (RANKD_TLS)")
+  ),
+  ca: file("ca", "RANKD_CA").pipe(
+    Flag.withDescription("PEM file of the CA of the server's certificate (RANKD_CA; the CAs that Node knows)")
+  ),
+  cert: file("cert", "RANKD_CERT").pipe(
+    Flag.withDescription("PEM file of a certificate to show to the server; with --key (RANKD_CERT)")
+  ),
+  key: file("key", "RANKD_KEY").pipe(Flag.withDescription("PEM file of its private key (RANKD_KEY)")),
   json: Flag.Boolean("json").pipe(
     Flag.withDefault(false),
     Flag.withDescription("Say what is said as JSON, an object a line")
@@ -42,12 +70,73 @@ export interface Connecting {
   readonly port: number
   readonly name: Option.Option<string>
   readonly group: Option.Option<string>
+  readonly tokenFrom: Option.Option<string>
+  readonly tls: boolean
+  readonly ca: Option.Option<string>
+  readonly cert: Option.Option<string>
+  readonly key: Option.Option<string>
   readonly json: boolean
 }
 
-const identity = ({ group, name }: Connecting): Link.Identity => ({
-  ...Option.match(name, { onNone: () => ({}), onSome: (name) => ({ name }) }),
-  ...Option.match(group, { onNone: () => ({}), onSome: (group) => ({ group }) })
+/** What flags say together is of no use. `message` says what to do. */
+export class Unusable extends Schema.TaggedError<Unusable>()("Unusable", { message: Schema.String }) {
+  override readonly [Runtime.errorExitCode] = 2
+  override readonly [Runtime.errorReported] = false
+}
+
+/** What `NodeClient` connects to, and with what. */
+const address = Effect.fnUntraced(function* ({ host, port, ...options }: Connecting) {
+  const { readFileString } = yield* FileSystem.FileSystem
+  const read = Effect.fnUntraced(function* (flag: "ca" | "cert" | "key") {
+    if (Option.isNone(options[flag])) return undefined
+    const path = options[flag].value
+    return yield* Effect.mapError(
+      readFileString(path),
+      ({ reason }) => new Unusable({ message: `--${flag} ${path} cannot be read: ${reason._tag}. Name a file in PEM` })
+    )
+  })
+  const [ca, cert, key] = [yield* read("ca"), yield* read("cert"), yield* read("key")]
+  if ((cert === undefined) !== (key === undefined)) {
+    const [given, missing] = cert === undefined ? ["key", "cert"] : ["cert", "key"]
+    return yield* new Unusable({ message: `--${given} is of no use alone. Give --${missing}, too` })
+  }
+  const tls = options.tls || ca !== undefined || cert !== undefined
+  return { host, port, tls: tls ? { ca, cert, key } : undefined }
+})
+
+/** The flags were judged already, but for what the files of TLS hold. */
+const unusable = ({ message }: Link.Rejected) =>
+  new Unusable({
+    message: `--ca, --cert and --key cannot be used: ${message}. They are files in PEM; the key belongs to the certificate`
+  })
+
+/** What the server is shown. No flag holds it: those everybody on the machine can see. */
+const token = Effect.fnUntraced(function* ({ tokenFrom }: Connecting) {
+  const inFile = Option.isSome(tokenFrom)
+  const [where, value] = inFile
+    ? [
+        `--token-from ${tokenFrom.value}`,
+        yield* Effect.option(FileSystem.FileSystem.use((files) => files.readFileString(tokenFrom.value)))
+      ]
+    : ["RANKD_TOKEN", yield* Effect.orDie(Config.option(Config.String("RANKD_TOKEN")))]
+  if (Option.isNone(value)) {
+    return inFile
+      ? yield* new Unusable({ message: `${where} cannot be read. Name a file that holds the token` })
+      : undefined
+  }
+  const secret = value.value.trim()
+  if (Schema.is(Secret)(secret)) return secret
+  return yield* new Unusable({ message: `${where} holds no token: one word of printable characters` })
+})
+
+const identity = Effect.fnUntraced(function* (options: Connecting) {
+  const shown = yield* token(options)
+  const [name, group] = [Option.getOrUndefined(options.name), Option.getOrUndefined(options.group)]
+  return {
+    ...(name === undefined ? {} : { name }),
+    ...(group === undefined ? {} : { group }),
+    ...(shown === undefined ? {} : { token: shown })
+  }
 })
 
 /** Who reads the output may go, as `head` does: then this command has nothing left to do. */
@@ -60,20 +149,26 @@ const endWithReader = Effect.sync(() => {
 })
 
 /** The client that the flags describe. */
-export const layer = (options: Connecting, handler?: Handler): Layer.Layer<RankClient> =>
-  // The flags were judged already.
-  Layer.orDie(
-    NodeClient.layer({
-      host: options.host,
-      port: options.port,
-      ...identity(options),
-      ...(handler === undefined ? {} : { handler })
-    }).pipe(Layer.merge(Layer.effectDiscard(endWithReader)))
+export const layer = (options: Connecting, handler?: Handler) =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const [to, as] = [yield* address(options), yield* identity(options)]
+      return NodeClient.layer({ ...to, ...as, ...(handler === undefined ? {} : { handler }) })
+    })
+  ).pipe(
+    Layer.catchTag("Rejected", (rejected) => Layer.effectContext(Effect.fail(unusable(rejected)))),
+    Layer.merge(Layer.effectDiscard(endWithReader))
   )
 
 /** The same as a mere link, for what is not about commands and outcomes. */
-export const link = (options: Connecting): Effect.Effect<Link.Link> =>
-  Effect.andThen(endWithReader, Effect.orDie(Effect.provide(Link.make(identity(options)), NodeClient.socket(options))))
+export const link = Effect.fnUntraced(
+  function* (options: Connecting) {
+    yield* endWithReader
+    const [to, as] = [yield* address(options), yield* identity(options)]
+    return yield* Effect.provide(Link.make(as), NodeClient.socket(to))
+  },
+  Effect.catchTag("Rejected", (rejected) => Effect.fail(unusable(rejected)))
+)
 
 /** Of sysexits.h. */
 const EX_IOERR = 74
@@ -102,7 +197,7 @@ export class NotRun extends Schema.TaggedError<NotRun>()("NotRun", { message: Sc
 /** How long the server has to answer. */
 const PATIENCE = Duration.seconds(5)
 
-type State = Pick<Link.Link, "standing" | "refused">
+type State = Pick<Link.Link, "standing" | "refused" | "failure">
 
 const unanswered = ({ host, port }: Connecting) => `no answer from ${hostInUrl(host)}:${port}`
 
@@ -114,16 +209,48 @@ const next = <A>(ref: SubscriptionRef.SubscriptionRef<A | undefined>): Effect.Ef
   )
 
 const advice: { readonly [reason in Reason]?: string } = {
+  "not authorized":
+    "Show a token that the server knows, with --token-from or RANKD_TOKEN, or a certificate, with --cert",
   "name taken": "Choose another with --name",
   "server full": "Raise --max-clients of the server, or try again when a member has left"
 }
 
+/** Why there is no TLS, and what to do; undefined where the connection failed for another reason. */
+const tlsTrouble = ({ reason }: Socket.SocketError): string | undefined => {
+  const { code = "", message } = ("cause" in reason ? (reason.cause ?? {}) : {}) as Partial<NodeJS.ErrnoException>
+  if (code === "ERR_TLS_CERT_ALTNAME_INVALID") {
+    return `the server's certificate is for another name: ${message}. Name the server with --host as its certificate does`
+  }
+  if (code.startsWith("CERT_")) return `the server's certificate is not trusted: ${message}`
+  if (/^(UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|INVALID_CA|INVALID_PURPOSE)/.test(code)) {
+    return `the server's certificate is not trusted: ${message}. Give its CA with --ca`
+  }
+  if (code === "ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED" || code.endsWith("_ALERT_HANDSHAKE_FAILURE")) {
+    return "the server wants a certificate. Give one with --cert and --key"
+  }
+  if (code === "ERR_SSL_WRONG_VERSION_NUMBER" || code === "ERR_SSL_PACKET_LENGTH_TOO_LONG") {
+    return "the server does not speak TLS. Leave out --tls, --ca, --cert and --key"
+  }
+  return code.startsWith("ERR_SSL_") ? `TLS failed: ${code}` : undefined
+}
+
 /** Where this client stands, as soon as it is ranked; for a command that does not wait for a server. */
-export const ranked = (options: Connecting, { refused, standing }: State): Effect.Effect<Link.Standing, NoServer> => {
+export const ranked = (
+  options: Connecting,
+  { failure, refused, standing }: State
+): Effect.Effect<Link.Standing, NoServer> => {
+  // What keeps TLS from being spoken does not go away by itself.
+  const trouble = SubscriptionRef.changes(failure).pipe(
+    Stream.runForEach((error) => {
+      const message = error && tlsTrouble(error)
+      return message === undefined ? Effect.void : Effect.fail(new NoServer({ message: printable(message) }))
+    }),
+    Effect.andThen(Effect.never)
+  )
   const refusal = Effect.flatMap(next(refused), ({ message, reason }) =>
     Effect.fail(new NoServer({ message: printable(`not admitted: ${message}. ${advice[reason] ?? ""}`).trimEnd() }))
   )
-  return Effect.raceFirst(next(standing), refusal).pipe(
+  return Effect.raceAllFirst([next(standing), refusal, trouble]).pipe(
     Effect.timeoutOrElse({
       duration: PATIENCE,
       orElse: () =>
@@ -137,7 +264,7 @@ export const ranked = (options: Connecting, { refused, standing }: State): Effec
 }
 
 /** Tells on standard error where this client stands, whenever that changes; for a command that waits for a server. */
-export const notices = Effect.fnUntraced(function* (options: Connecting, { refused, standing }: State) {
+export const notices = Effect.fnUntraced(function* (options: Connecting, { failure, refused, standing }: State) {
   let said: string | undefined
   const say = (text: string, value: object) => {
     if (text === said) return Effect.void
@@ -158,9 +285,13 @@ export const notices = Effect.fnUntraced(function* (options: Connecting, { refus
   const refusals = Stream.runForEach(SubscriptionRef.changes(refused), (why) =>
     why === undefined ? Effect.void : notConnected(why.message, `not admitted: ${why.message}`)
   )
+  const failures = Stream.runForEach(SubscriptionRef.changes(failure), (error) => {
+    const message = error && tlsTrouble(error)
+    return message === undefined ? Effect.void : notConnected(message)
+  })
   const silence = Effect.delay(
     Effect.suspend(() => (said === undefined ? notConnected(unanswered(options)) : Effect.void)),
     PATIENCE
   )
-  yield* Effect.forkScoped(Effect.all([stands, refusals, silence], { concurrency: 3, discard: true }))
+  yield* Effect.forkScoped(Effect.all([stands, refusals, failures, silence], { concurrency: 4, discard: true }))
 })

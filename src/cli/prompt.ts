@@ -80,10 +80,20 @@ const pastLines = (): Array<string> => {
   }
 }
 
+/** A token is to be kept nowhere. */
+const isNoSecret = (line: string) => !/^\s*auth\b|"token"/i.test(line)
+
 const keepLines = (lines: ReadonlyArray<string>) => {
   if (historyFile === "") return
   try {
-    writeFileSync(historyFile, lines.map((line) => `${line}\n`).join(""), { mode: 0o600 })
+    writeFileSync(
+      historyFile,
+      lines
+        .filter(isNoSecret)
+        .map((line) => `${line}\n`)
+        .join(""),
+      { mode: 0o600 }
+    )
   } catch {
     // A history that cannot be kept is no reason to stop.
   }

@@ -8,12 +8,21 @@ import * as Lead from "./lead.ts"
 import * as Ranks from "./ranks.ts"
 import * as Serve from "./serve.ts"
 import { printable } from "./terminal.ts"
+import * as Token from "./token.ts"
 import * as Watch from "./watch.ts"
 
 const command = Command.make("rankd", Serve.flags, Serve.run).pipe(
   Command.withDescription("Ranks the clients that connect, in order of arrival; each may command those below it"),
   Command.withExamples(Serve.examples),
-  Command.withSubcommands([Serve.command, Connect.command, Agent.command, Lead.command, Ranks.command, Watch.command])
+  Command.withSubcommands([
+    Serve.command,
+    Connect.command,
+    Agent.command,
+    Lead.command,
+    Ranks.command,
+    Watch.command,
+    Token.command
+  ])
 )
 
 /** `effect/cli` says of an environment variable only that "config" is no value of the flag. */
@@ -37,7 +46,9 @@ const presenter: CliOutput.Presenter = {
 
 /** Runs what the arguments say. */
 export const run = Command.run(command, { version: packageJson.version }).pipe(
-  Effect.tapErrorTag(["StartError", "NoServer", "NotRun"], (error) => Console.error(`rankd: ${error.message}`)),
+  Effect.tapErrorTag(["StartError", "Unusable", "NoServer", "NotRun"], (error) =>
+    Console.error(`rankd: ${error.message}`)
+  ),
   Effect.provide(
     Layer.mergeAll(
       // Standard output is for what was asked for.

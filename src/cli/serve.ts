@@ -1,9 +1,11 @@
 /** `rankd serve`: the server as a process, with its flags, its first words and its warnings. */
-import { Config, Console, Duration, Effect, Layer, References, Runtime, Schema } from "effect"
+import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
+import { Config, Console, Duration, Effect, Layer, Option, Queue, References, Runtime, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import { NetAddress } from "effect/net"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
 import type { SocketServer } from "effect/socket"
+import { Access } from "../server/Access.ts"
 import * as NodeServer from "../server/NodeServer.ts"
 import { RankServer } from "../server/Server.ts"
 import {
@@ -14,7 +16,8 @@ import {
   Settings,
   type SettingsValues
 } from "../server/Settings.ts"
-import { invalid, whole } from "./flags.ts"
+import * as Tokens from "../server/Tokens.ts"
+import { file, invalid, whole } from "./flags.ts"
 
 /** Descriptors that the process needs beside those of its clients. */
 const OWN_DESCRIPTORS = 32
@@ -25,11 +28,17 @@ const MAX_LINE_BYTES = 16_777_216
 const MAX_PENDING_BYTES = 1_073_741_824
 const MAX_OPEN_COMMANDS = 1_000_000
 const MAX_TIMEOUT_SECONDS = 604_800
+const MAX_CONNECTIONS = 1_000_000
+const MAX_TOTAL_PENDING_BYTES = 1_099_511_627_776
+const MAX_RATE = 10_000_000
+const MAX_HANDSHAKES = 100_000
 
 const seconds = (name: string, variable: string) =>
   whole(name, variable, 1, MAX_TIMEOUT_SECONDS).pipe(Flag.map((count: number) => Duration.seconds(count)))
 
 const admissions = ["connect", "hello"] as const
+
+const tlsVersions = ["1.3", "1.2"] as const
 
 const logLevels = ["all", "trace", "debug", "info", "warn", "error", "fatal", "none"] as const
 type LogLevel = (typeof logLevels)[number]
@@ -60,6 +69,62 @@ export const flags = {
       `Bytes waiting for one client at most, before it is a slow consumer (RANKD_MAX_PENDING; ${defaults.maxPending})`
     )
   ),
+  maxTotalPending: whole(
+    "max-total-pending",
+    "RANKD_MAX_TOTAL_PENDING",
+    MIN_PENDING_BYTES,
+    MAX_TOTAL_PENDING_BYTES
+  ).pipe(
+    Flag.withDefault(defaults.maxTotalPending),
+    Flag.withDescription(
+      `Bytes waiting for all clients together; beyond, the slowest is closed (RANKD_MAX_TOTAL_PENDING; ${defaults.maxTotalPending})`
+    )
+  ),
+  stallTimeout: seconds("stall-timeout", "RANKD_STALL_TIMEOUT").pipe(
+    Flag.withDefault(defaults.stallTimeout),
+    Flag.withDescription("Seconds that a client may take to read a piece of what waits (RANKD_STALL_TIMEOUT; 10)")
+  ),
+  maxConnections: whole("max-connections", "RANKD_MAX_CONNECTIONS", 1, MAX_CONNECTIONS).pipe(
+    Flag.optional,
+    Flag.withDescription(
+      `Connections at most, ranked or not (RANKD_MAX_CONNECTIONS; ${defaults.maxConnections}, or --max-clients if more)`
+    )
+  ),
+  maxConnectionsPerAddress: whole(
+    "max-connections-per-address",
+    "RANKD_MAX_CONNECTIONS_PER_ADDRESS",
+    1,
+    MAX_CONNECTIONS
+  ).pipe(
+    Flag.optional,
+    Flag.withDescription(
+      "Connections from one address, or IPv6 network, at most (RANKD_MAX_CONNECTIONS_PER_ADDRESS; as --max-connections)"
+    )
+  ),
+  rate: whole("rate", "RANKD_RATE", 0, MAX_RATE).pipe(
+    Flag.withDefault(defaults.rate),
+    Flag.withDescription("Commands a second that one client may give, 0 for any number (RANKD_RATE; 0)")
+  ),
+  tokenFile: Flag.String("token-file").pipe(
+    Flag.withFallbackConfig(Config.String("RANKD_TOKEN_FILE")),
+    Flag.optional,
+    Flag.withDescription("Let in only who shows a token of this file; read anew at SIGHUP (RANKD_TOKEN_FILE)")
+  ),
+  authTimeout: seconds("auth-timeout", "RANKD_AUTH_TIMEOUT").pipe(
+    Flag.withDefault(defaults.authTimeout),
+    Flag.withDescription("Seconds that a client has to show its token (RANKD_AUTH_TIMEOUT; 2)")
+  ),
+  maxUnauthenticated: whole("max-unauthenticated", "RANKD_MAX_UNAUTHENTICATED", 1, MAX_CONNECTIONS).pipe(
+    Flag.withDefault(defaults.maxUnauthenticated),
+    Flag.withDescription(
+      `Clients that have yet to show one, at most; then the oldest goes (RANKD_MAX_UNAUTHENTICATED; ${defaults.maxUnauthenticated})`
+    )
+  ),
+  insecure: Flag.Boolean("insecure").pipe(
+    Flag.withFallbackConfig(Config.Boolean("RANKD_INSECURE")),
+    Flag.withDefault(false),
+    Flag.withDescription("Listen for a network though nobody has to show anything (RANKD_INSECURE)")
+  ),
   admission: Flag.Literals("admission", admissions).pipe(
     Flag.withFallbackConfig(Config.Literals(admissions, "RANKD_ADMISSION")),
     Flag.withDefault(defaults.admission),
@@ -83,6 +148,28 @@ export const flags = {
       `Tracked commands of one client open at the same time, at most (RANKD_MAX_OPEN_COMMANDS; ${defaults.maxOpenCommands})`
     )
   ),
+  tlsCert: file("tls-cert", "RANKD_TLS_CERT").pipe(
+    Flag.withDescription(
+      "PEM file of the server's certificate: speak TLS, and nothing else; with --tls-key (RANKD_TLS_CERT)"
+    )
+  ),
+  tlsKey: file("tls-key", "RANKD_TLS_KEY").pipe(
+    Flag.withDescription("PEM file of the certificate's private key (RANKD_TLS_KEY)")
+  ),
+  tlsCa: file("tls-ca", "RANKD_TLS_CA").pipe(
+    Flag.withDescription("PEM file of a CA: clients have to show a certificate of it that names them (RANKD_TLS_CA)")
+  ),
+  tlsMinVersion: Flag.Literals("tls-min-version", tlsVersions).pipe(
+    Flag.withFallbackConfig(Config.Literals(tlsVersions, "RANKD_TLS_MIN_VERSION")),
+    Flag.withDefault("1.3" as (typeof tlsVersions)[number]),
+    Flag.withDescription("Least version of TLS that is spoken (RANKD_TLS_MIN_VERSION; 1.3)")
+  ),
+  maxHandshakes: whole("max-handshakes", "RANKD_MAX_HANDSHAKES", 1, MAX_HANDSHAKES).pipe(
+    Flag.withDefault(NodeServer.MAX_HANDSHAKES),
+    Flag.withDescription(
+      `TLS handshakes under way at most; who connects beyond them is cut off (RANKD_MAX_HANDSHAKES; ${NodeServer.MAX_HANDSHAKES})`
+    )
+  ),
   logLevel: Flag.Literals("log-level", logLevels).pipe(
     Flag.withFallbackConfig(Config.Literals(logLevels, "RANKD_LOG_LEVEL")),
     Flag.withDefault("info" as LogLevel),
@@ -93,10 +180,30 @@ export const flags = {
 interface Options
   extends Pick<
     SettingsValues,
-    "maxClients" | "maxLine" | "maxPending" | "admission" | "commandTimeout" | "maxCommandTimeout" | "maxOpenCommands"
+    | "maxClients"
+    | "maxLine"
+    | "maxPending"
+    | "maxTotalPending"
+    | "stallTimeout"
+    | "rate"
+    | "authTimeout"
+    | "maxUnauthenticated"
+    | "admission"
+    | "commandTimeout"
+    | "maxCommandTimeout"
+    | "maxOpenCommands"
   > {
   readonly host: string
   readonly port: number
+  readonly maxConnections: Option.Option<number>
+  readonly maxConnectionsPerAddress: Option.Option<number>
+  readonly tokenFile: Option.Option<string>
+  readonly insecure: boolean
+  readonly tlsCert: Option.Option<string>
+  readonly tlsKey: Option.Option<string>
+  readonly tlsCa: Option.Option<string>
+  readonly tlsMinVersion: (typeof tlsVersions)[number]
+  readonly maxHandshakes: number
   readonly logLevel: LogLevel
 }
 
@@ -107,10 +214,21 @@ export class StartError extends Schema.TaggedError<StartError>()("StartError", {
   override readonly [Runtime.errorReported] = false
 }
 
+const tlsAdvice: { readonly [option in NodeServer.TlsError["option"]]: string } = {
+  cert: "Name the PEM file of a certificate, and of those between it and its CA",
+  key: "Name the PEM file of the private key that the certificate was made for",
+  ca: "Name the PEM file of the CA that signs the certificates of clients"
+}
+
 /** Why listening failed, and what to do. */
 export const startError = (options: Pick<Options, "host" | "port">) => (error: SocketServer.SocketServerError) => {
   const { host, port } = options
-  const { code, message } = error.reason.cause as NodeJS.ErrnoException
+  const { cause } = error.reason
+  if (cause instanceof NodeServer.TlsError) {
+    const { detail, option, path } = cause
+    return new StartError({ message: `cannot speak TLS: --tls-${option} ${path}: ${detail}. ${tlsAdvice[option]}` })
+  }
+  const { code, message } = cause as NodeJS.ErrnoException
   const advice: Record<string, string> = {
     EADDRINUSE: `port ${port} is in use. Stop what listens there, or choose another with --port (0 takes a free one)`,
     EACCES: `port ${port} may not be bound without privileges. Choose one above 1023 with --port`,
@@ -125,25 +243,101 @@ export const startError = (options: Pick<Options, "host" | "port">) => (error: S
 
 const severity = (level: LogLevel) => (level.charAt(0).toUpperCase() + level.slice(1)) as Capitalize<LogLevel>
 
-const warnOfDescriptors = Effect.fnUntraced(function* (maxClients: number) {
+/** How many connections the process may have open; unknown where there is no shell to ask, as on Windows. */
+const descriptors = Effect.gen(function* () {
   const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
-  const limit = Number(yield* spawner.string(ChildProcess.make("sh", ["-c", "ulimit -n"])))
-  const needed = maxClients + OWN_DESCRIPTORS
-  if (limit < needed) {
+  const limit = yield* spawner.string(ChildProcess.make("sh", ["-c", "ulimit -n"]))
+  return Number(limit) - OWN_DESCRIPTORS
+}).pipe(Effect.orElseSucceed(() => Number.NaN))
+
+/** The bounds on connections that were asked for, as far as the limit of open files allows them. */
+const connections = Effect.fnUntraced(function* (options: Options) {
+  const { maxClients } = options
+  const possible = yield* descriptors
+  const asked = Option.getOrElse(options.maxConnections, () => Math.max(defaults.maxConnections, maxClients))
+  const maxConnections = possible < asked ? Math.max(1, possible) : asked
+  const needed = Option.getOrElse(options.maxConnections, () => maxClients)
+  if (maxConnections < needed) {
     yield* Effect.logWarning(
-      `the limit of open files (ulimit -n) is ${limit}, too low for --max-clients ${maxClients}, which needs ${needed}: ` +
-        "raise the one or lower the other"
+      `the limit of open files (ulimit -n) is ${possible + OWN_DESCRIPTORS}: at most ${maxConnections} connections are taken, ` +
+        `where ${needed} were asked for. Raise the limit, or lower --max-clients and --max-connections`
     )
   }
+  return {
+    maxClients: Math.min(maxClients, maxConnections),
+    maxConnections,
+    maxConnectionsPerAddress: Option.getOrElse(options.maxConnectionsPerAddress, () => maxConnections)
+  }
+})
+
+const isLoopback = (host: string) => host === "localhost" || host === "::1" || /^127(?:\.[0-9]{1,3}){3}$/.test(host)
+
+/** What TLS is spoken with, if it is. */
+const tlsOf = ({ maxHandshakes, tlsCa, tlsCert, tlsKey, tlsMinVersion }: Options): NodeServer.TlsOptions | undefined =>
+  Option.isSome(tlsCert) && Option.isSome(tlsKey)
+    ? {
+        cert: tlsCert.value,
+        key: tlsKey.value,
+        ca: Option.getOrUndefined(tlsCa),
+        minVersion: `TLSv${tlsMinVersion}`,
+        maxHandshakes
+      }
+    : undefined
+
+/** What can be read again while the server runs, and what it is called in the log. */
+interface Reloadable {
+  readonly what: string
+  /** Changes nothing where it fails. */
+  readonly reload: Effect.Effect<void, { readonly message: string }>
+}
+
+/** Reads it all again on SIGHUP. Without anything to read SIGHUP ends the process, as ever. */
+const reloadOnHangup = Effect.fnUntraced(function* (all: ReadonlyArray<Reloadable>) {
+  if (all.length === 0) return
+  // One that comes while all is read is kept: what changed meanwhile is not missed. More would change nothing.
+  const hangups = yield* Queue.sliding<void>(1)
+  const hangup = () => Queue.offerUnsafe(hangups, undefined)
+  yield* Effect.acquireRelease(
+    Effect.sync(() => process.on("SIGHUP", hangup)),
+    () => Effect.sync(() => process.off("SIGHUP", hangup))
+  )
+  const reloadAll = Effect.forEach(all, ({ reload, what }) =>
+    Effect.matchEffect(reload, {
+      onSuccess: () => Effect.annotateLogs(Effect.logInfo("reloaded"), { what }),
+      onFailure: ({ message }) =>
+        Effect.annotateLogs(Effect.logError(`not reloaded: ${message}. What was read before still holds`), { what })
+    })
+  )
+  yield* Queue.take(hangups).pipe(Effect.andThen(reloadAll), Effect.forever, Effect.forkScoped)
 })
 
 /** Limits that only make sense beside others. */
 const check = Effect.fnUntraced(function* (options: Options) {
-  const { commandTimeout, maxCommandTimeout, maxLine, maxPending } = options
+  const { commandTimeout, host, insecure, maxCommandTimeout, maxLine, maxPending, maxTotalPending } = options
+  const { tlsCa, tlsCert, tlsKey, tokenFile } = options
+  if (Option.isSome(tlsCert) && Option.isNone(tlsKey)) {
+    return yield* invalid("serve", "tls-cert", tlsCert.value, "--tls-key beside it, the private key")
+  }
+  if (Option.isSome(tlsKey) && Option.isNone(tlsCert)) {
+    return yield* invalid("serve", "tls-key", tlsKey.value, "--tls-cert beside it, the certificate")
+  }
+  if (Option.isSome(tlsCa) && Option.isNone(tlsCert)) {
+    return yield* invalid("serve", "tls-ca", tlsCa.value, "--tls-cert and --tls-key beside it")
+  }
   const minPending = MIN_PENDING_LINES * maxLine
   if (maxPending < minPending) {
     const expected = `at least ${MIN_PENDING_LINES} times --max-line, ${minPending} or more`
     return yield* invalid("serve", "max-pending", `${maxPending}`, expected)
+  }
+  if (maxTotalPending < maxPending) {
+    return yield* invalid("serve", "max-total-pending", `${maxTotalPending}`, `at least --max-pending, ${maxPending}`)
+  }
+  if (!isLoopback(host) && Option.isNone(tokenFile) && Option.isNone(tlsCa) && !insecure) {
+    return yield* new StartError({
+      message:
+        `with --host ${host}, whoever reaches the port could come in and command others. Say who may with --token-file ` +
+        "(rankd token makes one) or --tls-ca, or say that all may with --insecure"
+    })
   }
   if (Duration.isGreaterThan(commandTimeout, maxCommandTimeout)) {
     const expected = `at most --max-command-timeout, ${Duration.toSeconds(maxCommandTimeout)}`
@@ -151,35 +345,63 @@ const check = Effect.fnUntraced(function* (options: Options) {
   }
 })
 
+/** Who may come in; whoever reaches the port, where there is no file of tokens. */
+const tokensOf = ({ tokenFile }: Options) =>
+  Option.isNone(tokenFile)
+    ? Effect.undefined
+    : Tokens.make(tokenFile.value).pipe(
+        Effect.provide(NodeCrypto.layerDigest),
+        Effect.mapError(({ message }) => new StartError({ message }))
+      )
+
+/** Says that the server listens, and how to try it; then serves until it is told to end. */
+const serving = Effect.fnUntraced(function* (options: Options, tokens: Tokens.Tokens | undefined) {
+  const { address } = yield* RankServer
+  const tls = tlsOf(options)
+  yield* reloadOnHangup([
+    ...(tls === undefined ? [] : [{ what: "TLS", reload: yield* NodeServer.Reload }]),
+    ...(tokens === undefined ? [] : [{ what: "tokens", reload: tokens.reload }])
+  ])
+  const { host, port } = NetAddress.isInetAddress(address)
+    ? { host: String(address.address), port: address.port }
+    : options
+  yield* Console.log(`rankd listening on ${NodeServer.hostInUrl(host)}:${port}`)
+  const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host
+  const first = tokens === undefined ? "HELP" : "AUTH and a token"
+  const client =
+    tls === undefined
+      ? `nc ${reachable} ${port}`
+      : Option.isNone(options.tlsCa)
+        ? `openssl s_client -quiet -connect ${NodeServer.hostInUrl(reachable)}:${port}`
+        : `rankd connect --host ${reachable} --port ${port} --ca <file> --cert <file> --key <file>`
+  yield* Console.error(`Try it: ${client}, in two terminals, and type ${first}. Ctrl-C stops the server.`)
+  return yield* Effect.never
+})
+
 const serve = Effect.fnUntraced(
   function* (options: Options) {
-    const { address } = yield* RankServer
-    const { host, port } = NetAddress.isInetAddress(address)
-      ? { host: String(address.address), port: address.port }
-      : options
-    yield* Console.log(`rankd listening on ${NodeServer.hostInUrl(host)}:${port}`)
-    const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host
-    yield* Console.error(`Try it: nc ${reachable} ${port}, in two terminals, and type HELP. Ctrl-C stops the server.`)
-    // Without a shell there is nobody to ask, as on Windows, and nothing to warn of.
-    yield* Effect.ignore(warnOfDescriptors(options.maxClients))
-    return yield* Effect.never
-  },
-  (effect, options) =>
-    Effect.provide(
-      effect,
+    const tokens = yield* tokensOf(options)
+    return yield* Effect.provide(
+      serving(options, tokens),
       RankServer.layer.pipe(
-        Layer.provide(NodeServer.layer(options)),
-        Layer.provide(Settings.layer(options)),
-        Layer.provideMerge(Layer.succeed(References.MinimumLogLevel, severity(options.logLevel)))
+        Layer.provideMerge(NodeServer.layer({ host: options.host, port: options.port, tls: tlsOf(options) })),
+        Layer.provide(Settings.layer({ ...options, ...(yield* connections(options)) })),
+        Layer.provide(Layer.succeed(Access, tokens))
       )
-    ).pipe(Effect.catchTag("SocketServerError", (error) => Effect.fail(startError(options)(error))))
+    )
+  },
+  Effect.scoped,
+  (effect, options) =>
+    Effect.provideService(effect, References.MinimumLogLevel, severity(options.logLevel)).pipe(
+      Effect.catchTag("SocketServerError", (error) => Effect.fail(startError(options)(error)))
+    )
 )
 
 export const run = (options: Options) => Effect.andThen(check(options), serve(options))
 
 export const examples = [
   { command: "rankd", description: "Listen on 127.0.0.1:5000 for at most 200 clients" },
-  { command: "rankd serve --host 0.0.0.0 --port 7000 --max-clients 5000", description: "Listen for a network" },
+  { command: "rankd serve --host 0.0.0.0 --token-file tokens", description: "Listen for those who have a token" },
   { command: "RANKD_PORT=0 rankd --log-level warn", description: "Take a free port; log only what is wrong" }
 ]
 

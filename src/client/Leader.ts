@@ -5,14 +5,17 @@
  * under an epoch that no other leader ever had; the moment this client hears that
  * it does not lead, or its connection breaks, what it does as the leader is
  * interrupted. When this client leaves by itself, the next one leads only after
- * that has ended, or after 10 seconds. A connection that is cut off without a word
- * counts as broken within 15 seconds.
+ * that has ended, or after 10 seconds. And where the network is cut off without a
+ * word, or the server is frozen, this client gives up first: the lead is a lease
+ * (`Lease`), of two heartbeats; what it does as the leader has half a heartbeat more
+ * to end before the server makes the next one lead, which it does within 15 seconds.
  *
- * What it does not promise: that this client hears in time. A process that is
- * paused, or whose connection was cut for the server and not yet for it, still
- * believes that it leads while the next one does. So hand the epoch to whatever the leader changes (a database, a
- * store), and have that turn away an epoch smaller than the largest it has seen:
- * it is a fencing token.
+ * What it does not promise: that two never lead. A process that is paused, or that is
+ * busy for so long, does not look at its lease, and may do one thing more when it goes
+ * on; and a server that finds the connection reset, by something between the two, does
+ * not wait for a lease to end. So hand the epoch to whatever the leader changes (a
+ * database, a store), and have that turn away an epoch smaller than the largest it has
+ * seen: it is a fencing token.
  */
 import { Deferred, Effect, FiberHandle, Stream, SubscriptionRef } from "effect"
 import type { Standing } from "./Link.ts"

@@ -7,8 +7,17 @@ import { Clock, Duration, Effect, Latch, Queue, Random, Schema, SubscriptionRef 
 import { Socket } from "effect/socket"
 import * as Json from "../protocol/Json.ts"
 import { Lines, Next } from "../protocol/Lines.ts"
-import { type ClientMessage, GroupName, Name, Reason, type ServerMessage } from "../protocol/Message.ts"
+import {
+  type ClientMessage,
+  GroupName,
+  Heartbeat,
+  Name,
+  Reason,
+  Secret,
+  type ServerMessage
+} from "../protocol/Message.ts"
 import * as Text from "../protocol/Text.ts"
+import { Lease } from "./Lease.ts"
 
 /** What a client asks to be known by, and the group that it asks to be in. */
 export interface Identity {
@@ -16,10 +25,25 @@ export interface Identity {
   readonly name?: string
   /** 1-64 of `A-Z a-z 0-9 . _ -`; `default` by default. */
   readonly group?: string
+  /** What it shows to be let in, where the server asks for a token. */
+  readonly token?: string
 }
 
-const decodeIdentity = Schema.decodeUnknownEffect(
-  Schema.Struct({ name: Schema.optionalKey(Name), group: Schema.optionalKey(GroupName) })
+export interface LinkOptions extends Identity {
+  /**
+   * 5 seconds by default; from 0.1 to 3600. A server that was not heard for two of them
+   * counts as gone; so does, for the server, a client that was not for two and a half.
+   */
+  readonly heartbeat?: Duration.Input
+}
+
+const decodeOptions = Schema.decodeUnknownEffect(
+  Schema.Struct({
+    name: Schema.optionalKey(Name),
+    group: Schema.optionalKey(GroupName),
+    token: Schema.optionalKey(Secret),
+    heartbeat: Heartbeat
+  })
 )
 
 /** As the server last told it: `size` and `epoch` are of when this client's own rank last changed. */
@@ -57,6 +81,8 @@ export interface Link {
   readonly standing: SubscriptionRef.SubscriptionRef<Standing | undefined>
   /** Why the server did not admit it when it last asked, as `name taken`; undefined where it did, or did not answer. */
   readonly refused: SubscriptionRef.SubscriptionRef<Rejected | undefined>
+  /** Why the last connection was not made, or broke; undefined until one did. Being admitted does not undo it. */
+  readonly failure: SubscriptionRef.SubscriptionRef<Socket.SocketError | undefined>
   /**
    * Says it, if there is a connection, and then waits while much is yet to be
    * sent. It is said, even if the waiting is interrupted. `handed` is called when
@@ -90,15 +116,11 @@ const WRITE_BYTES = 65_536
 const FIRST_WAIT = Duration.millis(100)
 const LONGEST_WAIT = Duration.seconds(5)
 
-/**
- * How often it is looked whether anything was heard; if not, the server is asked.
- * After so many times in vain the connection is given up: within 15 seconds.
- */
+/** A server that is gone is found out within two of them: 10 seconds. */
 const HEARTBEAT = Duration.seconds(5)
-const MISSED_HEARTBEATS = 2
 
-/** What the server is asked with, to tell its answer from those to others. */
-const HEARTBEAT_TEXT = "rankd-client"
+/** A server that does not welcome within that is not waited for any longer; in milliseconds. */
+const WELCOME_TIMEOUT = 5000
 
 /** The version of the protocol that is spoken. */
 export const PROTOCOL = 1
@@ -112,14 +134,20 @@ interface Line {
   readonly handed: (() => void) | undefined
 }
 
-export const make = Effect.fnUntraced(function* (identity: Identity): Effect.fn.Return<Link, Rejected, Socket.Socket> {
-  let wanted = yield* Effect.mapError(
-    decodeIdentity(identity),
+export const make = Effect.fnUntraced(function* ({
+  heartbeat: interval = HEARTBEAT,
+  ...identity
+}: LinkOptions): Effect.fn.Return<Link, Rejected, Socket.Socket> {
+  const { heartbeat, ...decoded } = yield* Effect.mapError(
+    decodeOptions({ ...identity, heartbeat: Duration.toMillis(interval) }),
     ({ message }) => new Rejected({ reason: "malformed", detail: message })
   )
+  let wanted: Identity = decoded
+  const clock = yield* Clock.Clock
   const socket = yield* Socket.Socket
   const standing = yield* SubscriptionRef.make<Standing | undefined>(undefined)
   const refused = yield* SubscriptionRef.make<Rejected | undefined>(undefined)
+  const failure = yield* SubscriptionRef.make<Socket.SocketError | undefined>(undefined)
   /** What waits to be sent over the connection; none while there is no connection. */
   let outgoing: Queue.Queue<Line> | undefined
   let pending = 0
@@ -154,7 +182,7 @@ export const make = Effect.fnUntraced(function* (identity: Identity): Effect.fn.
     }).pipe(Effect.forever)
 
   /** Notes what it says of this client itself; whether that is of any interest to the user. */
-  const note = Effect.fnUntraced(function* (message: ServerMessage) {
+  const note = Effect.fnUntraced(function* (message: ServerMessage, lease: Lease) {
     const now = SubscriptionRef.getUnsafe(standing)
     switch (message._tag) {
       case "Welcome": {
@@ -178,7 +206,7 @@ export const make = Effect.fnUntraced(function* (identity: Identity): Effect.fn.
         enqueue({ _tag: "Pong" })
         return false
       case "Pong":
-        return message.text !== HEARTBEAT_TEXT
+        return !lease.answered(message.text)
       default:
         return true
     }
@@ -195,13 +223,22 @@ export const make = Effect.fnUntraced(function* (identity: Identity): Effect.fn.
     outgoing = queue
     pending = 0
     room.openUnsafe()
-    enqueue({ _tag: "Hello", protocol: PROTOCOL, ...wanted })
-    let silent = 0
+    const lease = new Lease(clock, heartbeat)
+    enqueue({ _tag: "Hello", protocol: PROTOCOL, ...wanted, heartbeat })
+    const admitted = () => SubscriptionRef.getUnsafe(standing) !== undefined
+    let pause = 0
+    /** Whoever counts on the standing is to stop at once, and a leader is given time for it: the server promotes the next when the connection is closed. */
+    const giveUp = Effect.suspend(() => {
+      if (SubscriptionRef.getUnsafe(standing)?.rank === 0) pause = heartbeat / 2
+      return Effect.as(SubscriptionRef.set(standing, undefined), undefined)
+    })
 
     const reading = Effect.gen(function* () {
       while (true) {
-        for (const chunk of yield* pull) {
-          silent = 0
+        const chunks = yield* pull
+        // A process that was stopped may come to read before its timers run.
+        if (lease.left <= 0) return yield* giveUp
+        for (const chunk of chunks) {
           lines.push(chunk)
           for (let next = lines.next(); next !== Next.More; next = lines.next()) {
             if (next === Next.TooLong) return undefined
@@ -214,30 +251,34 @@ export const make = Effect.fnUntraced(function* (identity: Identity): Effect.fn.
               continue
             }
             const said = message.success
-            if (said._tag === "Error" && SubscriptionRef.getUnsafe(standing) === undefined) return rejected(said)
-            if (yield* note(said)) yield* heard(said)
+            if (said._tag === "Error" && !admitted()) return rejected(said)
+            if (yield* note(said, lease)) yield* heard(said)
           }
         }
       }
     })
 
-    const listening = Effect.gen(function* () {
-      while (true) {
-        yield* Effect.sleep(HEARTBEAT)
-        // Who does not even welcome is not waited for any longer.
-        if (++silent > MISSED_HEARTBEATS || SubscriptionRef.getUnsafe(standing) === undefined) return undefined
-        enqueue({ _tag: "Ping", text: HEARTBEAT_TEXT })
+    const welcomed = Effect.flatMap(Effect.sleep(WELCOME_TIMEOUT), () => (admitted() ? Effect.never : Effect.undefined))
+
+    const keeping = Effect.gen(function* () {
+      while (lease.left > 0) {
+        const text = lease.ping()
+        if (text !== undefined) enqueue({ _tag: "Ping", text })
+        yield* Effect.sleep(lease.wait)
       }
+      return yield* giveUp
     })
 
-    return yield* Effect.raceAllFirst([reading, listening, sending(writer, queue)])
+    const refusal = yield* Effect.raceAllFirst([reading, welcomed, keeping, sending(writer, queue)])
+    yield* Effect.sleep(pause)
+    return refusal
   }, Effect.scoped)
 
   /** A connection, and the time after it until the next. */
   const attempt = Effect.fnUntraced(function* (user: User) {
     const start = yield* Clock.currentTimeMillis
     const refusal = yield* session(user).pipe(
-      Effect.catchTag("SocketError", () => Effect.undefined),
+      Effect.catchTag("SocketError", (error) => Effect.as(SubscriptionRef.set(failure, error), undefined)),
       Effect.catchDefect((defect) =>
         Effect.as(Effect.logError("the connection is made anew after", defect), undefined)
       ),
@@ -259,6 +300,7 @@ export const make = Effect.fnUntraced(function* (identity: Identity): Effect.fn.
   return {
     standing,
     refused,
+    failure,
     tell: enqueue,
     want: (identity) => {
       wanted = { ...wanted, ...identity }

@@ -92,6 +92,8 @@ export class RankClient extends Context.Service<
     readonly standing: SubscriptionRef.SubscriptionRef<Link.Standing | undefined>
     /** Why the server did not admit it when it last asked, as `name taken`; undefined where it did, or did not answer. */
     readonly refused: SubscriptionRef.SubscriptionRef<Link.Rejected | undefined>
+    /** Why the last connection was not made, or broke; undefined until one did. Being admitted does not undo it. */
+    readonly failure: Link.Link["failure"]
     /**
      * The outcome at one target. Interrupting it withdraws the command. Before the
      * client was admitted for the first time it waits for that, 5 seconds at most;
@@ -132,13 +134,13 @@ export class RankClient extends Context.Service<
     Layer.effect(RankClient, make(options))
 }
 
-export interface ClientOptions extends Link.Identity {
+export interface ClientOptions extends Link.LinkOptions {
   /** Executes what reaches this client while `handle` does not, from the first moment on; by default it is `denied`. */
   readonly handler?: Executor.Handler
 }
 
-const make = Effect.fnUntraced(function* ({ handler, ...identity }: ClientOptions) {
-  const link = yield* Link.make(identity)
+const make = Effect.fnUntraced(function* ({ handler, ...options }: ClientOptions) {
+  const link = yield* Link.make(options)
   const { say, standing, tell } = link
   const executor = yield* Executor.make(link, handler ?? (() => Effect.succeed({ status: "denied" })))
   /** Undefined while it is not known: the server tells it once it is asked. */
@@ -171,7 +173,7 @@ const make = Effect.fnUntraced(function* ({ handler, ...identity }: ClientOption
         break
       case "Exec":
         // Where it is not yet in its group, it is not this client's to execute.
-        if (SubscriptionRef.getUnsafe(standing) !== undefined || (identity.group ?? "default") === "default") {
+        if (SubscriptionRef.getUnsafe(standing) !== undefined || (options.group ?? "default") === "default") {
           executor.execute(message)
         } else if (message.id !== undefined) tell({ _tag: "Result", id: message.id, status: "denied" })
         break
@@ -280,6 +282,7 @@ const make = Effect.fnUntraced(function* ({ handler, ...identity }: ClientOption
   return RankClient.of({
     standing,
     refused: link.refused,
+    failure: link.failure,
     execAll,
     exec: Effect.fnUntraced(function* (to, command, options) {
       if (several(to)) {

@@ -46,7 +46,8 @@ export class Lines {
   /** Whether that line has a control character other than TAB: it is malformed. */
   control = false
 
-  readonly #limit: number
+  /** Bytes that a line has at most, its LF included. */
+  limit: number
   #chunk: Uint8Array = NOTHING
   #at = 0
   /** The chunk four bytes at a time, and where in it they begin: at its first byte, or a few before; for a long one. */
@@ -58,9 +59,8 @@ export class Lines {
   #carryWide = false
   #carryControls = 0
 
-  /** @param limit bytes that a line has at most, its LF included */
   constructor(limit: number) {
-    this.#limit = limit
+    this.limit = limit
   }
 
   /** Takes the next bytes. What was pushed before must have been read to its end. */
@@ -111,7 +111,7 @@ export class Lines {
         else if (byte !== TAB) controls++
         continue
       }
-      if (this.#carried + (i + 1 - start) > this.#limit) return Next.TooLong
+      if (this.#carried + (i + 1 - start) > this.limit) return Next.TooLong
       this.#at = i + 1
       this.#take(chunk, start, i)
       if (this.end > this.start && this.bytes[this.end - 1] === CR) {
@@ -127,7 +127,7 @@ export class Lines {
       wide = false
       controls = 0
     }
-    if (this.#carried + (chunk.length - start) >= this.#limit) return Next.TooLong
+    if (this.#carried + (chunk.length - start) >= this.limit) return Next.TooLong
     if (start < chunk.length) this.#keep(chunk.subarray(start))
     this.#carryWide = wide
     this.#carryControls = controls
@@ -160,7 +160,7 @@ export class Lines {
   #keep(part: Uint8Array): void {
     const length = this.#carried + part.length
     if (this.#carry === undefined || this.#carry.length < length) {
-      const grown = new Uint8Array(Math.min(this.#limit, Math.max(CARRY_BYTES, 2 * length)))
+      const grown = new Uint8Array(Math.min(this.limit, Math.max(CARRY_BYTES, 2 * length)))
       if (this.#carry !== undefined) grown.set(this.#carry.subarray(0, this.#carried))
       this.#carry = grown
     }

@@ -141,7 +141,12 @@ const clientVerbs: { readonly [verb: string]: ClientVerb } = {
   NAME: { tag: "Name", usage: "NAME <name>", read: words("name"), help: "be known as <name>" },
   JOIN: { tag: "Join", usage: "JOIN <group>", read: words("group"), help: "leave this group, be the last of another" },
   YIELD: { tag: "Yield", usage: "YIELD", read: nothing, help: "step down: become the last" },
-  AUTH: { tag: "Auth", usage: "AUTH <token>", read: words("token"), help: "be let in, where the server asks for a token" },
+  AUTH: {
+    tag: "Auth",
+    usage: "AUTH <token>",
+    read: words("token"),
+    help: "be let in, where the server asks for a token"
+  },
   PING: { tag: "Ping", usage: "PING [<text>]", read: optionalText, help: "be answered by PONG [<text>]" },
   PONG: { tag: "Pong", usage: "PONG [<text>]", read: optionalText, help: "the answer to a PING" },
   HELP: { tag: "Help", usage: "HELP", read: nothing, help: "this list" },

@@ -4,8 +4,9 @@
  */
 import { type Effect, Fiber } from "effect"
 import * as Json from "../protocol/Json.ts"
-import type { LeaveReason, ServerMessage } from "../protocol/Message.ts"
+import type { ByeReason, LeaveReason, ServerMessage } from "../protocol/Message.ts"
 import * as Text from "../protocol/Text.ts"
+import type { Grant } from "./Access.ts"
 import type { Command } from "./Commands.ts"
 import type { Outbox } from "./Outbox.ts"
 import type { Task } from "./Task.ts"
@@ -16,6 +17,8 @@ export interface Ending {
   /** The last thing the client is told; nothing where it closed the connection itself. */
   readonly lastWords?: ServerMessage
 }
+
+export const farewell = (reason: ByeReason): Ending => ({ reason, lastWords: { _tag: "Bye", reason } })
 
 /** A rank that nobody has: the client is to be told its rank before anything else. */
 export const NOT_TOLD = -1
@@ -28,10 +31,16 @@ export class Client {
   readonly outbox: Outbox
   /** `m7`; none before it is admitted. It keeps it wherever it goes. */
   member: string | undefined
+  /** What it may do; none before it has shown a token, where one is asked for. */
+  grant: Grant | undefined
+  /** Of the token that it has shown. */
+  granted: Grant | undefined
   /** Text until its first line that is JSON. */
   encoding: "text" | "json" = "text"
   /** The rank that it was last told. */
   told = NOT_TOLD
+  /** Whether it has said anything since that was last looked at. */
+  heard = false
   /** Set once, when it is decided that the session ends; from then on it does nothing more. */
   ending: Ending | undefined
   /** Its open commands, by its own ids. Kept by `Commands`. */

@@ -22,17 +22,17 @@ export class Connection {
   /** The next bytes; fails when the connection has ended. */
   readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Uint8Array>, Socket.SocketError>
   readonly outbox: Outbox
-  readonly #transport: Transport
+  readonly transport: Transport
 
   constructor(pull: Connection["pull"], outbox: Outbox, transport: Transport) {
     this.pull = pull
     this.outbox = outbox
-    this.#transport = transport
+    this.transport = transport
   }
 
   /** The line `lastWords` is the last that the client is told. */
   closeInOrder(lastWords: string | undefined, linger: Duration.Duration): Effect.Effect<void> {
-    const transport = this.#transport
+    const transport = this.transport
     const sent = Effect.suspend(
       (): Effect.Effect<void> =>
         transport.unsent() === 0 ? Effect.void : Effect.flatMap(Effect.sleep(POLL_UNSENT), () => sent)
@@ -49,6 +49,6 @@ export class Connection {
   }
 
   get cut(): Effect.Effect<void> {
-    return Effect.sync(() => this.#transport.cut())
+    return Effect.sync(() => this.transport.cut())
   }
 }

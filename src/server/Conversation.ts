@@ -5,7 +5,7 @@
  * order. It owns the client's view: its seat, and the order as last looked at.
  */
 import { isUtf8 } from "node:buffer"
-import { Duration, Effect, Exit, Scope } from "effect"
+import { Duration, Effect, Exit, Result, Scope } from "effect"
 import { ExecScanner } from "../protocol/ExecScanner.ts"
 import * as Json from "../protocol/Json.ts"
 import { Lines, Next } from "../protocol/Lines.ts"
@@ -25,6 +25,7 @@ import { type Client, NOT_TOLD } from "./Client.ts"
 import type { Group } from "./Group.ts"
 import { listing } from "./Listing.ts"
 import type { Outbox } from "./Outbox.ts"
+import { RateLimit } from "./RateLimit.ts"
 import { type Delivered, type Reach, reach, type Tracking } from "./Router.ts"
 import type { Shared } from "./Session.ts"
 
@@ -54,6 +55,11 @@ const LINE_COST = 64
 
 /** What a browser, or anything else that speaks HTTP, begins with. */
 const HTTP = /^(?:(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT|PRI) |Host:)/i
+
+/** Bytes of a line, its LF included, of a client that has shown no token yet: the longest token fits. */
+const MAX_STRANGERS_LINE = 4096
+
+const NOT_GRANTED = "your token is for another name, or another group"
 
 /** The version of the protocol that is spoken. */
 const PROTOCOL = 1
@@ -86,6 +92,9 @@ export class Conversation {
   /** Lines of tracked commands in what was pushed last, and after how many of them what they led to is written. */
   #trackedLines = 0
   #lump = MIN_LUMP
+  /** Whether its commands are to be checked: it may give none, or not as many as it likes. */
+  #checked = false
+  #rate: RateLimit | undefined
   /** None before admission. */
   #seat: Seat | undefined
   /** The order as it was when it was last looked at, while lines are done; and this client's rank in it. */
@@ -97,7 +106,7 @@ export class Conversation {
     this.#shared = shared
     this.#client = client
     this.#scope = scope
-    this.#lines = new Lines(shared.settings.maxLine)
+    this.#lines = new Lines(Math.min(shared.settings.maxLine, MAX_STRANGERS_LINE))
     this.#timeout = Duration.toMillis(shared.settings.commandTimeout)
   }
 
@@ -110,6 +119,14 @@ export class Conversation {
     )
   }
 
+  /** To be called when the client has its grant, before anything that it allows. */
+  letIn(): void {
+    const { rate, maxLine } = this.#shared.settings
+    this.#lines.limit = maxLine
+    this.#checked = rate > 0 || !this.#client.grant!.issue
+    if (rate > 0) this.#rate = new RateLimit(rate)
+  }
+
   push(chunk: Uint8Array): void {
     this.#budget = BATCH
     this.#lump = Math.max(MIN_LUMP, this.#trackedLines >> 1)
@@ -120,6 +137,8 @@ export class Conversation {
   /** Does lines until no further one is there; or until something else has to be done first, which it returns. */
   advance(): Step {
     const { outbox } = this.#client
+    // Here and not in `push`: after a wait for another client it is there as well.
+    this.#client.heard = true
     while (this.#client.ending === undefined) {
       if (outbox.behind) return outbox.caughtUp
       if (this.#budget <= 0) {
@@ -148,8 +167,11 @@ export class Conversation {
    * Takes the last place of a group, and gives up the one it had: the same
    * member, with the same name. Why not, where it cannot: nothing has changed then.
    */
-  enter(name: string, called?: string): Effect.Effect<Reason | undefined> {
+  enter(name = this.#home, asked?: string): Effect.Effect<Reason | undefined> {
     return Effect.gen({ self: this }, function* () {
+      const { groups, name: only } = this.#client.grant!
+      if ((groups !== undefined && !groups.includes(name)) || this.#isOthers(asked)) return "not authorized"
+      const called = only ?? asked
       const old = this.#seat
       const as = { id: old?.member.id, name: called ?? (old && this.#memberNow(old)?.name) }
       const scope = yield* Scope.fork(this.#scope)
@@ -175,6 +197,18 @@ export class Conversation {
       yield* Effect.annotateLogs(Effect.logInfo("joined"), { member, group: name, address })
       return undefined
     })
+  }
+
+  /** The group of a client that asks for none. */
+  get #home(): string {
+    const { groups } = this.#client.grant!
+    return groups === undefined || groups.includes(DEFAULT_GROUP) ? DEFAULT_GROUP : groups[0]!
+  }
+
+  /** Whether the client may not have this name. */
+  #isOthers(name: string | undefined): boolean {
+    const { name: only } = this.#client.grant!
+    return name !== undefined && only !== undefined && name !== only
   }
 
   #memberNow({ group, member }: Seat): Roster.Member<Client> | undefined {
@@ -205,6 +239,7 @@ export class Conversation {
     }
     if (this.#seat !== undefined && exec.scan(bytes, start, end)) {
       const { command, everyone, first, idEnd, idStart, last } = exec
+      if (this.#checked && this.#barred(Buffer.from(bytes.subarray(idStart, idEnd)).toString())) return undefined
       if (idEnd > idStart) return this.#tracked(this.#seat, bytes, end)
       if (!everyone && first === last && first > this.#rank && first < Roster.size(this.#roster)) {
         const { router } = this.#shared
@@ -225,9 +260,30 @@ export class Conversation {
     const line = utf8.decode(bytes.subarray(start, end))
     if (first && HTTP.test(line)) return this.#end("http")
     const said = json ? Json.readClient(line) : Text.readClient(line)
+    if (this.#client.grant === undefined) return this.#stranger(Result.getOrUndefined(said))
     if (said._tag === "Success") return this.#answer(said.success)
     const { detail, id, reason } = said.failure
     return this.#reject(reason, detail, id)
+  }
+
+  /** What a client may say that has shown no token yet. */
+  #stranger(message: ClientMessage | undefined): Step {
+    if (message?._tag === "Quit") return this.#answer(message)
+    const token = message?._tag === "Auth" || message?._tag === "Hello" ? message.token : undefined
+    if (message === undefined || token === undefined) {
+      return this.#reject("not authorized", "say AUTH <token> first", message?._tag === "Exec" ? message.id : undefined)
+    }
+    const { gate, settings } = this.#shared
+    return Effect.gen({ self: this }, function* () {
+      if (!(yield* gate.authenticate(this.#client, token))) {
+        return this.#end("not authorized", this.#error("not authorized", "wrong token"))
+      }
+      this.letIn()
+      if (message._tag === "Hello") return yield* this.#hello(message) ?? Effect.void
+      if (settings.admission !== "connect") return
+      const refused = yield* this.enter()
+      if (refused !== undefined) this.#notAdmitted(refused)
+    })
   }
 
   /** What anybody may say, ranked or not; for the rest one has to be ranked. */
@@ -293,17 +349,17 @@ export class Conversation {
         return undefined
       case "Name":
         return Effect.map(this.#rename(seat, message.name), (failed) => {
-          if (failed !== undefined) this.#reject(failed)
+          if (failed !== undefined) this.#notAdmitted(failed)
         })
       case "Yield":
         return this.#stepDown(seat)
     }
   }
 
-  #hello({ group, name, protocol }: ClientMessage & { _tag: "Hello" }): Step {
+  #hello({ group, heartbeat, name, protocol }: ClientMessage & { _tag: "Hello" }): Step {
     if (protocol !== PROTOCOL) return this.#reject("malformed", `this server speaks protocol ${PROTOCOL}`)
     return Effect.map(this.#settle(group, name), (failed) =>
-      failed === undefined ? this.#welcome() : this.#notAdmitted(failed)
+      failed === undefined ? this.#welcome(heartbeat) : this.#notAdmitted(failed)
     )
   }
 
@@ -311,12 +367,13 @@ export class Conversation {
   #settle(group: string | undefined, name: string | undefined): Effect.Effect<Reason | undefined> {
     const seat = this.#seat
     if (seat === undefined || (group ?? seat.group.name) !== seat.group.name) {
-      return this.enter(group ?? DEFAULT_GROUP, name)
+      return this.enter(group, name)
     }
     return name === undefined ? Effect.undefined : this.#rename(seat, name)
   }
 
   #rename({ group, member }: Seat, name: string): Effect.Effect<Reason | undefined> {
+    if (this.#isOthers(name)) return Effect.succeed("not authorized")
     return Effect.match(group.ranks.rename(member.id, name), {
       onFailure: () => "name taken" as const,
       onSuccess: () => {
@@ -326,7 +383,7 @@ export class Conversation {
     })
   }
 
-  #welcome(): undefined {
+  #welcome(heartbeat: number | undefined): undefined {
     this.#look()
     const { group, member } = this.#seat!
     const { epoch } = this.#roster
@@ -340,7 +397,7 @@ export class Conversation {
       size: Roster.size(this.#roster),
       epoch,
       maxLine: this.#shared.settings.maxLine,
-      heartbeat: 0
+      heartbeat: this.#shared.liveness.watch(this.#client, heartbeat)
     })
   }
 
@@ -353,8 +410,9 @@ export class Conversation {
     })
   }
 
-  /** Who has a rank keeps it; a newcomer to a full group is closed. */
+  /** Says why it is not where, or who, it asked to be. Who has a rank keeps it; a newcomer to a full group is closed. */
   #notAdmitted(reason: Reason): undefined {
+    if (reason === "not authorized") return this.#reject(reason, NOT_GRANTED)
     if (this.#seat !== undefined || reason !== "server full") return this.#reject(reason)
     this.#end("server full", this.#error(reason))
   }
@@ -372,6 +430,7 @@ export class Conversation {
     const { maxCommandTimeout } = this.#shared.settings
     const reached = reach(this.#roster, this.#rank, to)
     const bytes = Buffer.from(command)
+    if (this.#checked && this.#barred(id)) return undefined
     if (epoch !== undefined && epoch !== this.#roster.epoch) return this.#reject("stale epoch", undefined, id)
     if (member !== undefined && !this.#isOnly(member, reached)) {
       return this.#reject("stale epoch", `${member} alone does not stand there`, id)
@@ -383,6 +442,16 @@ export class Conversation {
     }
     const several = to._tag === "Everyone" || to._tag === "Range"
     return this.#track(seat, reached, id, several, timeout ?? this.#timeout, bytes, 0, bytes.length)
+  }
+
+  /** Whether the client may not give a command now; it is told so. */
+  #barred(id: string | undefined): boolean {
+    const { grant } = this.#client
+    if (!grant!.issue) this.#reject("not authorized", "your token may not issue commands", id || undefined)
+    else if (this.#rate?.take(this.#shared.outboxes.now()) === false) {
+      this.#reject("rate limited", `${this.#rate.perSecond} commands a second at most`, id || undefined)
+    } else return false
+    return true
   }
 
   #spendTracked(): void {
@@ -451,6 +520,11 @@ export class Conversation {
         return delivered.outbox.relief
       case "TooLong":
         return this.#reject("malformed", `a target's line would have more than ${settings.maxLine} bytes`, tracking?.id)
+      case "Denied":
+        return this.#reject(
+          "not authorized",
+          `not delivered to ${delivered.denied} of ${last - first + 1}: may not execute`
+        )
       case "Missed":
         this.#reject("busy", `not delivered to ${delivered.missed} of ${last - first + 1}: being closed`)
         // Those being closed leave before the next line is routed.

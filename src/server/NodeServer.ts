@@ -1,15 +1,20 @@
 /**
- * The layers that put the server on Node's TCP sockets: the only place in
- * `server` that knows Node.
+ * The layers that put the server on Node's sockets, TCP's and TLS'. Of `server`,
+ * only this and `Tls` know Node.
  */
 // Module by module: the whole package brings Redis and HTTP clients along, half of the time that a start takes.
 import type * as Net from "node:net"
+import type * as NodeTls from "node:tls"
 import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
 import type { Array as Arr } from "effect"
-import { Effect, Layer, Option } from "effect"
-import { Socket, type SocketServer } from "effect/socket"
+import { Context, Effect, Layer, Option } from "effect"
+import { Socket, SocketServer } from "effect/socket"
+import { nameIn } from "./Certified.ts"
+import * as Tls from "./Tls.ts"
 import { type Transport, TransportOf, throughWriter } from "./Transport.ts"
+
+export { HANDSHAKE_TIMEOUT, MAX_HANDSHAKES, TlsError, type TlsOptions } from "./Tls.ts"
 
 /** Connections that may wait to be accepted. The kernel lowers it to its own limit (`somaxconn`). */
 const BACKLOG = 4096
@@ -69,27 +74,89 @@ class NodeTransport implements Transport {
   }
 }
 
-const transportOf: (typeof TransportOf)["Service"] = (socket) =>
-  Effect.flatMap(Effect.serviceOption(NodeSocket.NetSocket), (net) =>
-    Option.isSome(net) ? Effect.succeed(new NodeTransport(net.value)) : throughWriter(socket)
-  )
+/** That of a client which has shown a certificate; the handshake fails where the CA has not signed it. */
+class CertifiedTransport extends NodeTransport {
+  readonly certified: string | undefined
+  readonly unfit: string | undefined
+
+  constructor(socket: NodeTls.TLSSocket) {
+    super(socket)
+    const certificate = socket.authorized ? socket.getPeerX509Certificate() : undefined
+    this.certified = nameIn(certificate?.subjectAltName ?? "")
+    if (this.certified === undefined) {
+      this.unfit =
+        certificate === undefined
+          ? "no verified certificate"
+          : `no name in its certificate, whose subjectAltName is ${certificate.subjectAltName ?? "missing"}`
+    }
+  }
+}
+
+const transportOf =
+  (make: (socket: Net.Socket) => Transport): (typeof TransportOf)["Service"] =>
+  (socket) =>
+    Effect.flatMap(Effect.serviceOption(NodeSocket.NetSocket), (net) => {
+      if (Option.isNone(net)) return throughWriter(socket)
+      const transport = make(net.value)
+      if (transport.unfit === undefined) return Effect.succeed(transport)
+      const { address, unfit } = transport
+      return Effect.as(Effect.annotateLogs(Effect.logWarning(`not to be admitted: ${unfit}`), { address }), transport)
+    })
 
 /** An IPv6 address goes in brackets where a port follows it. */
 export const hostInUrl = (host: string): string => (host.includes(":") ? `[${host}]` : host)
 
-/** Listens on `host`, a name or an address, and `port`, 0 for a free one. */
+/**
+ * Reads the files of TLS again, as after a certificate was renewed; fails, and
+ * changes nothing, where they are of no use. Provided by `layer`; does nothing where
+ * there is no TLS.
+ */
+export class Reload extends Context.Reference<Effect.Effect<void, Tls.TlsError>>("rankd/server/NodeServer/Reload", {
+  defaultValue: () => Effect.void
+}) {}
+
+/**
+ * Listens on `host`, a name or an address, and `port`, 0 for a free one; speaks TLS
+ * where `tls` says with what. Files that are of no use are a `SocketServerError`
+ * whose reason's cause is a `TlsError`.
+ */
 export const layer = (options: {
   readonly host: string
   readonly port: number
-}): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError> =>
-  Layer.merge(
-    NodeSocketServer.layer({
-      ...options,
-      backlog: BACKLOG,
-      noDelay: true,
-      keepAlive: true,
-      // A client may end its side and still be answered: `printf 'RANKS\n' | nc host port`.
-      allowHalfOpen: true
-    }),
-    Layer.succeed(TransportOf, transportOf)
+  readonly tls?: Tls.TlsOptions | undefined
+}): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError> => {
+  const { host, port, tls } = options
+  const listen = {
+    host,
+    port,
+    backlog: BACKLOG,
+    noDelay: true,
+    keepAlive: true,
+    // A client may end its side and still be answered: `printf 'RANKS\n' | nc host port`.
+    allowHalfOpen: true
+  }
+  if (tls === undefined) {
+    return Layer.merge(
+      NodeSocketServer.layer(listen),
+      Layer.succeed(
+        TransportOf,
+        transportOf((socket) => new NodeTransport(socket))
+      )
+    )
+  }
+  const make = (socket: Net.Socket) =>
+    tls.ca === undefined ? new NodeTransport(socket) : new CertifiedTransport(socket as NodeTls.TLSSocket)
+  return Layer.effectContext(
+    Tls.make(tls, listen).pipe(
+      Effect.map(({ reload, socketServer }) =>
+        Context.make(SocketServer.SocketServer, socketServer).pipe(
+          Context.add(TransportOf, transportOf(make)),
+          Context.add(Reload, reload)
+        )
+      ),
+      Effect.catchTag("TlsError", (cause) =>
+        Effect.fail(new SocketServer.SocketServerError({ reason: new SocketServer.SocketServerOpenError({ cause }) }))
+      )
+    )
   )
+}

@@ -57,8 +57,17 @@ interface Claimed {
 const NO_CLAIMS: Array<Claim> = []
 const NO_BOUNDS: Array<number> = []
 
+/** What waits for all clients together, in bytes, as of when each was last flushed. */
+export interface Total {
+  bytes: number
+}
+
 /** What the outboxes of a server have in common. */
 export interface OutboxOptions {
+  readonly total: Total
+  /** Called when more waits for all together than may. */
+  readonly onOverfull: () => void
+  readonly maxTotalPending: number
   readonly touched: Touched
   readonly maxPending: number
   readonly maxHold: Duration.Duration
@@ -91,6 +100,8 @@ export class Outbox {
   #listings = 0
 
   #inFlight = 0
+  /** What of this is in the total. */
+  #counted = 0
   #stallTimer: Fiber.Fiber<void, Socket.SocketError> | undefined
   #open = true
   #touched = false
@@ -223,6 +234,22 @@ export class Outbox {
     }
     if (this.pending <= this.#options.maxPending / 4) this.#congestedSince = undefined
     this.#wake()
+    this.#count()
+  }
+
+  #count(): void {
+    const { maxTotalPending, onOverfull, total } = this.#options
+    const more = this.pending - this.#counted
+    this.#counted += more
+    total.bytes += more
+    if (more > 0 && total.bytes > maxTotalPending) onOverfull()
+  }
+
+  /** Gives up what waits: it costs others too much. What is in flight stays, until the connection is cut. */
+  shed(): void {
+    this.#slow()
+    this.#discard()
+    this.#count()
   }
 
   /** Waits until the client is congested no more, be it that it reads or that it has stalled. */
@@ -394,6 +421,7 @@ export class Outbox {
     if (Exit.isFailure(exit)) {
       this.#discard()
       this.#wake()
+      this.#count()
     } else if (waited !== undefined) {
       this.flush()
     }

@@ -55,6 +55,8 @@ export type Delivered =
   | { readonly _tag: "TooLong" }
   /** All but `missed` of them have it: those are being closed. */
   | { readonly _tag: "Missed"; readonly missed: number }
+  /** All but `denied` of them have it: those may not execute. */
+  | { readonly _tag: "Denied"; readonly denied: number }
 
 /** What an id of the server's adds to a line, at most: `,"id":"9007199254740991"`. */
 const ID_BYTES = 24
@@ -135,15 +137,21 @@ export class Router {
     const shared = this.#shared
     shared.add(head, bytes, start, end)
     let missed = 0
+    let denied = 0
     for (let i = 0; i < targets.length; i++) {
-      const { encoding, outbox } = targets[i]!.data
+      const { encoding, grant, outbox } = targets[i]!.data
+      if (!grant!.execute) {
+        denied++
+        continue
+      }
       const taken =
         encoding === "json"
           ? outbox.append(json, 0, json.length)
           : outbox.appendShared(shared.bytes, shared.start, shared.end)
       if (!taken) missed++
     }
-    return missed === 0 ? SENT : { _tag: "Missed", missed }
+    if (missed > 0) return { _tag: "Missed", missed }
+    return denied > 0 ? { _tag: "Denied", denied } : SENT
   }
 
   /**
@@ -168,8 +176,9 @@ export class Router {
       this.#lastRank = rank
     }
     const target = this.#lastTarget!
-    const { encoding, outbox } = target.data
-    if (encoding === "json") return this.deliver(group, roster, issuer, rank, rank, bytes, start, end)
+    const { encoding, grant, outbox } = target.data
+    if (encoding === "json" || !grant!.execute)
+      return this.deliver(group, roster, issuer, rank, rank, bytes, start, end)
     if (outbox.congested) return { _tag: "Held", outbox }
     const head = this.#headOf(issuer)
     if (head.length + (end - start) + 1 > this.#maxLine) return { _tag: "TooLong" }
@@ -210,7 +219,11 @@ export class Router {
     let json: string | undefined
     for (let i = 0; i < tasks.length; i++) {
       const task = tasks[i]!
-      const { encoding, outbox } = task.target
+      const { encoding, grant, outbox } = task.target
+      if (!grant!.execute) {
+        this.#commands.finish(task, "denied")
+        continue
+      }
       let taken: boolean
       if (encoding === "text") {
         taken = outbox.appendLineOf(

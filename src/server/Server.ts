@@ -9,13 +9,23 @@ import { SocketServer } from "effect/socket"
 import packageJson from "../../package.json" with { type: "json" }
 import * as Groups from "../rank/Groups.ts"
 import type { RankRef } from "../rank/RankRef.ts"
+import { Access } from "./Access.ts"
 import type { Client } from "./Client.ts"
 import * as Commands from "./Commands.ts"
+import * as Gate from "./Gate.ts"
 import * as Group from "./Group.ts"
+import * as Liveness from "./Liveness.ts"
 import { Touched } from "./Outbox.ts"
 import { Router } from "./Router.ts"
 import * as Session from "./Session.ts"
 import { Settings } from "./Settings.ts"
+
+/** Closes the client for which most waits. */
+const shedMost = (clients: Iterable<Client>) => {
+  let most: Client | undefined
+  for (const client of clients) if (client.outbox.pending > (most?.outbox.pending ?? 0)) most = client
+  most?.outbox.shed()
+}
 
 export class RankServer extends Context.Service<
   RankServer,
@@ -40,21 +50,28 @@ export class RankServer extends Context.Service<
         open: (name, ranks: RankRef<Client>) => Group.make(name, ranks, commands, touched, () => shared.stopping)
       })
       const clock = yield* Clock.Clock
+      const clients = new Set<Client>()
       const shared: Session.Shared = {
         settings,
         server: `rankd/${packageJson.version}`,
         groups,
         commands,
         router: new Router(commands, settings.maxLine),
+        liveness: yield* Liveness.make(touched),
         outboxes: {
           touched,
+          total: { bytes: 0 },
+          onOverfull: () => shedMost(clients),
+          maxTotalPending: settings.maxTotalPending,
           maxPending: settings.maxPending,
           maxHold: settings.maxHold,
           stallTimeout: settings.stallTimeout,
           now: () => clock.currentTimeMillisUnsafe(),
           fork: Effect.runForkWith(yield* Effect.context<never>())
         },
-        clients: new Set(),
+        clients,
+        gate: yield* Gate.make(yield* Access, settings, clients),
+        farewells: 0,
         stopping: false
       }
       yield* Effect.forkScoped(socketServer.run((socket) => Session.run(shared, socket)))

@@ -3,15 +3,17 @@
  * and it leaves. The session speaks to an `effect/socket` `Socket`, so that it
  * runs without a network.
  */
-import { Cause, Effect, Exit, type Fiber, type Scope } from "effect"
+import { Cause, Duration, Effect, Exit, type Fiber, type Scope } from "effect"
 import { Socket } from "effect/socket"
 import type { Reason } from "../protocol/Message.ts"
-import { DEFAULT_GROUP, type Groups } from "../rank/Groups.ts"
-import { Client, type Ending } from "./Client.ts"
+import type { Groups } from "../rank/Groups.ts"
+import { Client, type Ending, farewell } from "./Client.ts"
 import type { Commands } from "./Commands.ts"
 import { Connection } from "./Connection.ts"
 import { Conversation } from "./Conversation.ts"
+import type { Gate } from "./Gate.ts"
 import type { Group } from "./Group.ts"
+import type { Liveness } from "./Liveness.ts"
 import { Outbox, type OutboxOptions } from "./Outbox.ts"
 import type { Router } from "./Router.ts"
 import type { SettingsValues } from "./Settings.ts"
@@ -25,18 +27,27 @@ export interface Shared {
   readonly groups: Groups<Group>
   readonly commands: Commands
   readonly router: Router
+  readonly liveness: Liveness
   readonly outboxes: OutboxOptions
+  readonly gate: Gate
   /** The clients whose sessions run; the refused ones included. */
   readonly clients: Set<Client>
+  /** How many clients that never were members are being closed in order. */
+  farewells: number
   /** Whether the server is about to stop. */
   stopping: boolean
 }
+
+/** Of those that never were members so many at a time are told why, and closed in order; more of them are cut off. */
+const MAX_FAREWELLS = 64
 
 class Session {
   readonly shared: Shared
   readonly connection: Connection
   readonly client: Client
   readonly conversation: Conversation
+  /** Why it was not taken in the first place. */
+  refused: Reason | undefined
 
   constructor(
     shared: Shared,
@@ -51,11 +62,28 @@ class Session {
     this.client = new Client(transport.address, outbox, fiber)
     this.conversation = new Conversation(shared, this.client, scope)
   }
+
+  refuse(reason: Reason, detail?: string): void {
+    this.refused = reason
+    this.client.ending = {
+      reason: "closed",
+      lastWords: { _tag: "Error", reason, ...(detail === undefined ? {} : { detail }) }
+    }
+  }
 }
 
 export const run = (shared: Shared, socket: Socket.Socket): Effect.Effect<void> =>
   open(shared, socket).pipe(
-    Effect.flatMap((session) => Effect.onExit(admit(session), (exit) => leave(session, exit))),
+    Effect.flatMap((session) =>
+      Effect.onExit(
+        Effect.andThen(admit(session), () => converse(session)),
+        (exit) =>
+          Effect.ensuring(
+            leave(session, exit),
+            Effect.sync(() => shared.gate.closed(session.client))
+          )
+      )
+    ),
     Effect.scoped,
     Effect.ignore
   )
@@ -66,30 +94,34 @@ const open = Effect.fnUntraced(function* (shared: Shared, socket: Socket.Socket)
   return new Session(shared, pull, transport, yield* Effect.fiber, yield* Effect.scope)
 })
 
-/** Ranks the client, where that is not for it to ask for; then does what it says. Why not, where it is refused. */
-const admit = (session: Session): Effect.Effect<Reason | undefined, Socket.SocketError> =>
-  Effect.suspend(() => {
-    const { client, conversation, shared } = session
-    shared.clients.add(client)
-    if (shared.stopping) return Effect.succeed("shutting down")
-    if (shared.settings.admission !== "connect") return converse(session)
-    return Effect.flatMap(conversation.enter(DEFAULT_GROUP), (refused) =>
+/** Ranks the client, where that is not for it to ask for; then does what it says. */
+const admit = Effect.fnUntraced(function* (session: Session): Effect.fn.Return<void, Socket.SocketError, Scope.Scope> {
+  const { client, connection, conversation, shared } = session
+  shared.clients.add(client)
+  const crowded = shared.gate.opened(client)
+  if (shared.stopping) return session.refuse("shutting down")
+  if (connection.transport.unfit !== undefined) return session.refuse("not authorized", "your certificate names nobody")
+  if (crowded !== undefined) return session.refuse("server full", crowded)
+  if (shared.gate.greet(client, connection.transport.certified)) {
+    conversation.letIn()
+    if (shared.settings.admission === "connect") {
+      const refused = yield* conversation.enter()
+      if (refused !== undefined) return session.refuse(refused)
       // Others that connect at this moment are told their ranks together with this one: the second write in a row costs less.
-      refused === undefined ? Effect.andThen(Effect.yieldNow, converse(session)) : Effect.succeed(refused)
-    )
-  })
+      yield* Effect.yieldNow
+    }
+  }
+})
 
 /** Does what the client says, until it, or somebody else, ends the session. */
-const converse = Effect.fnUntraced(function* ({
-  client,
-  connection,
-  conversation,
-  shared
-}: Session): Effect.fn.Return<undefined, Socket.SocketError> {
-  const { touched } = shared.outboxes
+const converse = Effect.fnUntraced(function* (session: Session): Effect.fn.Return<void, Socket.SocketError> {
+  const { client, connection, conversation, shared } = session
+  const { now, touched } = shared.outboxes
+  const deadline = now() + Duration.toMillis(shared.settings.authTimeout)
   while (client.ending === undefined) {
     touched.flush()
-    for (const chunk of yield* connection.pull) {
+    const chunks = client.grant !== undefined ? yield* connection.pull : yield* before(deadline - now(), session)
+    for (const chunk of chunks) {
       conversation.push(chunk)
       for (let wait = conversation.advance(); wait !== undefined; wait = conversation.advance()) {
         touched.flush()
@@ -99,27 +131,41 @@ const converse = Effect.fnUntraced(function* ({
   }
 })
 
+/** What a client says that has shown no token yet, if it does so in time. */
+const before = (left: number, { client, connection }: Session) =>
+  Effect.timeoutOrElse(connection.pull, {
+    duration: Duration.millis(Math.max(0, left)),
+    orElse: () =>
+      Effect.sync(() => {
+        client.ending ??= farewell("timed out")
+        return []
+      })
+  })
+
 /** Gives up the client's place, tells everybody concerned, and closes its connection. */
-const leave = Effect.fnUntraced(function* (session: Session, exit: Exit.Exit<Reason | undefined, Socket.SocketError>) {
-  const { client, connection, conversation, shared } = session
+const leave = Effect.fnUntraced(function* (session: Session, exit: Exit.Exit<void, Socket.SocketError>) {
+  const { client, connection, conversation, refused, shared } = session
   const { address, member } = client
-  const refused = Exit.isSuccess(exit) ? exit.value : undefined
-  client.ending ??=
-    refused === undefined ? endingOf(exit) : { reason: "closed", lastWords: { _tag: "Error", reason: refused } }
+  client.ending ??= endingOf(exit)
   const { lastWords, reason } = client.ending
-  if (refused !== undefined) yield* Effect.annotateLogs(Effect.logInfo("refused"), { address, reason: refused })
+  if (refused !== undefined) yield* shared.gate.log("refused", { address, reason: refused })
   else if (member !== undefined) yield* Effect.annotateLogs(Effect.logInfo("left"), { member, address, reason })
   const group = yield* conversation.leave
   shared.clients.delete(client)
+  shared.liveness.forget(client)
   shared.commands.orphan(client)
   group?.announcer.changed()
-  if (reason === "http") return yield* connection.cut
-  return yield* connection.closeInOrder(lastWords && client.write(lastWords), shared.settings.linger)
-})
-
-const farewell = (reason: "shutting down" | "slow consumer"): Ending => ({
-  reason,
-  lastWords: { _tag: "Bye", reason }
+  const closing = connection.closeInOrder(lastWords && client.write(lastWords), shared.settings.linger)
+  const overrun = member === undefined && shared.farewells >= MAX_FAREWELLS
+  if (reason === "http" || overrun) return yield* connection.cut
+  if (member !== undefined) return yield* closing
+  shared.farewells++
+  return yield* Effect.ensuring(
+    closing,
+    Effect.sync(() => {
+      shared.farewells--
+    })
+  )
 })
 
 /** Tells every client that the server stops, and succeeds when all are gone. */

@@ -14,6 +14,21 @@ export interface SettingsValues {
    * a slow consumer. Issuers are held back from half of it on.
    */
   readonly maxPending: number
+  /**
+   * Bytes that may wait for all clients together. Where more do, the client for which
+   * most wait is closed as a slow consumer, and what waits for it is thrown away.
+   */
+  readonly maxTotalPending: number
+  /** Connections at most, those being refused and those being closed included. */
+  readonly maxConnections: number
+  /** Of them, those from one IPv4 address, or one IPv6 network (64 bits). */
+  readonly maxConnectionsPerAddress: number
+  /** Of them, those that have yet to show a token. At one more the oldest of them is closed. */
+  readonly maxUnauthenticated: number
+  /** How long a client has to show its token. */
+  readonly authTimeout: Duration.Duration
+  /** Commands a second that one client may give, as many at once; 0 for no limit. */
+  readonly rate: number
   /** How long one write to a client may wait for it to read. Then it is closed as a slow consumer. */
   readonly stallTimeout: Duration.Duration
   /** How long an issuer is held back, at most, for a target that does not read. Promised: below one second. */
@@ -34,6 +49,12 @@ export const defaults: SettingsValues = {
   maxClients: 200,
   maxLine: 65_536,
   maxPending: 1_048_576,
+  maxTotalPending: 268_435_456,
+  maxConnections: 10_000,
+  maxConnectionsPerAddress: 10_000,
+  maxUnauthenticated: 256,
+  authTimeout: Duration.seconds(2),
+  rate: 0,
   stallTimeout: Duration.seconds(10),
   maxHold: Duration.millis(500),
   admission: "connect",

@@ -11,6 +11,10 @@ import { Socket } from "effect/socket"
 export interface Transport {
   /** Where the client connects from, such as `127.0.0.1:50412`; printable ASCII without spaces. */
   readonly address: string
+  /** The name that the client's certificate gives it, which was verified (`Certified`); undefined where none was asked for. */
+  readonly certified?: string | undefined
+  /** Why the client is not to be admitted, whoever it says it is: as, that its certificate names nobody. */
+  readonly unfit?: string | undefined
   /** Hands the bytes over; false if `drained` is to be awaited before there are more. Not to be called once it is `gone`. */
   readonly write: (chunks: Arr.NonEmptyReadonlyArray<Uint8Array>) => boolean
   /** Succeeds when there is room again; fails when the connection is closed. */

@@ -88,6 +88,9 @@ describe("in a terminal", { concurrent: true, timeout: 90_000 }, () => {
         yield* one.shows(/rank 0 of 1>/)
         yield* one.type("PING remember", "Enter")
         yield* one.shows(/PONG remember/)
+        // A token is kept nowhere.
+        yield* one.type("AUTH some-secret-token", "Enter")
+        yield* one.shows(/this server asks for no token/)
         yield* one.type("QUIT", "Enter")
         yield* one.shows(/BYE quit\n(?:.*\n)*\[exit 0\]/)
         assert.strictEqual(readFileSync(file, "utf8"), "QUIT\nPING remember\n")

@@ -66,6 +66,9 @@ describe("Outbox", () => {
       const touched = new Touched()
       const options: OutboxOptions = {
         touched,
+        total: { bytes: 0 },
+        onOverfull: () => assert.fail("overfull"),
+        maxTotalPending: 10_000_000,
         maxPending: 10_000_000,
         maxHold: Duration.millis(500),
         stallTimeout: Duration.seconds(10),

@@ -24,7 +24,10 @@ export class MemorySocket {
   readonly #inbound = Effect.runSync(Queue.unbounded<Uint8Array, Socket.SocketError>())
   readonly #drains = new Set<(exit: Exit.Exit<void, Socket.SocketError>) => void>()
 
-  constructor() {
+  readonly address: string
+
+  constructor(address = "unknown") {
+    this.address = address
     const writeAll: Socket.Writer["writeAll"] = (chunks) =>
       Effect.suspend(() => {
         if (this.destroyed || this.ended) return Effect.fail(failed(1006))

@@ -2,6 +2,7 @@
 import { Context, Effect, Exit, Fiber, Layer, Logger, References, Scope } from "effect"
 import { NetAddress } from "effect/net"
 import { SocketServer } from "effect/socket"
+import { Access, type AccessPolicy } from "../../src/server/Access.ts"
 import { RankServer } from "../../src/server/Server.ts"
 import { Settings, type SettingsValues } from "../../src/server/Settings.ts"
 import { TransportOf, throughWriter } from "../../src/server/Transport.ts"
@@ -11,12 +12,18 @@ export class Network extends Context.Service<
   Network,
   {
     readonly connect: Effect.Effect<MemorySocket>
+    /** The same from an address of its own. */
+    readonly connectFrom: (address: string) => Effect.Effect<MemorySocket>
     /** Stops the server, as a signal would; succeeds when it has stopped. */
     readonly stop: Effect.Effect<void>
   }
 >()("rankd/test/Network") {
   /** `logged` gets a line for all that the server logs, as `left member=m1 ...`. */
-  static readonly layer = (settings: Partial<SettingsValues> = {}, logged: Array<string> = []): Layer.Layer<Network> =>
+  static readonly layer = (
+    settings: Partial<SettingsValues> = {},
+    logged: Array<string> = [],
+    access: AccessPolicy | undefined = undefined
+  ): Layer.Layer<Network> =>
     Layer.effect(
       Network,
       Effect.gen(function* () {
@@ -31,7 +38,7 @@ export class Network extends Context.Service<
               const session = Effect.provideService(
                 handler(socket.socket) as Effect.Effect<unknown>,
                 TransportOf,
-                (socket) => throughWriter(socket, { unsent })
+                (transported) => throughWriter(transported, { unsent, address: socket.address })
               )
               Fiber.runIn(Effect.runForkWith(services)(session), connections)
             }
@@ -47,19 +54,22 @@ export class Network extends Context.Service<
         yield* Layer.buildWithScope(
           RankServer.layer.pipe(
             Layer.provide(Layer.succeed(SocketServer.SocketServer, socketServer)),
-            Layer.provide(Settings.layer(settings))
+            Layer.provide(Settings.layer(settings)),
+            Layer.provide(Layer.succeed(Access, access))
           ),
           scope
         )
         yield* settled
+        const connectFrom = Effect.fnUntraced(function* (address: string) {
+          const socket = new MemorySocket(address)
+          sockets.add(socket)
+          accept(socket)
+          yield* settled
+          return socket
+        })
         return {
-          connect: Effect.gen(function* () {
-            const socket = new MemorySocket()
-            sockets.add(socket)
-            accept(socket)
-            yield* settled
-            return socket
-          }),
+          connect: connectFrom("unknown"),
+          connectFrom,
           stop: Scope.close(scope, Exit.void)
         }
       })
@@ -82,8 +92,8 @@ export const settled: Effect.Effect<void> = Effect.promise(async () => {
 })
 
 /** A server of its own for a test. */
-export const server = (settings?: Partial<SettingsValues>, logged?: Array<string>) =>
-  Effect.provide(Network.layer(settings, logged))
+export const server = (settings?: Partial<SettingsValues>, logged?: Array<string>, access?: AccessPolicy) =>
+  Effect.provide(Network.layer(settings, logged, access))
 
 /** Clients in the order of their ranks; what they were told so far is taken. */
 export const connect = (count: number) =>

@@ -16,6 +16,8 @@ export interface Disturbance {
 
 export interface TestProxy extends Disturbance {
   readonly port: number
+  /** Passes nothing more on over the connections of now: to the server, to the client, or both. */
+  readonly stall: (...directions: ReadonlyArray<"up" | "down">) => void
   /** Resets all connections. */
   readonly cut: () => void
   /** Cuts them, and takes no more. */
@@ -33,11 +35,17 @@ const drained = (socket: Socket): Promise<void> =>
     else socket.on("drain", settle).on("close", settle)
   })
 
+/** One direction of a connection. */
+interface Pipe {
+  readonly direction: "up" | "down"
+  stalled: boolean
+}
+
 /** Passes on what `from` says, and that it ends. */
-const relay = async (from: Socket, to: Socket, disturbance: Disturbance): Promise<void> => {
+const relay = async (from: Socket, to: Socket, disturbance: Disturbance, pipe: Pipe): Promise<void> => {
   for await (const bytes of from as AsyncIterable<Buffer>) {
     if (disturbance.delay > 0) await sleep(disturbance.delay)
-    while (disturbance.stalled && !to.destroyed) await sleep(5)
+    while ((disturbance.stalled || pipe.stalled) && !to.destroyed) await sleep(5)
     for (let at = 0; at < bytes.length && !to.destroyed; ) {
       const length = disturbance.split || bytes.length
       if (!to.write(bytes.subarray(at, at + length))) await drained(to)
@@ -53,28 +61,37 @@ const relay = async (from: Socket, to: Socket, disturbance: Disturbance): Promis
 export const open = (port: number): Promise<TestProxy> =>
   new Promise((resolve) => {
     const sockets = new Set<Socket>()
+    const pipes = new Set<Pipe>()
     const cut = () => {
       for (const socket of sockets) socket.resetAndDestroy()
       sockets.clear()
     }
     const server = createServer({ allowHalfOpen: true, noDelay: true }, (near) => {
       const far = createConnection({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true })
-      for (const [one, other] of [
-        [near, far],
-        [far, near]
+      for (const [one, other, direction] of [
+        [near, far, "up"],
+        [far, near, "down"]
       ] as const) {
+        const pipe = { direction, stalled: false }
+        pipes.add(pipe)
         sockets.add(one)
-        one.on("close", () => sockets.delete(one))
+        one.on("close", () => {
+          sockets.delete(one)
+          pipes.delete(pipe)
+        })
         // A connection that breaks on one side breaks on the other.
         one.on("error", () => other.resetAndDestroy())
-        relay(one, other, proxy).catch(() => other.resetAndDestroy())
+        relay(one, other, proxy, pipe).catch(() => other.resetAndDestroy())
       }
     })
     const close = () => {
       cut()
       server.close()
     }
-    const proxy = { port: 0, delay: 0, split: 0, stalled: false, cut, close }
+    const stall: TestProxy["stall"] = (...directions) => {
+      for (const pipe of pipes) if (directions.includes(pipe.direction)) pipe.stalled = true
+    }
+    const proxy = { port: 0, delay: 0, split: 0, stalled: false, stall, cut, close }
     server.listen(0, "127.0.0.1", 4096, () => {
       proxy.port = (server.address() as { readonly port: number }).port
       resolve(proxy)

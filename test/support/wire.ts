@@ -1,22 +1,28 @@
 /** A server on a real port, and clients on real sockets that say and hear lines. */
 import { createConnection, type Socket } from "node:net"
+import { type ConnectionOptions, connect as connectSecurely, type TLSSocket } from "node:tls"
 import { Context, Deferred, Effect, Layer, Logger, type Scope } from "effect"
-import { NodeServer, RankServer, Settings, type SettingsValues } from "../../src/index.ts"
+import { Access, type AccessPolicy, NodeServer, RankServer, Settings, type SettingsValues } from "../../src/index.ts"
 
 /** How long something that must happen may take before a test fails. */
 const DEADLINE = "10 seconds"
 
 export class Port extends Context.Service<Port, number>()("rankd/test/Port") {}
 
-/** A server in this process, on a free port of the loopback interface. */
-export const serverLayer = (settings: Partial<SettingsValues> = {}): Layer.Layer<Port> =>
+/** A server in this process, on a free port of the loopback interface, with TLS if `tls` says so. */
+export const serverLayer = (
+  settings: Partial<SettingsValues> = {},
+  tls: NodeServer.TlsOptions | undefined = undefined,
+  access: AccessPolicy | undefined = undefined
+): Layer.Layer<Port> =>
   Layer.effect(
     Port,
     Effect.map(RankServer, ({ address }) => (address as { readonly port: number }).port)
   ).pipe(
     Layer.provide(RankServer.layer),
-    Layer.provide(NodeServer.layer({ host: "127.0.0.1", port: 0 })),
+    Layer.provideMerge(NodeServer.layer({ host: "127.0.0.1", port: 0, tls })),
     Layer.provide(Settings.layer(settings)),
+    Layer.provide(Layer.succeed(Access, access)),
     Layer.provide(Logger.layer([])),
     Layer.orDie
   )
@@ -93,6 +99,21 @@ export const connect = (address: {
       socket.on("error", (error) => resume(Effect.die(error)))
     }),
     ({ socket }) => Effect.sync(() => socket.destroy())
+  )
+
+/** The same over TLS; the server may yet turn its certificate down. */
+export const connectTls = (options: ConnectionOptions): Effect.Effect<WireClient, Error, Port | Scope.Scope> =>
+  Effect.flatMap(Port, (port) =>
+    Effect.acquireRelease(
+      Effect.callback<WireClient, Error>((resume) => {
+        const socket: TLSSocket = connectSecurely({ host: "127.0.0.1", port, ...options }, () =>
+          resume(Effect.succeed(wire))
+        )
+        const wire = new WireClient(socket)
+        socket.on("error", (error) => resume(Effect.fail(error)))
+      }),
+      ({ socket }) => Effect.sync(() => socket.destroy())
+    )
   )
 
 /** A client of `serverLayer`'s server. */

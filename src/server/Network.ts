@@ -1,0 +1,18 @@
+/** Groups of 16 bits of an IPv6 address that name the network: one host may have the rest to itself. */
+const NETWORK_GROUPS = 4
+const GROUPS = 8
+
+/**
+ * Whom connections count for: the IPv4 address, or the network of the IPv6 address,
+ * of `127.0.0.1:5000` or `[2001:db8:1:2:3::4]:5000`. Of another address, itself.
+ */
+export const networkOf = (address: string): string => {
+  const host = /^(.*):[0-9]+$/.exec(address)?.[1] ?? address
+  if (!host.startsWith("[")) return host
+  const [high = "", low] = host.slice(1, -1).split("::", 2)
+  const mapped = /^(?:ffff:)([0-9.]+)$/i.exec(low ?? "")?.[1]
+  if (high === "" && mapped !== undefined) return mapped
+  const groups = high === "" ? [] : high.split(":")
+  while (low !== undefined && groups.length < GROUPS - low.split(":").filter(Boolean).length) groups.push("0")
+  return [...groups, ...(low ?? "").split(":").filter(Boolean)].slice(0, NETWORK_GROUPS).join(":")
+}

@@ -1,0 +1,87 @@
+/** Tokens as an operator and a user have them: the server's file, `rankd token`, and what the commands show. */
+import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { rankdHere } from "../support/cli.ts"
+import { rankd, says } from "../support/process.ts"
+
+const folder = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "rankd-"))),
+  (folder) => Effect.sync(() => rmSync(folder, { recursive: true }))
+)
+
+const tokenOf = (stderr: string) => /^The token, which is shown this once: (\S+)\n$/.exec(stderr)![1]!
+
+describe("tokens", { timeout: 60_000 }, () => {
+  it.live("are made, shown, taken back at SIGHUP, and written nowhere", () =>
+    Effect.gen(function* () {
+      const where = yield* folder
+      const tokens = join(where, "tokens")
+      const [boss, worker] = [yield* rankdHere(["token", "--name", "boss"]), yield* rankdHere(["token", "--json"])]
+      assert.match(boss.stdout, /^boss:sha256:[0-9a-f]{64}\n$/)
+      const { line, token } = JSON.parse(worker.stdout)
+      writeFileSync(tokens, `${boss.stdout}${line}\n`)
+      const server = yield* rankd(["--port", "0", "--token-file", tokens, "--auth-timeout", "20"])
+      const first = yield* server.connect
+      yield* says(server.stderr, /^Try it: nc 127\.0\.0\.1 \d+, in two terminals, and type AUTH and a token\./m)
+      first.send("RANKS", `AUTH ${tokenOf(boss.stderr)}`, "RANKS")
+      const heard = yield* first.until((line) => line.startsWith("END"))
+      assert.match(
+        heard.join("\n"),
+        /^ERROR - not authorized: say AUTH <token> first\nRANK 0 1 \d+ m1\nMEMBER 0 m1 boss .*\nEND/
+      )
+
+      const [, port] = /:(\d+)$/m.exec(server.stdout())!
+      const file = join(where, "mine")
+      writeFileSync(file, `${token}\n`)
+      const to = ["ranks", "--port", port!]
+      const listed = yield* rankdHere([...to, "--token-from", file])
+      assert.deepStrictEqual([listed.status, listed.stdout.split("\n").length], [0, 4])
+      const without = yield* rankdHere(to)
+      assert.strictEqual(without.status, 69)
+      assert.strictEqual(
+        without.stderr,
+        "rankd: not admitted: not authorized: say AUTH <token> first. " +
+          "Show a token that the server knows, with --token-from or RANKD_TOKEN, or a certificate, with --cert\n"
+      )
+      const unreadable = yield* rankdHere([...to, "--token-from", join(where, "none")])
+      assert.strictEqual(unreadable.status, 2)
+      assert.match(unreadable.stderr, /--token-from .*none cannot be read. Name a file that holds the token/)
+
+      // Another comes, and what is wrong with it changes nothing.
+      appendFileSync(tokens, "oh\n")
+      server.child.kill("SIGHUP")
+      yield* says(
+        server.stderr,
+        /level=ERROR .*line 3 of the token file .*What was read before still holds.* what=tokens/
+      )
+      first.send("PING")
+      yield* first.until((line) => line === "PONG")
+      writeFileSync(tokens, `${line}\n`)
+      server.child.kill("SIGHUP")
+      assert.deepStrictEqual(yield* first.untilClosed, ["BYE kicked"])
+      assert.strictEqual((yield* rankdHere([...to, "--token-from", file])).status, 0)
+      server.child.kill("SIGTERM")
+      assert.strictEqual(yield* server.exit, 0)
+      for (const secret of [token, tokenOf(boss.stderr)]) assert.isFalse(server.stderr().includes(secret))
+    }).pipe(Effect.scoped)
+  )
+
+  it.live.each([
+    [
+      ["--host", "0.0.0.0"],
+      /with --host 0\.0\.0\.0, whoever reaches the port could come in .* --token-file .* --insecure/
+    ],
+    [["--host", "192.0.2.1"], /could come in/],
+    [["--host", "127.0.0.1.example.org"], /could come in/],
+    [["--port", "0", "--token-file", "/no/such/file"], /cannot read the token file \/no\/such\/file/]
+  ] as const)("or another protection are asked for where strangers could come in: %s", ([args, message]) =>
+    Effect.gen(function* () {
+      const { status, stderr, stdout } = yield* rankdHere(args)
+      assert.deepStrictEqual([status, stdout], [69, ""])
+      assert.match(stderr, message)
+    })
+  )
+})
