@@ -22,7 +22,7 @@ describe("a session", () => {
       assert.deepStrictEqual((yield* network.connect).lines(), ["RANK 0 1 1 m1"])
       yield* TestClock.adjust("1 hour")
       assert.deepStrictEqual((yield* network.connect).lines(), ["RANK 1 2 3600000000 m2"])
-      assert.deepStrictEqual((yield* network.connect).lines(), ["RANK 2 3 3600001 m3"])
+      assert.deepStrictEqual((yield* network.connect).lines(), ["RANK 2 3 3600000001 m3"])
     }).pipe(server())
   )
 
