@@ -27,7 +27,7 @@ export type Said = ReturnType<typeof Text.readClient>
 const CONTROL = /[\0-\x08\n-\x1f\x7f]/
 
 /** Whether a line is UTF-8 without control characters. */
-const isPlain = (line: Buffer): boolean => isUtf8(line) && !CONTROL.test(line.toString("latin1"))
+export const isPlain = (line: Buffer): boolean => isUtf8(line) && !CONTROL.test(line.toString("latin1"))
 
 /** What the server is to make of a line: a message, or why it is none. Without its CR. */
 export const read = (line: Buffer): Said => {

@@ -6,7 +6,7 @@ import * as Json from "../src/protocol/Json.ts"
 import type { ServerMessage } from "../src/protocol/Message.ts"
 import * as Text from "../src/protocol/Text.ts"
 import { UNASKED, wrongWith } from "./answers.ts"
-import { read } from "./decoder.ts"
+import { isPlain, read } from "./decoder.ts"
 import { keep, lineOf } from "./inputs.ts"
 import type { Random } from "./random.ts"
 import { check, until, Violation } from "./run.ts"
@@ -101,7 +101,8 @@ class Fuzzed {
     const ranked = this.#ranked
     this.#ranked ||= heard.some(({ _tag }) => _tag === "Rank" || _tag === "Welcome")
     if (whole.length === 0) return undefined
-    if (this.#first && looksLikeHttp(whole)) return "HTTP was answered"
+    // One that is malformed, too, is still answered so, where it should be cut off: see docs/RELIABILITY.md.
+    if (this.#first && looksLikeHttp(whole) && isPlain(whole)) return this.#describe(whole, "HTTP was answered", heard)
     const wrong = wrongWith(read(whole), ranked, heard)
     return wrong && this.#describe(whole, wrong, heard)
   }

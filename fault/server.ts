@@ -1,7 +1,7 @@
 /** The server as a process of its own: started, measured, watched, paused and killed. */
 import { type ChildProcess, spawn } from "node:child_process"
-import { readdirSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
+import { descriptorsOf, memoryOf } from "../test/support/process.ts"
 import { check, until, Violation } from "./run.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
@@ -65,15 +65,12 @@ export class Process {
     check(!this.ended, () => `ended with ${this.child.exitCode ?? this.child.signalCode}: ${this.stderr}`)
   }
 
-  /** Resident memory in bytes. */
   get memory(): number {
-    const kilobytes = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${this.pid}/status`, "utf8"))?.[1]
-    return Number(kilobytes) * 1024
+    return memoryOf(this.pid)
   }
 
-  /** Open descriptors. */
   get descriptors(): number {
-    return readdirSync(`/proc/${this.pid}/fd`).length
+    return descriptorsOf(this.pid)
   }
 }
 

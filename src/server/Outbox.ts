@@ -168,8 +168,10 @@ export class Outbox {
     return true
   }
 
-  /** Appends `bytes` from `start` to `end` without a copy: nobody may change them any more. */
+  /** Appends `bytes` from `start` to `end`, without a copy where the client reads: nobody may change them any more. */
   appendShared(bytes: Uint8Array, start: number, end: number): boolean {
+    // What has to wait is gathered: a piece a buffer would take several times its bytes.
+    if (this.#inFlight > 0) return this.append(bytes, start, end)
     if (!this.#admit(end - start)) return false
     if (this.#sharedBytes === bytes && this.#sharedEnd === start) {
       this.#sharedEnd = end

@@ -21,8 +21,8 @@ describe("a session", () => {
       const network = yield* Network
       assert.deepStrictEqual((yield* network.connect).lines(), ["RANK 0 1 1 m1"])
       yield* TestClock.adjust("1 hour")
-      assert.deepStrictEqual((yield* network.connect).lines(), ["RANK 1 2 3600000 m2"])
-      assert.deepStrictEqual((yield* network.connect).lines(), ["RANK 2 3 3600001 m3"])
+      assert.deepStrictEqual((yield* network.connect).lines(), ["RANK 1 2 3600000000 m2"])
+      assert.deepStrictEqual((yield* network.connect).lines(), ["RANK 2 3 3600000001 m3"])
     }).pipe(server())
   )
 
@@ -415,7 +415,7 @@ describe("a client that does not read", () => {
       const [busy, ...gone] = yield* saysAtLast(a, "PING end", "PONG end")
       assert.strictEqual(busy, "ERROR 0 busy: not delivered to 1 of 1: being closed, or absent")
       assert.deepStrictEqual([...new Set(gone)], ["ERROR 0 no such member"])
-      assert.deepStrictEqual(c.lines(), ["RANK 1 2 500 m3"])
+      assert.deepStrictEqual(c.lines(), ["RANK 1 2 500000 m3"])
       // What was accepted for it is still there for a while, for it to read.
       const accepted = 300 - 1 - gone.length
       slow.resume()

@@ -1,5 +1,6 @@
 /** The server as a process of its own, as a user runs it. */
 import { type ChildProcess, spawn } from "node:child_process"
+import { readdirSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { Deferred, Effect, type Scope } from "effect"
 import { connect, type WireClient } from "./wire.ts"
@@ -79,6 +80,15 @@ export const rankd = (args: ReadonlyArray<string>, env: Record<string, string> =
 
 /** Any command of a shell in the project's folder. */
 export const shell = (command: string) => run("sh", ["-c", command], {})
+
+/** Resident memory of a process, in bytes. */
+export const memoryOf = (pid: number): number => {
+  const kilobytes = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]
+  return Number(kilobytes) * 1024
+}
+
+/** How many descriptors it has open. */
+export const descriptorsOf = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length
 
 /** Waits until `output` says so. */
 export const says = (output: () => string, pattern: RegExp) =>
