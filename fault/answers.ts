@@ -46,7 +46,7 @@ const RULES: { readonly [tag in ClientMessage["_tag"]]: Rule } = {
   Name: { silent: true, reasons: ["name taken"] },
   Join: { silent: true, reasons: ["name taken", "server full"] },
   Yield: { silent: true },
-  Ping: { answer: ["Pong"] },
+  Ping: { answer: ["Pong"], reasons: ["malformed"] },
   Help: { answer: ["Help"] },
   Auth: { reasons: ["not authorized"] },
   Hello: { answer: ["Welcome"], reasons: ["malformed", "name taken", "server full", "not authorized"] },

@@ -1,9 +1,13 @@
 /** `npm run fuzz`: hostile lines, through the decoders and through live servers. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import * as Decoder from "./decoder.ts"
 import * as Live from "./live.ts"
 import { Random } from "./random.ts"
 import { check, main, optionsOf, sleep } from "./run.ts"
 import { serve } from "./server.ts"
+import * as Strangers from "./strangers.ts"
 
 /** By so much the server may have grown between a third of the way and the end: the heap's own ups and downs. */
 const MAX_GROWTH = 96 * 1024 * 1024
@@ -13,12 +17,21 @@ const { milliseconds, seed } = options
 const random = new Random(seed)
 const megabytes = (bytes: number) => `${(bytes / 1024 / 1024).toFixed(0)} MiB`
 
+/** A file of one token that nobody has; it goes with this process. */
+const tokenFile = (): string => {
+  const folder = mkdtempSync(join(tmpdir(), "rankd-fuzz-"))
+  process.on("exit", () => rmSync(folder, { recursive: true }))
+  const path = join(folder, "tokens")
+  writeFileSync(path, `*:sha256:${"0".repeat(64)}\n`)
+  return path
+}
+
 await main(options, async () => {
   const lines = Decoder.fuzz(random.fork(), seed, performance.now() + milliseconds * 0.4)
   console.log(`decoders: ${lines} lines, none made them throw, disagree or answer what is not documented`)
   for (const admission of ["connect", "hello"] as const) {
     const server = await serve(["--admission", admission])
-    const part = milliseconds * (admission === "connect" ? 0.4 : 0.2)
+    const part = milliseconds * (admission === "connect" ? 0.3 : 0.15)
     const start = performance.now()
     const measured = (async () => {
       await sleep(part / 3)
@@ -35,4 +48,12 @@ await main(options, async () => {
     check(after - before < MAX_GROWTH, () => `grew by more than ${megabytes(MAX_GROWTH)}`)
     await server.end()
   }
+  const tokens = tokenFile()
+  // Long enough that nobody is timed out meanwhile.
+  const server = await serve(["--token-file", tokens, "--auth-timeout", "600"])
+  const count = await Strangers.fuzz(server, random.fork(), seed, performance.now() + milliseconds * 0.15)
+  console.log(
+    `--token-file: ${count} lines of strangers, all told that they do not count; descriptors ${server.descriptors}`
+  )
+  await server.end()
 })

@@ -6,7 +6,7 @@ import * as Json from "../src/protocol/Json.ts"
 import type { ServerMessage } from "../src/protocol/Message.ts"
 import * as Text from "../src/protocol/Text.ts"
 import { UNASKED, wrongWith } from "./answers.ts"
-import { isPlain, read } from "./decoder.ts"
+import { read } from "./decoder.ts"
 import { keep, lineOf } from "./inputs.ts"
 import type { Random } from "./random.ts"
 import { check, until, Violation } from "./run.ts"
@@ -22,7 +22,7 @@ const BATCH = 48
 const CONNECTIONS = 12
 
 /** What PROTOCOL.md cuts off without a word, where it is the first line. */
-const looksLikeHttp = (line: Uint8Array) =>
+export const looksLikeHttp = (line: Uint8Array) =>
   /^(?:(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT|PRI) |Host:)/i.test(Buffer.from(line).toString("latin1"))
 
 /** A client, the lines that it said and has not heard the end of, and what is heard meanwhile. */
@@ -79,8 +79,7 @@ class Fuzzed {
     const said = text.startsWith("{") ? Json.readServer(text) : Text.readServer(text)
     if (said._tag === "Failure") return `the server says ${text.slice(0, 300)}: ${said.failure.detail}`
     const message = said.success
-    // A PONG says what the PING said, which JSON may have to escape.
-    if (message._tag !== "Roster" && message._tag !== "Pong" && Buffer.byteLength(text) >= LIMIT) {
+    if (message._tag !== "Roster" && Buffer.byteLength(text) >= LIMIT) {
       return `the server says a line of ${Buffer.byteLength(text)} bytes: ${text.slice(0, 100)}`
     }
     const [waiting] = this.#waiting
@@ -101,8 +100,7 @@ class Fuzzed {
     const ranked = this.#ranked
     this.#ranked ||= heard.some(({ _tag }) => _tag === "Rank" || _tag === "Welcome")
     if (whole.length === 0) return undefined
-    // One that is malformed, too, is still answered so, where it should be cut off: see docs/RELIABILITY.md.
-    if (this.#first && looksLikeHttp(whole) && isPlain(whole)) return this.#describe(whole, "HTTP was answered", heard)
+    if (this.#first && looksLikeHttp(whole)) return this.#describe(whole, "HTTP was answered", heard)
     const wrong = wrongWith(read(whole), ranked, heard)
     return wrong && this.#describe(whole, wrong, heard)
   }

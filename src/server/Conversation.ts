@@ -57,6 +57,12 @@ const LINE_COST = 64
 /** What a browser, or anything else that speaks HTTP, begins with. */
 const HTTP = /^(?:(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT|PRI) |Host:)/i
 
+/** So many bytes tell. */
+const HTTP_BYTES = 8
+
+const isHttp = (bytes: Uint8Array, start: number, end: number): boolean =>
+  HTTP.test(Buffer.from(bytes.subarray(start, Math.min(end, start + HTTP_BYTES))).toString("latin1"))
+
 /** Bytes of a line, its LF included, of a client that has shown no token yet: the longest token fits. */
 const MAX_STRANGERS_LINE = 4096
 
@@ -251,6 +257,8 @@ export class Conversation {
     this.#budget--
     const json = bytes[start] === OPEN_BRACE
     if (json) this.#client.encoding = "json"
+    // However malformed it is otherwise.
+    if (first && isHttp(bytes, start, end)) return this.#end("http")
     // In JSON it is for its parser to say: encoders leave DEL as it is.
     if ((control && !json) || (wide && !isUtf8(bytes.subarray(start, end)))) {
       return this.#reject("malformed", "a line is UTF-8 without control characters")
@@ -276,7 +284,6 @@ export class Conversation {
     }
     this.#budget -= LINE_COST
     const line = utf8.decode(bytes.subarray(start, end))
-    if (first && HTTP.test(line)) return this.#end("http")
     const said = json ? Json.readClient(line) : Text.readClient(line)
     if (this.#client.grant === undefined) return this.#stranger(Result.getOrUndefined(said))
     if (said._tag === "Success") return this.#answer(said.success)
@@ -312,9 +319,15 @@ export class Conversation {
         return this.#hello(message)
       case "Join":
         return this.#join(message.group)
-      case "Ping":
-        client.say({ ...message, _tag: "Pong" })
+      case "Ping": {
+        const pong = client.write({ ...message, _tag: "Pong" })
+        // As JSON it can be longer than what it answers.
+        if (Buffer.byteLength(pong) >= this.#shared.settings.maxLine) {
+          return this.#reject("malformed", "the answer would be longer than a line may be")
+        }
+        client.outbox.appendLine(pong)
         return undefined
+      }
       case "Pong":
         return undefined
       case "Help":

@@ -318,6 +318,17 @@ describe("encodings", () => {
     }).pipe(server())
   )
 
+  it.effect("reject a PING whose answer would not fit a line", () =>
+    Effect.gen(function* () {
+      const [a] = (yield* connect(1)) as [MemorySocket]
+      yield* say(a, '{"_tag":"Ping"}')
+      const [answer] = yield* say(a, `PING ${'"'.repeat(300)}`)
+      assert.deepInclude(JSON.parse(answer!), { _tag: "Error", reason: "malformed" })
+      const [pong] = yield* say(a, `PING ${'"'.repeat(200)}`)
+      assert.deepInclude(JSON.parse(pong!), { _tag: "Pong" })
+    }).pipe(server({ maxLine: 512 }))
+  )
+
   it.effect("mix: whoever commands whom, the same arrives, and never a second line", () =>
     Effect.gen(function* () {
       const nasty = 'EXEC 1 "x"\\n{}'

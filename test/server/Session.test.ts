@@ -234,7 +234,9 @@ describe("a session", () => {
     "POST /x HTTP/1.1",
     "OPTIONS * HTTP/1.1",
     "PRI * HTTP/2.0",
-    "Host: localhost:5000"
+    "Host: localhost:5000",
+    "GET /\u0001 HTTP/1.1",
+    "POST /\u007f HTTP/1.1"
   ])("is cut off at once when it begins with %s", (line) =>
     Effect.gen(function* () {
       const [a, b] = (yield* connect(2)) as [MemorySocket, MemorySocket]

@@ -1,0 +1,67 @@
+/**
+ * The same lines, said by strangers to a server that asks for a token: whatever they
+ * say, they are told that it does not count. A command with an id follows each line:
+ * it cannot be answered before the line was.
+ */
+import { read } from "./decoder.ts"
+import { keep, lineOf } from "./inputs.ts"
+import { looksLikeHttp } from "./live.ts"
+import type { Random } from "./random.ts"
+import { check, until } from "./run.ts"
+import type { Server } from "./server.ts"
+import { Wire } from "./wire.ts"
+
+/** Bytes of a stranger's line at most, LF included. */
+const LIMIT = 4096
+
+const LINES = 40
+const CONNECTIONS = 12
+
+const ANSWER =
+  /^ERROR(?:#\S+)? - (?:not authorized|malformed)\b|^\{"_tag":"Error",(?:"id":"[^"]*",)?"reason":"(?:not authorized|malformed)"/
+
+/** Whether the line may end the connection: then nothing more is to be expected of that. */
+const mayEnd = (line: Buffer, first: boolean): boolean => {
+  if (line.length + 1 > LIMIT || (first && looksLikeHttp(line))) return true
+  const said = read(line.at(-1) === 0x0d ? line.subarray(0, -1) : line)
+  if (said._tag === "Failure") return false
+  // A token is waited for, and these are all wrong.
+  return said.success._tag === "Quit" || said.success._tag === "Auth" || "token" in said.success
+}
+
+const converse = async (wire: Wire, random: Random, seed: number): Promise<number> => {
+  const heard: Array<string> = []
+  wire.hear = (line) => heard.push(line)
+  let count = 0
+  for (; count < LINES && !wire.closed; count++) {
+    const line = lineOf(random, LIMIT)
+    const last = mayEnd(line, count === 0)
+    heard.splice(0)
+    wire.socket.write(Buffer.concat([line, Buffer.from(`\nEXEC#mark-${count} 0 x\n`)]))
+    if (last) {
+      wire.socket.end()
+      return count + 1
+    }
+    const answered = () => heard.some((said) => said.includes(`mark-${count}`))
+    await until("the answer to a stranger's line", () => answered() || wire.closed)
+    const empty = line.length === 0 || (line.length === 1 && line[0] === 0x0d)
+    const right = answered() && heard.length === (empty ? 1 : 2) && heard.every((said) => ANSWER.test(said))
+    check(right, () => `${keep(seed, line)}: a stranger was answered ${JSON.stringify(heard).slice(0, 500)}`)
+  }
+  wire.socket.destroy()
+  return count
+}
+
+/** Goes on until the deadline; how many lines that were. */
+export const fuzz = async (server: Server, random: Random, seed: number, deadline: number): Promise<number> => {
+  const watching = new Wire(server.port)
+  let count = 0
+  const worker = async (random: Random) => {
+    while (performance.now() < deadline) count += await converse(new Wire(server.port), random, seed)
+  }
+  await Promise.all(Array.from({ length: CONNECTIONS }, () => worker(random.fork())))
+  server.checkSound()
+  check(!watching.ended, () => "the server let a silent stranger go before its time")
+  watching.socket.destroy()
+  return count
+}
