@@ -15,6 +15,7 @@ import { Wire } from "./wire.ts"
 const LIMIT = 4096
 
 const LINES = 40
+const CR = 0x0d
 const CONNECTIONS = 12
 
 const ANSWER =
@@ -23,33 +24,38 @@ const ANSWER =
 /** Whether the line may end the connection: then nothing more is to be expected of that. */
 const mayEnd = (line: Buffer, first: boolean): boolean => {
   if (line.length + 1 > LIMIT || (first && looksLikeHttp(line))) return true
-  const said = read(line.at(-1) === 0x0d ? line.subarray(0, -1) : line)
+  const said = read(line.at(-1) === CR ? line.subarray(0, -1) : line)
   if (said._tag === "Failure") return false
   // A token is waited for, and these are all wrong.
   return said.success._tag === "Quit" || said.success._tag === "Auth" || "token" in said.success
 }
 
+/** What one stranger says, and that it is answered line by line; how many lines that were. */
 const converse = async (wire: Wire, random: Random, seed: number): Promise<number> => {
   const heard: Array<string> = []
   wire.hear = (line) => heard.push(line)
-  let count = 0
-  for (; count < LINES && !wire.closed; count++) {
+  const lines: Array<Buffer> = []
+  while (lines.length < LINES) {
     const line = lineOf(random, LIMIT)
-    const last = mayEnd(line, count === 0)
-    heard.splice(0)
-    wire.socket.write(Buffer.concat([line, Buffer.from(`\nEXEC#mark-${count} 0 x\n`)]))
-    if (last) {
-      wire.socket.end()
-      return count + 1
-    }
-    const answered = () => heard.some((said) => said.includes(`mark-${count}`))
-    await until("the answer to a stranger's line", () => answered() || wire.closed)
-    const empty = line.length === 0 || (line.length === 1 && line[0] === 0x0d)
-    const right = answered() && heard.length === (empty ? 1 : 2) && heard.every((said) => ANSWER.test(said))
-    check(right, () => `${keep(seed, line)}: a stranger was answered ${JSON.stringify(heard).slice(0, 500)}`)
+    if (mayEnd(line, lines.length === 0)) break
+    lines.push(line)
   }
-  wire.socket.destroy()
-  return count
+  const mark = (index: number) => `mark-${index}`
+  wire.socket.write(Buffer.concat(lines.flatMap((line, index) => [line, Buffer.from(`\nEXEC#${mark(index)} 0 x\n`)])))
+  const answered = () => heard.at(-1)?.includes(mark(lines.length - 1)) ?? lines.length === 0
+  await until("the answers to a stranger's lines", () => answered() || wire.closed)
+  for (const [index, line] of lines.entries()) {
+    const own = heard.splice(
+      0,
+      heard.findIndex((said) => said.includes(`"${mark(index)}"`) || said.includes(`#${mark(index)} `)) + 1
+    )
+    const empty = line.length === 0 || (line.length === 1 && line[0] === CR)
+    const right = own.length === (empty ? 1 : 2) && own.every((said) => ANSWER.test(said))
+    check(right, () => `${keep(seed, line)}: a stranger was answered ${JSON.stringify(own).slice(0, 500)}`)
+  }
+  // However this one may end the connection.
+  wire.socket.end(Buffer.concat([lineOf(random, 2 * LIMIT), Buffer.from("\n")]))
+  return lines.length
 }
 
 /** Goes on until the deadline; how many lines that were. */
