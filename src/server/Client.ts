@@ -33,6 +33,8 @@ export class Client {
   member: string | undefined
   /** What it may do; none before it has shown a token, where one is asked for. */
   grant: Grant | undefined
+  /** Whether that lets it execute commands: what is looked at for each command. */
+  executes = true
   /** Of the token that it has shown. */
   granted: Grant | undefined
   /** Text until its first line that is JSON. */

@@ -60,6 +60,7 @@ export const make = Effect.fnUntraced(function* (
 
   const grant = (client: Client, granted: Grant, certified: string | undefined) => {
     client.granted = granted
+    client.executes = granted.execute
     client.grant = certified === undefined ? granted : { ...granted, name: certified }
   }
 

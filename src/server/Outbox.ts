@@ -91,7 +91,7 @@ export class Outbox {
   #buffered = 0
   #claims = NO_CLAIMS
   #bounds = NO_BOUNDS
-  /** Instead of what was gathered: a piece of bytes that others have, too. */
+  /** Behind what was gathered: a piece of bytes that others have, too. */
   #sharedBytes: Uint8Array | undefined
   #sharedStart = 0
   #sharedEnd = 0
@@ -168,15 +168,13 @@ export class Outbox {
     return true
   }
 
-  /** Appends `bytes` from `start` to `end`, without a copy where the client reads: nobody may change them any more. */
+  /** Appends `bytes` from `start` to `end` without a copy, unless they have to wait: nobody may change them any more. */
   appendShared(bytes: Uint8Array, start: number, end: number): boolean {
-    // What has to wait is gathered: a piece a buffer would take several times its bytes.
-    if (this.#inFlight > 0) return this.append(bytes, start, end)
     if (!this.#admit(end - start)) return false
     if (this.#sharedBytes === bytes && this.#sharedEnd === start) {
       this.#sharedEnd = end
     } else {
-      this.#seal()
+      this.#settleShared()
       this.#sharedBytes = bytes
       this.#sharedStart = start
       this.#sharedEnd = end
@@ -194,7 +192,7 @@ export class Outbox {
   /** Appends a listing: its bytes are made as the client reads them, so that a long one costs no memory. */
   appendListing(listing: Iterator<Uint8Array>): void {
     if (!this.#open) return
-    this.#seal()
+    this.#sealAll()
     this.#queue.push(listing)
     this.#listings++
     this.#touch()
@@ -204,7 +202,7 @@ export class Outbox {
   flush(): void {
     this.#touched = false
     // This client may not read for a while.
-    if (this.#inFlight > 0 && this.#sharedBytes !== undefined) this.#keepShared()
+    if (this.#inFlight > 0) this.#settleShared()
     const transport = this.#transport
     while (this.#inFlight === 0) {
       const chunks = this.#take()
@@ -277,7 +275,7 @@ export class Outbox {
   finish(lastWords: string | undefined): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (lastWords !== undefined) {
-        this.#seal()
+        this.#sealAll()
         this.#enqueue(Buffer.from(`${lastWords}\n`))
       }
       this.#open = false
@@ -327,7 +325,7 @@ export class Outbox {
 
   /** A buffer with room for so many bytes more behind what was gathered. */
   #room(length: number): Uint8Array {
-    if (this.#sharedBytes !== undefined) this.#seal()
+    this.#settleShared()
     if (this.#buffer === undefined || this.#buffered + length > this.#buffer.length) {
       // Twice what is usually written mostly holds what comes next, and what is in one buffer costs one write.
       const usual = Math.max(2 * this.#usuallyWritten, 4 * this.#seal())
@@ -336,14 +334,10 @@ export class Outbox {
     return this.#buffer
   }
 
-  /** Moves what was gathered, or is shared, into the queue; returns how much was gathered. */
+  /** Moves what was gathered into the queue; returns how much that was. */
   #seal(): number {
-    if (this.#inFlight > 0 && this.#sharedBytes !== undefined) this.#keepShared()
     const length = this.#buffered
-    if (this.#sharedBytes !== undefined) {
-      this.#enqueue(this.#sharedBytes.subarray(this.#sharedStart, this.#sharedEnd))
-      this.#forgetShared()
-    } else if (this.#buffer !== undefined && length > 0) {
+    if (this.#buffer !== undefined && length > 0) {
       const bytes = this.#buffer.subarray(0, length)
       if (this.#claims.length === 0) {
         this.#enqueue(bytes)
@@ -359,23 +353,37 @@ export class Outbox {
     return length
   }
 
+  #sealAll(): void {
+    this.#settleShared()
+    this.#seal()
+  }
+
+  /**
+   * Moves the piece that is shared behind what was gathered: into the queue; or, where
+   * it has to wait, into the buffer, for it would keep all that is shared in memory.
+   */
+  #settleShared(): void {
+    if (this.#sharedBytes === undefined) return
+    const bytes = this.#sharedBytes.subarray(this.#sharedStart, this.#sharedEnd)
+    this.#forgetShared()
+    if (this.#inFlight > 0) {
+      this.#room(bytes.length).set(bytes, this.#buffered)
+      this.#buffered += bytes.length
+    } else {
+      this.#seal()
+      this.#enqueue(bytes)
+    }
+  }
+
   #forgetShared(): void {
     this.#sharedBytes = undefined
     this.#sharedStart = 0
     this.#sharedEnd = 0
   }
 
-  /** Gathers the piece that is shared, instead: it would keep all that is shared in memory. */
-  #keepShared(): void {
-    const bytes = this.#sharedBytes!.subarray(this.#sharedStart, this.#sharedEnd)
-    this.#forgetShared()
-    this.#room(bytes.length).set(bytes, this.#buffered)
-    this.#buffered += bytes.length
-  }
-
   /** The next bytes to be written; they are in flight from now on. */
   #take(): Array<Uint8Array> {
-    this.#seal()
+    this.#sealAll()
     const chunks: Array<Uint8Array> = []
     while (this.#inFlight < WRITE_BYTES) {
       const head = this.#queue[0]

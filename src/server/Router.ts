@@ -139,8 +139,8 @@ export class Router {
     let missed = 0
     let denied = 0
     for (let i = 0; i < targets.length; i++) {
-      const { encoding, grant, outbox } = targets[i]!.data
-      if (!grant!.execute) {
+      const { encoding, executes, outbox } = targets[i]!.data
+      if (!executes) {
         denied++
         continue
       }
@@ -176,9 +176,8 @@ export class Router {
       this.#lastRank = rank
     }
     const target = this.#lastTarget!
-    const { encoding, grant, outbox } = target.data
-    if (encoding === "json" || !grant!.execute)
-      return this.deliver(group, roster, issuer, rank, rank, bytes, start, end)
+    const { encoding, executes, outbox } = target.data
+    if (encoding === "json" || !executes) return this.deliver(group, roster, issuer, rank, rank, bytes, start, end)
     if (outbox.congested) return { _tag: "Held", outbox }
     const head = this.#headOf(issuer)
     if (head.length + (end - start) + 1 > this.#maxLine) return { _tag: "TooLong" }
@@ -219,8 +218,8 @@ export class Router {
     let json: string | undefined
     for (let i = 0; i < tasks.length; i++) {
       const task = tasks[i]!
-      const { encoding, grant, outbox } = task.target
-      if (!grant!.execute) {
+      const { encoding, executes, outbox } = task.target
+      if (!executes) {
         this.#commands.finish(task, "denied")
         continue
       }
