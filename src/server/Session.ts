@@ -75,16 +75,9 @@ class Session {
 export const run = (shared: Shared, socket: Socket.Socket): Effect.Effect<void> =>
   open(shared, socket).pipe(
     Effect.flatMap((session) =>
-      // However leaving may fail: without its client a place would be taken for ever.
-      Effect.ensuring(
-        Effect.onExit(
-          Effect.andThen(admit(session), () => converse(session)),
-          (exit) => leave(session, exit)
-        ),
-        Effect.andThen(
-          session.conversation.leave,
-          Effect.sync(() => shared.gate.closed(session.client))
-        )
+      Effect.onExit(
+        Effect.andThen(admit(session), () => converse(session)),
+        (exit) => end(session, exit)
       )
     ),
     Effect.scoped,
@@ -177,6 +170,16 @@ const leave = Effect.fnUntraced(function* (session: Session, exit: Exit.Exit<voi
     })
   )
 })
+
+/** The same; however that may fail, without its client a place would be taken for ever. */
+const end = (session: Session, exit: Exit.Exit<void, Socket.SocketError>) =>
+  Effect.ensuring(
+    leave(session, exit),
+    Effect.andThen(
+      session.conversation.leave,
+      Effect.sync(() => session.shared.gate.closed(session.client))
+    )
+  )
 
 /** What is under way may still end, for a while; then every client is told that the server stops. Succeeds when all are gone. */
 export const stopAll = (shared: Shared): Effect.Effect<void> =>
