@@ -105,6 +105,7 @@ describe("README", () => {
       ["command-timeout", Duration.toSeconds(defaults.commandTimeout)],
       ["max-command-timeout", Duration.toSeconds(defaults.maxCommandTimeout)],
       ["max-open-commands", defaults.maxOpenCommands],
+      ["max-open-targets", defaults.maxOpenTargets],
       ["grace", Duration.toSeconds(defaults.grace)],
       ["drain", Duration.toSeconds(defaults.drain)],
       ["max-handshakes", MAX_HANDSHAKES]

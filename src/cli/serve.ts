@@ -27,6 +27,7 @@ const MAX_CLIENTS = 1_000_000
 const MAX_LINE_BYTES = 16_777_216
 const MAX_PENDING_BYTES = 1_073_741_824
 const MAX_OPEN_COMMANDS = 1_000_000
+const MAX_OPEN_TARGETS = 100_000_000
 const MAX_TIMEOUT_SECONDS = 604_800
 const MAX_CONNECTIONS = 1_000_000
 const MAX_TOTAL_PENDING_BYTES = 1_099_511_627_776
@@ -150,6 +151,12 @@ export const flags = {
       `Tracked commands of one client open at the same time, at most (RANKD_MAX_OPEN_COMMANDS; ${defaults.maxOpenCommands})`
     )
   ),
+  maxOpenTargets: whole("max-open-targets", "RANKD_MAX_OPEN_TARGETS", 1, MAX_OPEN_TARGETS).pipe(
+    Flag.withDefault(defaults.maxOpenTargets),
+    Flag.withDescription(
+      `Targets of all open tracked commands together, at most (RANKD_MAX_OPEN_TARGETS; ${defaults.maxOpenTargets})`
+    )
+  ),
   tlsCert: file("tls-cert", "RANKD_TLS_CERT").pipe(
     Flag.withDescription(
       "PEM file of the server's certificate: speak TLS, and nothing else; with --tls-key (RANKD_TLS_CERT)"
@@ -169,7 +176,7 @@ export const flags = {
   maxHandshakes: whole("max-handshakes", "RANKD_MAX_HANDSHAKES", 1, MAX_HANDSHAKES).pipe(
     Flag.withDefault(NodeServer.MAX_HANDSHAKES),
     Flag.withDescription(
-      `TLS handshakes under way at most; who connects beyond them is cut off (RANKD_MAX_HANDSHAKES; ${NodeServer.MAX_HANDSHAKES})`
+      `TLS handshakes under way at most; at one more the oldest is cut off (RANKD_MAX_HANDSHAKES; ${NodeServer.MAX_HANDSHAKES})`
     )
   ),
   grace: atLeast(0, "grace", "RANKD_GRACE").pipe(
@@ -202,6 +209,7 @@ interface Options
     | "commandTimeout"
     | "maxCommandTimeout"
     | "maxOpenCommands"
+    | "maxOpenTargets"
     | "grace"
     | "drain"
   > {
@@ -386,6 +394,7 @@ const serving = Effect.fnUntraced(function* (options: Options, tokens: Tokens.To
       : Option.isNone(options.tlsCa)
         ? `openssl s_client -quiet -connect ${NodeServer.hostInUrl(reachable)}:${port}`
         : `rankd connect --host ${reachable} --port ${port} --ca <file> --cert <file> --key <file>`
+  if (options.insecure) yield* Effect.logWarning("--insecure: whoever reaches the port may come in and command others")
   yield* Console.error(`Try it: ${client}, in two terminals, and type ${first}. Ctrl-C stops the server.`)
   return yield* Effect.never
 })

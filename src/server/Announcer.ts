@@ -16,7 +16,7 @@ import type { ServerMessage } from "../protocol/Message.ts"
 import type { Change, RankRef } from "../rank/RankRef.ts"
 import * as Roster from "../rank/Roster.ts"
 import { type Client, NOT_TOLD, sayToAll } from "./Client.ts"
-import type { Touched } from "./Outbox.ts"
+import type { Outbox, Touched } from "./Outbox.ts"
 
 /** Members told between two chances for the others to run: about a millisecond of writes. */
 const SWEEP_SLICE = 256
@@ -33,6 +33,8 @@ export interface Announcer {
   /** Has the client told of every change from now on. */
   readonly watch: (client: Client) => void
   readonly unwatch: (client: Client) => void
+  /** A watcher that is to be waited for before the order is changed on purpose; undefined where all keep up. */
+  readonly congested: () => Outbox | undefined
 }
 
 export const memberId = (member: Roster.Member<unknown>): string => `m${member.id}`
@@ -135,6 +137,10 @@ export const make = Effect.fnUntraced(function* (
       if (staleFrom < Roster.size(roster)) queueMicrotask(() => stale.openUnsafe())
     },
     watch: (client) => watchers.add(client),
-    unwatch: (client) => watchers.delete(client)
+    unwatch: (client) => watchers.delete(client),
+    congested: () => {
+      for (const { outbox } of watchers) if (outbox.congested) return outbox
+      return undefined
+    }
   }
 })

@@ -9,6 +9,7 @@ import * as Text from "../protocol/Text.ts"
 import type { Grant } from "./Access.ts"
 import type { Command } from "./Commands.ts"
 import type { Outbox } from "./Outbox.ts"
+import type { RateLimit } from "./RateLimit.ts"
 import type { Task } from "./Task.ts"
 
 /** How a session ends. */
@@ -39,6 +40,8 @@ export class Client {
   granted: Grant | undefined
   /** Text until its first line that is JSON. */
   encoding: "text" | "json" = "text"
+  /** How many commands it may give; any number where there is none. */
+  rate: RateLimit | undefined
   /** The rank that it was last told. */
   told = NOT_TOLD
   /** Whether it has said anything since that was last looked at. */

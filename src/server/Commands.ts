@@ -55,6 +55,8 @@ const AUDITED_TOGETHER = 100
 type Report = ClientMessage & { readonly _tag: "Output" | "Result" }
 
 export interface Commands {
+  /** Whether so many targets more may have commands that are open. */
+  readonly isRoomFor: (targets: number) => boolean
   /** Opens a command; there must be none of this id. All its tasks, one at least, are to be added before one ends. */
   readonly open: (issuer: Client, id: string, several: boolean, timeout: number) => Command
   readonly add: (command: Command, rank: number, target: Client) => Task
@@ -98,7 +100,7 @@ const fitting = (client: Client, text: string, maxLine: number, message: (text: 
 /** Of the settings, `commandTimeout` is also for how long a command goes on at most whose issuer has left. */
 export const make = Effect.fnUntraced(function* (
   touched: Touched,
-  { commandTimeout, maxLine }: SettingsValues
+  { commandTimeout, maxLine, maxOpenTargets }: SettingsValues
 ): Effect.fn.Return<Commands, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const tasks = new Tasks()
@@ -238,6 +240,7 @@ export const make = Effect.fnUntraced(function* (
   )
 
   return {
+    isRoomFor: (targets) => tasks.size + targets <= maxOpenTargets,
     open: (issuer, id, several, timeout) => {
       const deadline = clock.currentTimeMillisUnsafe() + timeout
       const { member: by } = issuer

@@ -20,6 +20,7 @@ import { ResultScanner } from "../protocol/ResultScanner.ts"
 import * as Text from "../protocol/Text.ts"
 import { DEFAULT_GROUP } from "../rank/Groups.ts"
 import * as Roster from "../rank/Roster.ts"
+import { EVERYTHING } from "./Access.ts"
 import { memberId } from "./Announcer.ts"
 import { type Client, NOT_TOLD } from "./Client.ts"
 import type { Group } from "./Group.ts"
@@ -66,6 +67,9 @@ const isHttp = (bytes: Uint8Array, start: number, end: number): boolean =>
 /** Bytes of a line, its LF included, of a client that has shown no token yet: the longest token fits. */
 const MAX_STRANGERS_LINE = 4096
 
+/** Bytes that may wait for such a client: some hundred answers. */
+const MAX_STRANGERS_PENDING = 16_384
+
 const NOT_GRANTED = "your token is for another name, or another group"
 
 /** The version of the protocol that is spoken. */
@@ -85,15 +89,18 @@ export class Conversation {
   /** How long a command may take that does not say, in milliseconds. */
   readonly #timeout: number
   #first = true
+  /** Whether it has said `Hello`. */
+  #greeted = false
   /** Whether the line that `#lines` found has to be done once more. */
   #again = false
+  /** Whether it is being done once more. */
+  #redone = false
   #budget = BATCH
   /** Lines of tracked commands in what was pushed last, and after how many of them what they led to is written. */
   #trackedLines = 0
   #lump = MIN_LUMP
   /** Whether its commands are to be checked: it may give none, or not as many as it likes. */
   #checked = false
-  #rate: RateLimit | undefined
   /** None before admission. */
   #seat: Seat | undefined
   /** The order as it was when it was last looked at, while lines are done; and this client's rank in it. */
@@ -122,7 +129,7 @@ export class Conversation {
     const { rate, maxLine } = this.#shared.settings
     this.#lines.limit = maxLine
     this.#checked = rate > 0 || !this.#client.grant!.issue
-    if (rate > 0) this.#rate = new RateLimit(rate)
+    if (rate > 0) this.#client.rate = new RateLimit(rate)
   }
 
   push(chunk: Uint8Array): void {
@@ -143,6 +150,7 @@ export class Conversation {
         this.#budget = BATCH
         return Effect.yieldNow
       }
+      this.#redone = this.#again
       if (!this.#again) {
         const next = this.#lines.next()
         if (next === Next.More) {
@@ -211,12 +219,15 @@ export class Conversation {
   #sit(seat: Seat, how: "joined" | "resumed"): Effect.Effect<void> {
     const { group, member } = seat
     const client = this.#client
+    const again = client.member !== undefined && how === "joined"
     this.#seat = seat
     client.member = memberId(member)
     client.told = NOT_TOLD
     const roster = group.ranks.snapshot()
     group.announcer.tell(member, Roster.rankOf(roster, member.id)!, roster)
-    return Effect.annotateLogs(Effect.logInfo(how), {
+    // A member may go from group to group as often as it likes.
+    const log = again ? Effect.logDebug(how) : Effect.logInfo(how)
+    return Effect.annotateLogs(log, {
       member: client.member,
       group: group.name,
       address: client.address
@@ -296,13 +307,14 @@ export class Conversation {
     if (message?._tag === "Quit") return this.#answer(message)
     const token = message?._tag === "Auth" || message?._tag === "Hello" ? message.token : undefined
     if (message === undefined || token === undefined) {
+      // Who does not read has no more time for that than others have.
+      if (this.#client.outbox.pending > MAX_STRANGERS_PENDING) return this.#end("slow consumer")
       return this.#reject("not authorized", "say AUTH <token> first", message?._tag === "Exec" ? message.id : undefined)
     }
     const { gate, settings } = this.#shared
     return Effect.gen({ self: this }, function* () {
-      if (!(yield* gate.authenticate(this.#client, token))) {
-        return this.#end("not authorized", this.#error("not authorized", "wrong token"))
-      }
+      const wrong = yield* gate.authenticate(this.#client, token)
+      if (wrong !== undefined) return this.#end("not authorized", this.#error("not authorized", wrong))
       this.letIn()
       if (message._tag === "Hello") return yield* this.#hello(message) ?? Effect.void
       if (settings.admission !== "connect") return
@@ -316,9 +328,10 @@ export class Conversation {
     const client = this.#client
     switch (message._tag) {
       case "Hello":
-        return this.#hello(message)
+        // The first is how a program begins.
+        return (this.#greeted ? this.#mayChange() : undefined) ?? this.#hello(message)
       case "Join":
-        return this.#join(message.group)
+        return this.#mayChange() ?? this.#join(message.group)
       case "Ping": {
         const pong = client.write({ ...message, _tag: "Pong" })
         // As JSON it can be longer than what it answers.
@@ -334,7 +347,10 @@ export class Conversation {
         for (const text of Text.helpTexts) client.say({ _tag: "Help", text })
         return undefined
       case "Auth":
-        return this.#reject("not authorized", "this server asks for no token")
+        return this.#reject(
+          "not authorized",
+          client.granted === EVERYTHING ? "this server asks for no token" : "you have shown one already"
+        )
       case "Quit":
         return this.#end("quit", { _tag: "Bye", reason: "quit" })
       default:
@@ -379,15 +395,31 @@ export class Conversation {
         announcer.unwatch(client)
         return undefined
       case "Name":
-        return Effect.map(this.#rename(seat, message.name), (failed) => {
-          if (failed !== undefined) this.#notAdmitted(failed)
-        })
+        return (
+          this.#mayChange() ??
+          Effect.map(this.#rename(seat, message.name), (failed) => {
+            if (failed !== undefined) this.#notAdmitted(failed)
+          })
+        )
       case "Yield":
-        return this.#stepDown(seat)
+        return this.#mayChange() ?? this.#stepDown(seat)
     }
   }
 
+  /**
+   * What is to be done before this client changes the order, which watchers are told:
+   * wait for one of them that does not keep up, as with commands; or nothing at all,
+   * where it has no command left to give in this second.
+   */
+  #mayChange(): Step {
+    if (this.#seat === undefined) return undefined
+    const congested = this.#seat.group.announcer.congested()
+    if (congested !== undefined) return this.#held(congested)
+    return this.#overRate(undefined) ? Effect.void : undefined
+  }
+
   #hello({ group, heartbeat, name, protocol, resume }: ClientMessage & { _tag: "Hello" }): Step {
+    this.#greeted = true
     if (protocol !== PROTOCOL) return this.#reject("malformed", `this server speaks protocol ${PROTOCOL}`)
     return Effect.gen({ self: this }, function* () {
       const resumed = resume !== undefined && (yield* this.#resume(resume))
@@ -486,11 +518,17 @@ export class Conversation {
 
   /** Whether the client may not give a command now; it is told so. */
   #barred(id: string | undefined): boolean {
-    const { grant } = this.#client
-    if (!grant!.issue) this.#reject("not authorized", "your token may not issue commands", id || undefined)
-    else if (this.#rate?.take(this.#shared.outboxes.now()) === false) {
-      this.#reject("rate limited", `${this.#rate.perSecond} commands a second at most`, id || undefined)
-    } else return false
+    if (this.#client.grant!.issue) return this.#overRate(id)
+    this.#reject("not authorized", "your token may not issue commands", id || undefined)
+    return true
+  }
+
+  /** Whether the client has done as much as it may in this second; it is told so. */
+  #overRate(id: string | undefined): boolean {
+    const { rate } = this.#client
+    // What had to wait was counted when it came.
+    if (rate === undefined || this.#redone || rate.take(this.#shared.outboxes.now())) return false
+    this.#reject("rate limited", `${rate.perSecond} commands a second at most`, id || undefined)
     return true
   }
 
@@ -521,6 +559,9 @@ export class Conversation {
     end: number
   ): Step {
     const { commands } = this.#client
+    if (typeof reached !== "string" && !this.#shared.commands.isRoomFor(reached.last - reached.first + 1)) {
+      return this.#reject("too many open commands", "of all clients together", id)
+    }
     if (commands.has(id)) return this.#reject("duplicate id", undefined, id)
     if (commands.size >= this.#shared.settings.maxOpenCommands) {
       return this.#reject("too many open commands", undefined, id)
@@ -567,7 +608,11 @@ export class Conversation {
           `not delivered to ${delivered.denied} of ${last - first + 1}: may not execute`
         )
       case "Missed":
-        this.#reject("busy", `not delivered to ${delivered.missed} of ${last - first + 1}: being closed, or absent`)
+        this.#reject(
+          "busy",
+          `not delivered to ${delivered.missed} of ${last - first + 1}: being closed, or absent` +
+            (delivered.denied === 0 ? "" : `; nor to ${delivered.denied}: may not execute`)
+        )
         // Those being closed leave before the next line is routed.
         return Effect.yieldNow
     }

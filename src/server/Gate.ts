@@ -9,6 +9,7 @@ import { type AccessPolicy, EVERYTHING, type Grant } from "./Access.ts"
 import { type Client, farewell } from "./Client.ts"
 import { networkOf } from "./Network.ts"
 import { Penalties } from "./Penalties.ts"
+import type { Places } from "./Places.ts"
 import { RateLimit } from "./RateLimit.ts"
 import type { SettingsValues } from "./Settings.ts"
 
@@ -23,14 +24,15 @@ export interface Gate {
   readonly greet: (client: Client, certified: string | undefined) => boolean
   /** Logs what a stranger did; in a flood of them now and then, with how often it was not logged. */
   readonly log: (message: string, annotations: Record<string, string>) => Effect.Effect<void>
-  /** Gives the client the grant of its token; false, after a while, where the token is wrong. */
-  readonly authenticate: (client: Client, token: string) => Effect.Effect<boolean>
+  /** Gives the client the grant of its token; or why not, after a while where the token is wrong. */
+  readonly authenticate: (client: Client, token: string) => Effect.Effect<string | undefined>
 }
 
 export const make = Effect.fnUntraced(function* (
   access: AccessPolicy | undefined,
   { maxConnections, maxConnectionsPerAddress, maxUnauthenticated }: SettingsValues,
-  clients: ReadonlySet<Client>
+  clients: ReadonlySet<Client>,
+  places: Places
 ): Effect.fn.Return<Gate, never, Scope.Scope> {
   const penalties = new Penalties()
   /** In the order in which they came; with the name that a certificate gives them. */
@@ -70,6 +72,7 @@ export const make = Effect.fnUntraced(function* (
         if (client.granted === undefined || holds(client.granted)) continue
         client.end(farewell("kicked"))
       }
+      places.giveUp(({ granted }) => granted !== undefined && !holds(granted))
     })
   }
 
@@ -101,19 +104,20 @@ export const make = Effect.fnUntraced(function* (
     },
     log,
     authenticate: Effect.fnUntraced(function* (client, token) {
+      const { address } = client
       const granted = yield* access!.authenticate(token)
+      // It was the oldest of too many meanwhile.
+      if (!strangers.has(client)) return "too late"
       const certified = strangers.get(client)
       const mismatch = granted?.name !== undefined && certified !== undefined && granted.name !== certified
       if (granted === undefined || mismatch) {
-        const { address } = client
         yield* log("wrong token", { address })
-        const wait = penalties.wrong(networkOf(address), yield* Clock.currentTimeMillis)
-        yield* Effect.sleep(Duration.millis(wait))
-        return false
+        yield* Effect.sleep(Duration.millis(penalties.wrong(networkOf(address), yield* Clock.currentTimeMillis)))
+        return "wrong token"
       }
       strangers.delete(client)
       grant(client, granted, certified)
-      return true
+      return undefined
     })
   }
 })

@@ -2,6 +2,9 @@
 const NETWORK_GROUPS = 4
 const GROUPS = 8
 
+/** An IPv6 address goes in brackets where a port follows it. */
+export const hostInUrl = (host: string): string => (host.includes(":") ? `[${host}]` : host)
+
 /**
  * Whom connections count for: the IPv4 address, or the network of the IPv6 address,
  * of `127.0.0.1:5000` or `[2001:db8:1:2:3::4]:5000`. Of another address, itself.

@@ -11,10 +11,13 @@ import type { Array as Arr } from "effect"
 import { Context, Effect, Layer, Option } from "effect"
 import { Socket, SocketServer } from "effect/socket"
 import { nameIn } from "./Certified.ts"
+import { hostInUrl } from "./Network.ts"
 import * as Tls from "./Tls.ts"
 import { type Transport, TransportOf, throughWriter } from "./Transport.ts"
 
 export { HANDSHAKE_TIMEOUT, MAX_HANDSHAKES, TlsError, type TlsOptions } from "./Tls.ts"
+
+export { hostInUrl }
 
 /** Connections that may wait to be accepted. The kernel lowers it to its own limit (`somaxconn`). */
 const BACKLOG = 4096
@@ -101,16 +104,9 @@ class CertifiedTransport extends NodeTransport {
 const transportOf =
   (make: (socket: Net.Socket) => Transport): (typeof TransportOf)["Service"] =>
   (socket) =>
-    Effect.flatMap(Effect.serviceOption(NodeSocket.NetSocket), (net) => {
-      if (Option.isNone(net)) return throughWriter(socket)
-      const transport = make(net.value)
-      if (transport.unfit === undefined) return Effect.succeed(transport)
-      const { address, unfit } = transport
-      return Effect.as(Effect.annotateLogs(Effect.logWarning(`not to be admitted: ${unfit}`), { address }), transport)
-    })
-
-/** An IPv6 address goes in brackets where a port follows it. */
-export const hostInUrl = (host: string): string => (host.includes(":") ? `[${host}]` : host)
+    Effect.flatMap(Effect.serviceOption(NodeSocket.NetSocket), (net) =>
+      Option.isSome(net) ? Effect.succeed(make(net.value)) : throughWriter(socket)
+    )
 
 /**
  * Reads the files of TLS again, as after a certificate was renewed; fails, and

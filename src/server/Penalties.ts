@@ -1,11 +1,12 @@
 /**
  * What a wrong token costs: its bearer's network waits, longer each time. It is
- * counted by network and not by connection, for the next connection is cheap.
+ * counted by network and not by connection, for the next connection is cheap. A
+ * right token never waits: somebody else in the network may have a wrong one.
  */
 
-/** The first wait, and the longest, in milliseconds. */
+/** The first wait, and the longest, in milliseconds: rankd's own clients wait five seconds for an answer. */
 const FIRST_WAIT = 100
-const LONGEST_WAIT = 10_000
+const LONGEST_WAIT = 4000
 
 /** After so long without a wrong token a network begins anew, in milliseconds. */
 const FORGOTTEN_AFTER = 60_000

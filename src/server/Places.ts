@@ -12,6 +12,8 @@ import type * as Roster from "../rank/Roster.ts"
 import { type Client, farewell } from "./Client.ts"
 import type { Commands } from "./Commands.ts"
 import type { Group } from "./Group.ts"
+import { networkOf } from "./Network.ts"
+import type { SettingsValues } from "./Settings.ts"
 
 /** A place in a group; closing the scope gives it up. */
 export interface Seat {
@@ -45,8 +47,10 @@ export interface Places {
   readonly scope: Scope.Scope
   /** A new secret for the client's place, instead of an old one; none where there is no grace. */
   readonly issue: (client: Client) => Effect.Effect<string | undefined>
-  /** Whether any place is held. */
-  readonly anyHeld: () => boolean
+  /** Whether there is any place that somebody may come back to. */
+  readonly any: () => boolean
+  /** Gives up the places that are held for clients like these, before their time. */
+  readonly giveUp: (gone: (client: Client) => boolean) => void
   /** Whether the client's place is held when it leaves now. */
   readonly holds: (client: Client) => boolean
   /** The client has left its seat: holds it, or gives it up. */
@@ -64,7 +68,7 @@ const sameBearer = (one: Client, other: Client) =>
   one.grant?.name === other.grant?.name && `${one.grant?.groups}` === `${other.grant?.groups}`
 
 export const make = Effect.fnUntraced(function* (
-  grace: Duration.Duration,
+  { grace, maxConnections, maxConnectionsPerAddress }: SettingsValues,
   commands: Commands
 ): Effect.fn.Return<Places, never, Scope.Scope> {
   const scope = yield* Scope.fork(yield* Effect.scope)
@@ -72,8 +76,12 @@ export const make = Effect.fnUntraced(function* (
   const digestOf = (secret: string) =>
     Effect.map(digest(Digest.sha256, new TextEncoder().encode(secret)), Base64Url.encode)
   const any = !Duration.isZero(grace)
+  const fork = Effect.runForkWith(yield* Effect.context<never>())
   const bySecret = new Map<string, Place>()
   const byClient = new Map<Client, Place>()
+  /** How many are held, of all and of each network. */
+  let held = 0
+  const ofNetwork = new Map<string, number>()
 
   /** In a microtask: it resumes a fiber there and then. */
   const wake = ({ free }: Place) => queueMicrotask(() => free.openUnsafe())
@@ -85,16 +93,29 @@ export const make = Effect.fnUntraced(function* (
     wake(place)
   }
 
+  /** As many are held as there may be connections: absent members are bounded like those who are there. */
+  const isRoom = (client: Client) =>
+    held < maxConnections && (ofNetwork.get(networkOf(client.address)) ?? 0) < maxConnectionsPerAddress
+
+  const count = ({ client }: Place, more: number) => {
+    const network = networkOf(client.address)
+    const left = (ofNetwork.get(network) ?? 0) + more
+    held += more
+    if (left === 0) ofNetwork.delete(network)
+    else ofNetwork.set(network, left)
+  }
+
   const holds: Places["holds"] = (client) => {
     const place = byClient.get(client)
-    return place !== undefined && (place.claimed || LOST.has(client.ending?.reason ?? "internal error"))
+    if (place === undefined || place.held !== undefined) return false
+    return place.claimed || (LOST.has(client.ending?.reason ?? "internal error") && isRoom(client))
   }
 
   /** When the grace is over, the member leaves as it would have when it was lost. */
   const expire = Effect.fnUntraced(function* (place: Place, { group, member, scope }: Seat) {
-    yield* Effect.sleep(grace)
     place.expiry = undefined
     place.held = undefined
+    count(place, -1)
     forget(place)
     const { address, ending, member: id } = member.data
     yield* Effect.annotateLogs(Effect.logInfo("left"), { member: id, address, reason: ending?.reason })
@@ -104,9 +125,15 @@ export const make = Effect.fnUntraced(function* (
 
   return {
     scope,
-    anyHeld: () => {
-      for (const { held } of bySecret.values()) if (held !== undefined) return true
-      return false
+    any: () => bySecret.size > 0,
+    giveUp: (gone) => {
+      for (const place of [...bySecret.values()]) {
+        const { expiry, held } = place
+        if (held === undefined || !gone(place.client)) continue
+        place.held = undefined
+        expiry?.interruptUnsafe()
+        fork(expire(place, held))
+      }
     },
     holds,
     issue: (client) => {
@@ -140,7 +167,8 @@ export const make = Effect.fnUntraced(function* (
         commands.abandon(client)
         seat.group.announcer.unwatch(client)
         place.held = seat
-        return Effect.map(Effect.forkIn(expire(place, seat), scope), (fiber) => {
+        count(place, 1)
+        return Effect.map(Effect.forkIn(Effect.delay(expire(place, seat), grace), scope), (fiber) => {
           place.expiry = fiber
           wake(place)
         })
@@ -154,6 +182,9 @@ export const make = Effect.fnUntraced(function* (
         if (place.client === client) return true
         const { expiry, held } = place
         if (held !== undefined) {
+          count(place, -1)
+          // What it may still give in this second, it may not give twice by coming back.
+          client.rate = place.client.rate
           forget(byClient.get(client))
           byClient.delete(place.client)
           byClient.set(client, place)

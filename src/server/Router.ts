@@ -53,8 +53,8 @@ export type Delivered =
   | { readonly _tag: "Held"; readonly outbox: Outbox }
   /** Nobody has it: the line to the targets would be over the limit. */
   | { readonly _tag: "TooLong" }
-  /** All but `missed` of them have it: those are being closed. */
-  | { readonly _tag: "Missed"; readonly missed: number }
+  /** All but `missed` of them, which are being closed or absent, and `denied`, which may not execute, have it. */
+  | { readonly _tag: "Missed"; readonly missed: number; readonly denied: number }
   /** All but `denied` of them have it: those may not execute. */
   | { readonly _tag: "Denied"; readonly denied: number }
 
@@ -150,7 +150,7 @@ export class Router {
           : outbox.appendShared(shared.bytes, shared.start, shared.end)
       if (!taken) missed++
     }
-    if (missed > 0) return { _tag: "Missed", missed }
+    if (missed > 0) return { _tag: "Missed", missed, denied }
     return denied > 0 ? { _tag: "Denied", denied } : SENT
   }
 
@@ -189,7 +189,7 @@ export class Router {
     } else {
       taken = outbox.appendLineOf(head, bytes, start, end)
     }
-    return taken ? SENT : { _tag: "Missed", missed: 1 }
+    return taken ? SENT : { _tag: "Missed", missed: 1, denied: 0 }
   }
 
   #headOf(issuer: number): Head {

@@ -55,6 +55,7 @@ export class RankServer extends Context.Service<
       })
       const clock = yield* Clock.Clock
       const clients = new Set<Client>()
+      const places = yield* Places.make(settings, commands)
       const shared: Session.Shared = {
         settings,
         server: `rankd/${packageJson.version}`,
@@ -62,7 +63,7 @@ export class RankServer extends Context.Service<
         commands,
         router: new Router(commands, settings.maxLine),
         liveness: yield* Liveness.make(touched),
-        places: yield* Places.make(settings.grace, commands),
+        places,
         outboxes: {
           touched,
           total: { bytes: 0 },
@@ -75,7 +76,7 @@ export class RankServer extends Context.Service<
           fork: Effect.runForkWith(yield* Effect.context<never>())
         },
         clients,
-        gate: yield* Gate.make(yield* Access, settings, clients),
+        gate: yield* Gate.make(yield* Access, settings, clients, places),
         farewells: 0,
         draining: false,
         stopping: false

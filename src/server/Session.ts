@@ -52,8 +52,8 @@ class Session {
   readonly conversation: Conversation
   /** Why it was not taken in the first place. */
   refused: Reason | undefined
-  /** Whether there was no place for it, unless it has one already. */
-  unplaced = false
+  /** Why there was no place for it, unless it has one already. */
+  unplaced: Reason | undefined
 
   constructor(shared: Shared, pull: Connection["pull"], transport: Transport, fiber: Fiber.Fiber<unknown, unknown>) {
     const outbox = new Outbox(shared.outboxes, transport, () => this.client.end(farewell("slow consumer")))
@@ -103,8 +103,8 @@ const admit = Effect.fnUntraced(function* (session: Session): Effect.fn.Return<v
     if (shared.settings.admission === "connect") {
       const refused = yield* conversation.enter()
       // It may be one of those whose places are held, which it has yet to say.
-      session.unplaced = refused === "server full" && shared.places.anyHeld()
-      if (refused !== undefined && !session.unplaced) return session.refuse(refused)
+      if (refused !== undefined && shared.places.any()) session.unplaced = refused
+      else if (refused !== undefined) return session.refuse(refused)
       // Others that connect at this moment are told their ranks together with this one: the second write in a row costs less.
       yield* Effect.yieldNow
     }
@@ -118,7 +118,7 @@ const converse = Effect.fnUntraced(function* (session: Session): Effect.fn.Retur
   const deadline = now() + Duration.toMillis(shared.settings.authTimeout)
   while (client.ending === undefined) {
     touched.flush()
-    const known = client.grant !== undefined && (client.member !== undefined || !session.unplaced)
+    const known = client.grant !== undefined && (client.member !== undefined || session.unplaced === undefined)
     const chunks = known ? yield* connection.pull : yield* before(deadline - now(), session)
     for (const chunk of chunks) {
       conversation.push(chunk)
@@ -136,7 +136,7 @@ const before = (left: number, session: Session) =>
     duration: Duration.millis(Math.max(0, left)),
     orElse: () =>
       Effect.sync(() => {
-        if (session.unplaced) session.refuse("server full")
+        if (session.unplaced !== undefined) session.refuse(session.unplaced)
         else session.client.ending ??= farewell("timed out")
         return []
       })
@@ -148,8 +148,11 @@ const leave = Effect.fnUntraced(function* (session: Session, exit: Exit.Exit<voi
   const { address, member } = client
   client.ending ??= endingOf(exit)
   const { lastWords, reason } = client.ending
-  if (refused !== undefined) yield* shared.gate.log("refused", { address, reason: refused })
-  else if (member !== undefined) {
+  const { unfit } = connection.transport
+  if (refused !== undefined) {
+    yield* shared.gate.log("refused", { address, reason: refused, ...(unfit === undefined ? {} : { unfit }) })
+  }
+  if (refused === undefined && member !== undefined) {
     const what = shared.places.holds(client) ? "lost" : "left"
     yield* Effect.annotateLogs(Effect.logInfo(what), { member, address, reason })
   }

@@ -45,6 +45,11 @@ export interface SettingsValues {
   readonly grace: Duration.Duration
   /** How long, when the server is to stop, the tracked commands that are open have to end. */
   readonly drain: Duration.Duration
+  /**
+   * Targets that have yet to end, of all open commands together, at most; those of
+   * clients that have left included. One takes some 450 bytes.
+   */
+  readonly maxOpenTargets: number
   /** How long a client that is being closed has to take the last words. With `drain` it bounds the server's stop. */
   readonly linger: Duration.Duration
 }
@@ -65,6 +70,7 @@ export const defaults: SettingsValues = {
   commandTimeout: Duration.seconds(60),
   maxCommandTimeout: Duration.hours(1),
   maxOpenCommands: 1024,
+  maxOpenTargets: 1_000_000,
   grace: Duration.zero,
   drain: Duration.seconds(10),
   linger: Duration.seconds(2)

@@ -10,6 +10,7 @@ import type * as Net from "node:net"
 import * as Tls from "node:tls"
 import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
 import { Duration, Effect, Latch, Schema } from "effect"
+import { hostInUrl, networkOf } from "./Network.ts"
 
 export interface TlsOptions {
   /** Path of the server's certificate, and those between it and its CA, in PEM. */
@@ -22,7 +23,7 @@ export interface TlsOptions {
   readonly minVersion?: Tls.SecureVersion | undefined
   /** How long a handshake may take; `HANDSHAKE_TIMEOUT` by default. */
   readonly handshakeTimeout?: Duration.Duration | undefined
-  /** Handshakes under way at most; a connection beyond them is closed at once. `MAX_HANDSHAKES` by default. */
+  /** Handshakes under way at most; at one more the oldest is cut off, of the network that has the most. `MAX_HANDSHAKES` by default. */
   readonly maxHandshakes?: number | undefined
 }
 
@@ -105,6 +106,42 @@ const reporter = Effect.fnUntraced(function* (report: Effect.Effect<void>) {
   }
 })
 
+const addressOf = ({ remoteAddress, remotePort }: Net.Socket): string =>
+  `${hostInUrl(remoteAddress ?? "unknown")}:${remotePort ?? 0}`
+
+/** The connections whose handshakes are under way, by their address, in the order in which they came. */
+class Pending {
+  readonly #sockets = new Map<string, Net.Socket>()
+
+  get size(): number {
+    return this.#sockets.size
+  }
+
+  add(address: string, socket: Net.Socket): void {
+    this.#sockets.set(address, socket)
+  }
+
+  delete(address: string): void {
+    this.#sockets.delete(address)
+  }
+
+  /** Of the network that has the most, and so most likely nobody who only wants to connect. */
+  takeOldest(): Net.Socket | undefined {
+    const counts = new Map<string, number>()
+    for (const address of this.#sockets.keys()) {
+      const network = networkOf(address)
+      counts.set(network, (counts.get(network) ?? 0) + 1)
+    }
+    const most = Math.max(...counts.values())
+    for (const [address, socket] of this.#sockets) {
+      if (counts.get(networkOf(address)) !== most) continue
+      this.#sockets.delete(address)
+      return socket
+    }
+    return undefined
+  }
+}
+
 /**
  * A `SocketServer` whose clients have finished their handshake, and the effect that
  * reads the files again: who connects from then on gets what they hold; who is
@@ -122,21 +159,21 @@ export const make = Effect.fnUntraced(function* (options: TlsOptions, listen: Ne
     const told = message as { readonly server: Tls.Server; readonly options: Partial<typeof secure> }
     if (told.options.cert !== secure.cert) return
     server = told.server
-    // Node closes a connection beyond these before anything is spent on it: the admitted ones never count.
-    let admitted = 0
-    const bound = (change: number) => {
-      admitted += change
-      told.server.maxConnections = admitted + maxHandshakes
-    }
-    const left = () => bound(-1)
-    bound(0)
+    const pending = new Pending()
+    server.on("connection", (socket: Net.Socket) => {
+      const address = addressOf(socket)
+      pending.add(address, socket)
+      socket.on("close", () => pending.delete(address))
+      const last = pending.size > maxHandshakes ? pending.takeOldest() : undefined
+      if (last === undefined) return
+      dropped({ address: addressOf(last) })
+      last.destroy()
+    })
     server.on("secureConnection", (socket) => {
-      bound(1)
-      socket.on("close", left)
+      pending.delete(addressOf(socket))
       // Not before: a client that goes away in its handshake would have its place until the time is up.
       socket.allowHalfOpen = listen.allowHalfOpen ?? false
     })
-    server.on("drop", (data) => dropped({ address: data?.remoteAddress }))
     server.on("tlsClientError", (error: NodeJS.ErrnoException, { authorizationError, remoteAddress }) =>
       failed({
         reason: authorizationError ?? error.code ?? error.message,

@@ -32,7 +32,11 @@ export interface Transport {
 /** A transport of the writer that every `Socket` has; what that does not tell may be told beside it. */
 export const throughWriter = Effect.fnUntraced(function* (
   socket: Socket.Socket,
-  { address = "unknown", unsent = () => 0 }: Partial<Pick<Transport, "address" | "unsent">> = {}
+  {
+    address = "unknown",
+    certified,
+    unsent = () => 0
+  }: Partial<Pick<Transport, "address" | "certified" | "unsent">> = {}
 ): Effect.fn.Return<Transport, Socket.SocketError, Scope.Scope> {
   const writing = yield* Scope.fork(yield* Effect.scope)
   const writer = yield* Scope.provide(socket.writer, writing)
@@ -40,6 +44,7 @@ export const throughWriter = Effect.fnUntraced(function* (
   let last: Fiber.Fiber<void, Socket.SocketError> | undefined
   return {
     address,
+    certified,
     write: (chunks) => {
       last = fork(writer.writeAll(chunks))
       const exit = last.pollUnsafe()

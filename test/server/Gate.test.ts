@@ -1,9 +1,10 @@
 /** Who is let in, what strangers may do, and how many there may be of anybody. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Duration, Effect } from "effect"
 import { TestClock } from "effect/testing"
 import type { AccessPolicy, Grant } from "../../src/server/Access.ts"
 import { networkOf } from "../../src/server/Network.ts"
+import type { MemorySocket } from "../support/MemorySocket.ts"
 import { connect, Network, say, server, settled } from "../support/memoryServer.ts"
 import { client, serverLayer } from "../support/wire.ts"
 
@@ -81,7 +82,7 @@ describe("a stranger", () => {
       assert.match((yield* say(b, "AUTH all")).join(), /^RANK 0 1 [0-9]+ m1$/)
       const told = yield* say(a, '{"_tag":"Hello","protocol":1,"name":"x","token":"all-2"}')
       assert.deepInclude(JSON.parse(told.at(-1)!), { _tag: "Welcome", rank: 1, member: "m2" })
-      assert.deepStrictEqual(yield* say(b, "AUTH all"), ["ERROR 0 not authorized: this server asks for no token"])
+      assert.deepStrictEqual(yield* say(b, "AUTH all"), ["ERROR 0 not authorized: you have shown one already"])
     }).pipe(guarded())
   )
 
@@ -113,11 +114,24 @@ describe("a stranger", () => {
     }).pipe(guarded())
   )
 
+  it.effect("that does not read what it is told is closed, and has no more time for it", () =>
+    Effect.gen(function* () {
+      const { connect } = yield* Network
+      const stranger = yield* connect
+      stranger.reading = false
+      yield* say(stranger, ...Array.from({ length: 2000 }, () => "x"))
+      for (let turn = 0; turn < 20; turn++) yield* settled
+      yield* TestClock.adjust("5 seconds")
+      yield* settled
+      assert.isTrue(stranger.destroyed)
+    }).pipe(guarded())
+  )
+
   it.effect("waits for the answer to a wrong token, each time longer, whichever connection it says it on", () => {
     const logged: Array<string> = []
     return Effect.gen(function* () {
       const { connectFrom } = yield* Network
-      for (const wait of [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]) {
+      for (const wait of [100, 200, 400, 800, 1600, 3200, 4000, 4000]) {
         const client = yield* connectFrom(`10.0.0.1:${wait}`)
         assert.deepStrictEqual(yield* say(client, "AUTH wrong-secret"), [])
         yield* TestClock.adjust(wait - 1)
@@ -215,6 +229,25 @@ describe("a token", () => {
     }).pipe(guarded())
   )
 
+  it.effect("may not be for all of the targets: what became of the others is told, too", () =>
+    Effect.gen(function* () {
+      const issuer = yield* entered("all")
+      const watcher = yield* entered("watches")
+      const lost = yield* (yield* Network).connect
+      lost.send('{"_tag":"Hello","protocol":1,"token":"all-2"}\n')
+      for (let turn = 0; turn < 200 && !lost.lines().join().includes("Welcome"); turn++) yield* settled
+      const last = yield* entered("all")
+      lost.reset()
+      yield* settled
+      last.lines()
+      assert.deepStrictEqual(yield* say(issuer, "EXEC * x"), [
+        "ERROR 0 busy: not delivered to 1 of 3: being closed, or absent; nor to 1: may not execute"
+      ])
+      assert.deepStrictEqual(watcher.lines(), [])
+      assert.deepStrictEqual(last.lines(), ["EXEC 0 x"])
+    }).pipe(guarded({ grace: Duration.seconds(5) }))
+  )
+
   it.effect("that is taken back takes its bearers along", () =>
     Effect.gen(function* () {
       const [one, two, three] = [yield* entered("all"), yield* entered("all-2"), yield* entered("all")]
@@ -276,6 +309,76 @@ describe("a rate", () => {
         `ERROR 0 ${limited}`
       ])
     }).pipe(server({ rate: 3 }))
+  )
+})
+
+describe("a rate, and what waits", () => {
+  it.effect("counts a command that has to wait for its target once", () =>
+    Effect.gen(function* () {
+      const clients = yield* connect(14)
+      const [issuer, deaf] = clients.slice(12) as [(typeof clients)[0], (typeof clients)[0]]
+      deaf.reading = false
+      for (const client of clients.slice(0, 12)) client.send(`EXEC 13 ${"x".repeat(60_000)}\n`)
+      yield* settled
+      issuer.send("EXEC 13 one\n")
+      yield* settled
+      deaf.resume()
+      yield* settled
+      yield* TestClock.adjust("100 millis")
+      yield* settled
+      assert.deepStrictEqual(issuer.lines(), [])
+      assert.strictEqual(deaf.lines().filter((line) => line === "EXEC 12 one").length, 1)
+    }).pipe(server({ rate: 1 }))
+  )
+
+  it.effect("holds who changes the order while a watcher does not keep up, as it does who gives commands", () =>
+    Effect.gen(function* () {
+      const [watcher, flooder] = (yield* connect(2)) as [MemorySocket, MemorySocket]
+      yield* say(watcher, "WATCH")
+      watcher.reading = false
+      flooder.send(`${"NAME a\nNAME b\n".repeat(3000)}PING\n`)
+      for (let turn = 0; turn < 50; turn++) yield* settled
+      assert.notInclude(flooder.lines(), "PONG")
+      // It is not the watcher's end, as long as it reads at all.
+      let ponged = false
+      for (let i = 0; i < 400 && !ponged; i++) {
+        watcher.resume()
+        yield* settled
+        watcher.reading = false
+        yield* TestClock.adjust("20 millis")
+        ponged = flooder.lines().includes("PONG")
+      }
+      assert.isTrue(ponged)
+      assert.isFalse(watcher.ended || watcher.destroyed)
+    }).pipe(server({ maxPending: 65_536 }))
+  )
+
+  it.effect("is bounded for the changes of the order, too", () =>
+    Effect.gen(function* () {
+      const [a] = (yield* connect(1)) as [MemorySocket]
+      assert.deepStrictEqual(yield* say(a, "NAME a", "NAME b", "NAME c", "YIELD", "JOIN g"), [
+        "NAMED 0 m1 a",
+        "NAMED 0 m1 b",
+        "ERROR 0 rate limited: 2 commands a second at most",
+        "ERROR 0 rate limited: 2 commands a second at most",
+        "ERROR 0 rate limited: 2 commands a second at most"
+      ])
+    }).pipe(server({ rate: 2 }))
+  )
+})
+
+describe("the targets of open commands", () => {
+  it.effect("are bounded, those of issuers that have left included", () =>
+    Effect.gen(function* () {
+      const [a, b] = (yield* connect(4)) as [MemorySocket, MemorySocket]
+      assert.deepStrictEqual(yield* say(a, "EXEC#1 * x"), [])
+      a.reset()
+      yield* settled
+      b.lines()
+      assert.deepStrictEqual(yield* say(b, "EXEC#2 1-2 x", "EXEC#3 1 x"), [
+        "ERROR#2 0 too many open commands: of all clients together"
+      ])
+    }).pipe(server({ maxOpenTargets: 4 }))
   )
 })
 

@@ -269,11 +269,92 @@ describe("a full group", () => {
       yield* passes("2 seconds")
       assert.deepStrictEqual(other.lines(), ["ERROR - server full"])
       assert.isTrue(other.ended)
-      // Where no place is held, a newcomer is told at once.
-      assert.deepStrictEqual((yield* connect).lines(), ["ERROR - server full"])
+      // The secret takes the place over though nobody was lost.
+      const again = yield* connect
+      assert.deepInclude(yield* hello(again, { resume: b.welcome.resume }), { member: "m2", rank: 1 })
+      assert.include(back.lines().join(), "kicked")
       assert.deepStrictEqual(yield* ranks(a.client), ["m1 - unknown", "m2 - unknown"])
     }).pipe(server({ grace: GRACE, maxClients: 2 }))
   )
+})
+
+describe("a certificate's name", () => {
+  it.effect("does not keep its bearer from coming back to the place that has it", () =>
+    Effect.gen(function* () {
+      const { connectFrom } = yield* Network
+      const boss = yield* connectFrom("10.0.0.1:1", "boss")
+      const { resume } = yield* hello(boss)
+      boss.reset()
+      yield* settled
+      const [back, other] = [yield* connectFrom("10.0.0.1:2", "boss"), yield* connectFrom("10.0.0.1:3", "boss")]
+      assert.deepInclude(yield* hello(back, { resume }), { member: "m1", rank: 0 })
+      yield* passes("2 seconds")
+      assert.deepStrictEqual(other.lines(), ["ERROR - name taken"])
+      const second = yield* connectFrom("10.0.0.1:4", "boss")
+      assert.deepInclude(yield* hello(second, { resume }), { member: "m1", rank: 0 })
+      assert.include(back.lines().join(), "kicked")
+    }).pipe(served)
+  )
+})
+
+describe("places that are held", () => {
+  it.effect("are as many as connections may be, of all and of one network", () =>
+    Effect.gen(function* () {
+      const { connectFrom } = yield* Network
+      const watcher = yield* connectFrom("10.0.0.9:1")
+      yield* hello(watcher)
+      for (const from of ["10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]) {
+        const client = yield* connectFrom(`${from}:1`)
+        yield* hello(client)
+        client.reset()
+        yield* settled
+      }
+      // Two of the first network, and four in all.
+      assert.deepStrictEqual(
+        (yield* ranks(watcher)).map((line) => line.split(" ")[0]),
+        ["m1", "m2", "m3", "m5", "m6"]
+      )
+      yield* passes(GRACE)
+      assert.deepStrictEqual(yield* ranks(watcher), ["m1 - 10.0.0.9:1"])
+    }).pipe(server({ grace: GRACE, maxConnections: 4, maxConnectionsPerAddress: 2 }))
+  )
+
+  it.effect("do not give a client its rate anew", () =>
+    Effect.gen(function* () {
+      let { client, welcome } = yield* program()
+      const other = yield* program()
+      let delivered = 0
+      for (let i = 0; i < 4; i++) {
+        yield* say(client, ...Array.from({ length: 6 }, () => '{"_tag":"Exec","to":"1","command":"x"}'))
+        delivered += other.client.lines().filter((line) => line.includes('"Exec"')).length
+        client.reset()
+        yield* settled
+        ;({ client, welcome } = yield* program({ resume: welcome.resume }))
+      }
+      assert.strictEqual(delivered, 3)
+    }).pipe(server({ grace: GRACE, rate: 3 }))
+  )
+
+  it.effect("are given up when the token of their member is taken back", () => {
+    const granted = { issue: true, execute: true }
+    let revoke: () => void = () => {}
+    const access = {
+      authenticate: (token: string) => Effect.succeed(token === "one" ? granted : { ...granted }),
+      observe: (changed: (holds: (grant: object) => boolean) => void) =>
+        Effect.sync(() => {
+          revoke = () => changed((grant) => grant !== granted)
+        })
+    }
+    return Effect.gen(function* () {
+      const one = yield* program({ token: "one" })
+      const two = yield* program({ token: "two" })
+      one.client.reset()
+      yield* settled
+      revoke()
+      yield* settled
+      assert.deepStrictEqual(yield* ranks(two.client), ["m2 - unknown"])
+    }).pipe(server({ grace: GRACE }, [], access))
+  })
 })
 
 describe("a secret", () => {

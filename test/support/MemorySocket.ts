@@ -26,8 +26,12 @@ export class MemorySocket {
 
   readonly address: string
 
-  constructor(address = "unknown") {
+  /** The name that its certificate would give it. */
+  readonly certified: string | undefined
+
+  constructor(address = "unknown", certified?: string) {
     this.address = address
+    this.certified = certified
     const writeAll: Socket.Writer["writeAll"] = (chunks) =>
       Effect.suspend(() => {
         if (this.destroyed || this.ended) return Effect.fail(failed(1006))

@@ -13,7 +13,7 @@ export class Network extends Context.Service<
   {
     readonly connect: Effect.Effect<MemorySocket>
     /** The same from an address of its own. */
-    readonly connectFrom: (address: string) => Effect.Effect<MemorySocket>
+    readonly connectFrom: (address: string, certified?: string) => Effect.Effect<MemorySocket>
     /** Stops the server, as a signal would; succeeds when it has stopped. */
     readonly stop: Effect.Effect<void>
     readonly ready: () => boolean
@@ -39,7 +39,8 @@ export class Network extends Context.Service<
               const session = Effect.provideService(
                 handler(socket.socket) as Effect.Effect<unknown>,
                 TransportOf,
-                (transported) => throughWriter(transported, { unsent, address: socket.address })
+                (transported) =>
+                  throughWriter(transported, { unsent, address: socket.address, certified: socket.certified })
               )
               Fiber.runIn(Effect.runForkWith(services)(session), connections)
             }
@@ -61,8 +62,8 @@ export class Network extends Context.Service<
           scope
         )
         yield* settled
-        const connectFrom = Effect.fnUntraced(function* (address: string) {
-          const socket = new MemorySocket(address)
+        const connectFrom = Effect.fnUntraced(function* (address: string, certified?: string) {
+          const socket = new MemorySocket(address, certified)
           sockets.add(socket)
           accept(socket)
           yield* settled
