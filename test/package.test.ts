@@ -79,7 +79,7 @@ it.live(
       assert.match((yield* wire.until(() => true))[0]!, /^RANK 0 1 /)
 
       const examples = Array.from(read("README.md").matchAll(/```ts\n([\s\S]*?)```/g), ([, source]) => source!)
-      assert.strictEqual(examples.length, 2)
+      assert.strictEqual(examples.length, 3)
       for (const [index, source] of [app, ...examples].entries()) {
         writeFileSync(join(folder, `app${index}.ts`), source)
       }
