@@ -93,8 +93,6 @@ export class Conversation {
   #greeted = false
   /** Whether the line that `#lines` found has to be done once more. */
   #again = false
-  /** Whether it is being done once more. */
-  #redone = false
   #budget = BATCH
   /** Lines of tracked commands in what was pushed last, and after how many of them what they led to is written. */
   #trackedLines = 0
@@ -150,7 +148,6 @@ export class Conversation {
         this.#budget = BATCH
         return Effect.yieldNow
       }
-      this.#redone = this.#again
       if (!this.#again) {
         const next = this.#lines.next()
         if (next === Next.More) {
@@ -526,8 +523,7 @@ export class Conversation {
   /** Whether the client has done as much as it may in this second; it is told so. */
   #overRate(id: string | undefined): boolean {
     const { rate } = this.#client
-    // What had to wait was counted when it came.
-    if (rate === undefined || this.#redone || rate.take(this.#shared.outboxes.now())) return false
+    if (rate === undefined || rate.take(this.#shared.outboxes.now())) return false
     this.#reject("rate limited", `${rate.perSecond} commands a second at most`, id || undefined)
     return true
   }
@@ -598,6 +594,8 @@ export class Conversation {
         this.#budget -= (last - first) * SHARED_COST
         return undefined
       case "Held":
+        // It is counted when it is done once more.
+        this.#client.rate?.giveBack()
         this.#again = true
         return delivered.outbox.relief
       case "TooLong":

@@ -9,6 +9,11 @@ export class RateLimit {
     this.#left = perSecond
   }
 
+  /** What was taken last is not needed yet. */
+  giveBack(): void {
+    this.#left++
+  }
+
   /** Whether one more may pass, at a time in milliseconds. */
   take(now: number): boolean {
     const since = Math.min(1000, Math.max(0, now - this.#at))
