@@ -155,8 +155,10 @@ export class Conversation {
           this.#roster = Roster.empty
           return undefined
         }
-        this.#look()
-        if (next === Next.TooLong) return this.#end("line too long", this.#error("line too long"))
+        if (next === Next.TooLong) {
+          this.#look()
+          return this.#end("line too long", this.#error("line too long"))
+        }
       }
       this.#again = false
       this.#look()
@@ -260,13 +262,14 @@ export class Conversation {
 
   #do(): Step {
     const { bytes, control, end, start, wide } = this.#lines
-    const first = this.#first
-    this.#first = false
     this.#budget--
     const json = bytes[start] === OPEN_BRACE
     if (json) this.#client.encoding = "json"
-    // However malformed it is otherwise.
-    if (first && isHttp(bytes, start, end)) return this.#end("http")
+    if (this.#first) {
+      this.#first = false
+      // However malformed it is otherwise.
+      if (isHttp(bytes, start, end)) return this.#end("http")
+    }
     // In JSON it is for its parser to say: encoders leave DEL as it is.
     if ((control && !json) || (wide && !isUtf8(bytes.subarray(start, end)))) {
       return this.#reject("malformed", "a line is UTF-8 without control characters")
