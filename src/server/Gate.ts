@@ -7,7 +7,7 @@
 import { Clock, Duration, Effect, type Scope } from "effect"
 import { type AccessPolicy, EVERYTHING, type Grant } from "./Access.ts"
 import { type Client, farewell } from "./Client.ts"
-import { networkOf } from "./Network.ts"
+import { NetworkCount, networkOf } from "./Network.ts"
 import { Penalties } from "./Penalties.ts"
 import type { Places } from "./Places.ts"
 import { RateLimit } from "./RateLimit.ts"
@@ -37,8 +37,7 @@ export const make = Effect.fnUntraced(function* (
   const penalties = new Penalties()
   /** In the order in which they came; with the name that a certificate gives them. */
   const strangers = new Map<Client, string | undefined>()
-  const networks = new Map<string, number>()
-  let connections = 0
+  const connections = new NetworkCount()
   const logged = new RateLimit(LOGGED_A_SECOND)
   let unlogged = 0
 
@@ -51,14 +50,6 @@ export const make = Effect.fnUntraced(function* (
     unlogged = 0
     yield* Effect.annotateLogs(Effect.logWarning(message), { ...annotations, ...more })
   })
-
-  const count = (network: string, more: number) => {
-    connections += more
-    const left = (networks.get(network) ?? 0) + more
-    if (left === 0) networks.delete(network)
-    else networks.set(network, left)
-    return left
-  }
 
   const grant = (client: Client, granted: Grant, certified: string | undefined) => {
     client.granted = granted
@@ -77,13 +68,13 @@ export const make = Effect.fnUntraced(function* (
   }
 
   return {
-    opened: (client) => {
-      const ofNetwork = count(networkOf(client.address), 1)
-      if (connections > maxConnections) return "too many connections"
-      return ofNetwork > maxConnectionsPerAddress ? "too many connections from your address" : undefined
+    opened: ({ address }) => {
+      connections.add(address, 1)
+      if (connections.total > maxConnections) return "too many connections"
+      return connections.of(address) > maxConnectionsPerAddress ? "too many connections from your address" : undefined
     },
     closed: (client) => {
-      count(networkOf(client.address), -1)
+      connections.add(client.address, -1)
       strangers.delete(client)
     },
     greet: (client, certified) => {

@@ -19,3 +19,23 @@ export const networkOf = (address: string): string => {
   while (low !== undefined && groups.length < GROUPS - low.split(":").filter(Boolean).length) groups.push("0")
   return [...groups, ...(low ?? "").split(":").filter(Boolean)].slice(0, NETWORK_GROUPS).join(":")
 }
+
+/** How many there are of something: in all, and from each network. */
+export class NetworkCount {
+  total = 0
+  readonly #ofNetwork = new Map<string, number>()
+
+  /** From the network of this address. */
+  of(address: string): number {
+    return this.#ofNetwork.get(networkOf(address)) ?? 0
+  }
+
+  add(address: string, more: number): void {
+    const network = networkOf(address)
+    const left = (this.#ofNetwork.get(network) ?? 0) + more
+    this.total += more
+    // One that has none costs nothing.
+    if (left === 0) this.#ofNetwork.delete(network)
+    else this.#ofNetwork.set(network, left)
+  }
+}

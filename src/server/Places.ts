@@ -12,7 +12,7 @@ import type * as Roster from "../rank/Roster.ts"
 import { type Client, farewell } from "./Client.ts"
 import type { Commands } from "./Commands.ts"
 import type { Group } from "./Group.ts"
-import { networkOf } from "./Network.ts"
+import { NetworkCount } from "./Network.ts"
 import type { SettingsValues } from "./Settings.ts"
 
 /** A place in a group; closing the scope gives it up. */
@@ -57,8 +57,8 @@ export interface Places {
   readonly leave: (client: Client, seat: Seat) => Effect.Effect<void>
   /**
    * Has the client `take` the seat that the secret is for; whether there is one, and it
-   * may be who that is and where. Who
-   * still has it is told `BYE kicked` first. Not to be interrupted but while it waits for that.
+   * may be who that is and where. Who still has it is told `BYE kicked` first. Not to be
+   * interrupted but while it waits for that.
    */
   readonly claim: (client: Client, secret: string, take: (seat: Seat) => Effect.Effect<void>) => Effect.Effect<boolean>
 }
@@ -79,9 +79,8 @@ export const make = Effect.fnUntraced(function* (
   const fork = Effect.runForkWith(yield* Effect.context<never>())
   const bySecret = new Map<string, Place>()
   const byClient = new Map<Client, Place>()
-  /** How many are held, of all and of each network. */
-  let held = 0
-  const ofNetwork = new Map<string, number>()
+  /** The places that are held, by the address that their members had. */
+  const absent = new NetworkCount()
 
   /** In a microtask: it resumes a fiber there and then. */
   const wake = ({ free }: Place) => queueMicrotask(() => free.openUnsafe())
@@ -94,16 +93,7 @@ export const make = Effect.fnUntraced(function* (
   }
 
   /** As many are held as there may be connections: absent members are bounded like those who are there. */
-  const isRoom = (client: Client) =>
-    held < maxConnections && (ofNetwork.get(networkOf(client.address)) ?? 0) < maxConnectionsPerAddress
-
-  const count = ({ client }: Place, more: number) => {
-    const network = networkOf(client.address)
-    const left = (ofNetwork.get(network) ?? 0) + more
-    held += more
-    if (left === 0) ofNetwork.delete(network)
-    else ofNetwork.set(network, left)
-  }
+  const isRoom = ({ address }: Client) => absent.total < maxConnections && absent.of(address) < maxConnectionsPerAddress
 
   const holds: Places["holds"] = (client) => {
     const place = byClient.get(client)
@@ -115,7 +105,7 @@ export const make = Effect.fnUntraced(function* (
   const expire = Effect.fnUntraced(function* (place: Place, { group, member, scope }: Seat) {
     place.expiry = undefined
     place.held = undefined
-    count(place, -1)
+    absent.add(place.client.address, -1)
     forget(place)
     const { address, ending, member: id } = member.data
     yield* Effect.annotateLogs(Effect.logInfo("left"), { member: id, address, reason: ending?.reason })
@@ -167,7 +157,7 @@ export const make = Effect.fnUntraced(function* (
         commands.abandon(client)
         seat.group.announcer.unwatch(client)
         place.held = seat
-        count(place, 1)
+        absent.add(client.address, 1)
         return Effect.map(Effect.forkIn(Effect.delay(expire(place, seat), grace), scope), (fiber) => {
           place.expiry = fiber
           wake(place)
@@ -182,7 +172,7 @@ export const make = Effect.fnUntraced(function* (
         if (place.client === client) return true
         const { expiry, held } = place
         if (held !== undefined) {
-          count(place, -1)
+          absent.add(place.client.address, -1)
           // What it may still give in this second, it may not give twice by coming back.
           client.rate = place.client.rate
           forget(byClient.get(client))

@@ -151,8 +151,7 @@ const leave = Effect.fnUntraced(function* (session: Session, exit: Exit.Exit<voi
   const { unfit } = connection.transport
   if (refused !== undefined) {
     yield* shared.gate.log("refused", { address, reason: refused, ...(unfit === undefined ? {} : { unfit }) })
-  }
-  if (refused === undefined && member !== undefined) {
+  } else if (member !== undefined) {
     const what = shared.places.holds(client) ? "lost" : "left"
     yield* Effect.annotateLogs(Effect.logInfo(what), { member, address, reason })
   }
