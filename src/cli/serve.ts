@@ -1,6 +1,6 @@
 /** `rankd serve`: the server as a process, with its flags, its first words and its warnings. */
 import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
-import { Config, Console, Duration, Effect, Layer, Option, Queue, References, Runtime, Schema } from "effect"
+import { Config, Console, Duration, Effect, Layer, Option, References, Runtime, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import { NetAddress } from "effect/net"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
@@ -18,6 +18,7 @@ import {
 } from "../server/Settings.ts"
 import * as Tokens from "../server/Tokens.ts"
 import { file, invalid, whole } from "./flags.ts"
+import { reloadOnHangup } from "./reload.ts"
 
 /** Descriptors that the process needs beside those of its clients. */
 const OWN_DESCRIPTORS = 32
@@ -303,33 +304,6 @@ const tlsOf = ({ maxHandshakes, tlsCa, tlsCert, tlsKey, tlsMinVersion }: Options
         maxHandshakes
       }
     : undefined
-
-/** What can be read again while the server runs, and what it is called in the log. */
-interface Reloadable {
-  readonly what: string
-  /** Changes nothing where it fails. */
-  readonly reload: Effect.Effect<void, { readonly message: string }>
-}
-
-/** Reads it all again on SIGHUP. Without anything to read SIGHUP ends the process, as ever. */
-const reloadOnHangup = Effect.fnUntraced(function* (all: ReadonlyArray<Reloadable>) {
-  if (all.length === 0) return
-  // One that comes while all is read is kept: what changed meanwhile is not missed. More would change nothing.
-  const hangups = yield* Queue.sliding<void>(1)
-  const hangup = () => Queue.offerUnsafe(hangups, undefined)
-  yield* Effect.acquireRelease(
-    Effect.sync(() => process.on("SIGHUP", hangup)),
-    () => Effect.sync(() => process.off("SIGHUP", hangup))
-  )
-  const reloadAll = Effect.forEach(all, ({ reload, what }) =>
-    Effect.matchEffect(reload, {
-      onSuccess: () => Effect.annotateLogs(Effect.logInfo("reloaded"), { what }),
-      onFailure: ({ message }) =>
-        Effect.annotateLogs(Effect.logError(`not reloaded: ${message}. What was read before still holds`), { what })
-    })
-  )
-  yield* Queue.take(hangups).pipe(Effect.andThen(reloadAll), Effect.forever, Effect.forkScoped)
-})
 
 /** Limits that only make sense beside others. */
 const check = Effect.fnUntraced(function* (options: Options) {
