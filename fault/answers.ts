@@ -1,5 +1,6 @@
 /** What docs/PROTOCOL.md allows the server to answer a line. */
-import type { ClientMessage, Reason, ServerMessage } from "../src/protocol/Message.ts"
+import type { ClientMessage, ServerMessage } from "../src/protocol/Messages.ts"
+import type { Reason } from "../src/protocol/Reasons.ts"
 import type { Said } from "./decoder.ts"
 
 type Tag = ServerMessage["_tag"]

@@ -3,7 +3,7 @@
  * lines made from the words of both encodings. A line is bytes without an LF.
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs"
-import { ClientMessage, ServerMessage } from "../src/protocol/Message.ts"
+import { ClientMessage, ServerMessage } from "../src/protocol/Messages.ts"
 import type { Random } from "./random.ts"
 
 const folder = new URL("corpus/", import.meta.url)

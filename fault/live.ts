@@ -2,9 +2,9 @@
  * A live server under fire: many connections say hostile lines, each followed by a
  * PING of its own, so that what is heard before its PONG is what answers the line.
  */
-import * as Json from "../src/protocol/Json.ts"
-import type { ServerMessage } from "../src/protocol/Message.ts"
-import * as Text from "../src/protocol/Text.ts"
+import * as Json from "../src/protocol/json/Json.ts"
+import type { ServerMessage } from "../src/protocol/Messages.ts"
+import * as Text from "../src/protocol/text/Text.ts"
 import { UNASKED, wrongWith } from "./answers.ts"
 import { read } from "./decoder.ts"
 import { keep, lineOf } from "./inputs.ts"

@@ -1,5 +1,5 @@
 /** A client that never gives up: it connects whenever it is not, commands those below, and answers those above. */
-import type { ServerMessage } from "../src/protocol/Message.ts"
+import type { ServerMessage } from "../src/protocol/Messages.ts"
 import { type Oracle, Witness } from "./oracle.ts"
 import type { Random } from "./random.ts"
 import { Wire } from "./wire.ts"

@@ -3,8 +3,8 @@
  * held against docs/PROTOCOL.md line by line. An `Oracle` knows what concerns all
  * clients, a `Witness` what concerns one connection.
  */
-import type { ServerMessage } from "../src/protocol/Message.ts"
-import * as Text from "../src/protocol/Text.ts"
+import type { ServerMessage } from "../src/protocol/Messages.ts"
+import * as Text from "../src/protocol/text/Text.ts"
 import { Violation } from "./run.ts"
 
 /** Epochs that are remembered. */

@@ -1,9 +1,9 @@
 /** `rankd agent`: executes what reaches it, as far as its policy goes; without one it only prints. */
 import { Console, Duration, Effect, FileSystem, Option, Result } from "effect"
 import { Command, Flag } from "effect/cli"
-import * as Agent from "../client/Agent.ts"
+import * as Agent from "../agent/Agent.ts"
+import * as Policy from "../agent/Policy.ts"
 import type { Ended, Order } from "../client/Executor.ts"
-import * as Policy from "../client/Policy.ts"
 import { RankClient } from "../client/RankClient.ts"
 import * as Connection from "./connection.ts"
 import { invalid, whole } from "./flags.ts"

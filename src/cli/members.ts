@@ -1,5 +1,5 @@
 /** The members of a group as a table. */
-import type { Listed } from "../client/Watched.ts"
+import type { Listed } from "../client/memberList.ts"
 import { type Line, table } from "./terminal.ts"
 
 export const memberTable = (members: ReadonlyArray<Listed>, self: string | undefined): ReadonlyArray<Line> => {

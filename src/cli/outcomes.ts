@@ -1,5 +1,5 @@
 /** What became of what was said: the open tracked commands of one client, and the exit status that outcomes make. */
-import type { ClientMessage, ServerMessage, Status } from "../protocol/Message.ts"
+import type { ClientMessage, ServerMessage, Status } from "../protocol/Messages.ts"
 
 /** EX_TEMPFAIL of sysexits.h: the outcome is not known, or there is none yet. */
 export const UNKNOWN = 75

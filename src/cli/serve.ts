@@ -5,8 +5,9 @@ import { Command, Flag } from "effect/cli"
 import { NetAddress } from "effect/net"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
 import type { SocketServer } from "effect/socket"
-import { Access } from "../server/Access.ts"
-import * as NodeServer from "../server/NodeServer.ts"
+import * as NodeServer from "../net/node/NodeServer.ts"
+import { Access } from "../server/admission/Access.ts"
+import * as Tokens from "../server/admission/Tokens.ts"
 import { RankServer } from "../server/Server.ts"
 import {
   defaults,
@@ -16,7 +17,6 @@ import {
   Settings,
   type SettingsValues
 } from "../server/Settings.ts"
-import * as Tokens from "../server/Tokens.ts"
 import { file, invalid, whole } from "./flags.ts"
 import { reloadOnHangup } from "./reload.ts"
 

@@ -2,8 +2,8 @@
 import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import { Console, Effect, Option, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
-import { GroupName, Name } from "../protocol/Message.ts"
-import * as Tokens from "../server/Tokens.ts"
+import { GroupName, Name } from "../protocol/Ids.ts"
+import * as Tokens from "../server/admission/Tokens.ts"
 import { json } from "./terminal.ts"
 
 const rights = ["issue,execute", "issue", "execute", "watch"] as const

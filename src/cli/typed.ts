@@ -1,9 +1,9 @@
 /** What a person or a script types: a line of the protocol, text or JSON. */
 import { Result, SubscriptionRef } from "effect"
-import { type Link, PROTOCOL } from "../client/Link.ts"
-import * as Json from "../protocol/Json.ts"
-import type { ClientMessage, ServerMessage } from "../protocol/Message.ts"
-import * as Text from "../protocol/Text.ts"
+import { type Link, PROTOCOL } from "../client/Connection.ts"
+import * as Json from "../protocol/json/Json.ts"
+import type { ClientMessage, ServerMessage } from "../protocol/Messages.ts"
+import * as Text from "../protocol/text/Text.ts"
 
 type Error = ServerMessage & { readonly _tag: "Error" }
 

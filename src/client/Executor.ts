@@ -5,8 +5,8 @@
  */
 import type { Scope } from "effect"
 import { Cause, Effect, Exit, type Fiber, FiberSet, Schema } from "effect"
-import { ClientMessage, type ExecutorStatus, type ServerMessage } from "../protocol/Message.ts"
-import type { Link } from "./Link.ts"
+import { ClientMessage, type ExecutorStatus, type ServerMessage } from "../protocol/Messages.ts"
+import type { Link } from "./Connection.ts"
 
 /** A command that reached this client. */
 export interface Order {

@@ -18,7 +18,7 @@
  * away an epoch smaller than the largest it has seen: it is a fencing token.
  */
 import { Deferred, Effect, FiberHandle, Stream, SubscriptionRef } from "effect"
-import type { Standing } from "./Link.ts"
+import type { Standing } from "./Connection.ts"
 import { RankClient } from "./RankClient.ts"
 
 const epochOf = (standing: Standing | undefined): number | undefined =>

@@ -4,7 +4,7 @@ import { createSecureContext } from "node:tls"
 import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import { Duration, Effect, Layer } from "effect"
 import { Socket } from "effect/socket"
-import { Rejected } from "./Link.ts"
+import { Rejected } from "./Connection.ts"
 import { type ClientOptions, RankClient } from "./RankClient.ts"
 
 /** How long a connection may take to be made. */

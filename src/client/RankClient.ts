@@ -10,11 +10,12 @@
 import type { Scope } from "effect"
 import { Cause, Context, Duration, Effect, Latch, Layer, Option, Queue, Schema, Stream, SubscriptionRef } from "effect"
 import type { Socket } from "effect/socket"
-import * as Json from "../protocol/Json.ts"
-import { ClientMessage, Output, type ServerMessage, Status, Whole } from "../protocol/Message.ts"
+import { Whole } from "../protocol/Ids.ts"
+import * as Json from "../protocol/json/Json.ts"
+import { ClientMessage, Output, type ServerMessage, Status } from "../protocol/Messages.ts"
+import * as Link from "./Connection.ts"
 import * as Executor from "./Executor.ts"
-import * as Link from "./Link.ts"
-import { type Listed, listed } from "./Watched.ts"
+import { type Listed, listed } from "./memberList.ts"
 
 /**
  * How a command ended at one target. `rank` is the target's when the command was

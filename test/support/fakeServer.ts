@@ -1,7 +1,7 @@
 /** A server that says what a test has it say, to see how a client takes it. */
 import { createServer, type Socket } from "node:net"
 import { Effect } from "effect"
-import type { ServerMessage } from "../../src/protocol/Message.ts"
+import type { ServerMessage } from "../../src/protocol/Messages.ts"
 
 /** What a client said, as it came. */
 export type Said = { readonly _tag: string; readonly id?: string } & { readonly [field: string]: unknown }

@@ -2,10 +2,10 @@
 import { Context, Effect, Exit, Fiber, Layer, Logger, References, Scope } from "effect"
 import { NetAddress } from "effect/net"
 import { SocketServer } from "effect/socket"
-import { Access, type AccessPolicy } from "../../src/server/Access.ts"
+import { TransportOf, throughWriter } from "../../src/net/Transport.ts"
+import { Access, type AccessPolicy } from "../../src/server/admission/Access.ts"
 import { RankServer } from "../../src/server/Server.ts"
 import { Settings, type SettingsValues } from "../../src/server/Settings.ts"
-import { TransportOf, throughWriter } from "../../src/server/Transport.ts"
 import { MemorySocket } from "./MemorySocket.ts"
 
 export class Network extends Context.Service<

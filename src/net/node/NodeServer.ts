@@ -1,0 +1,165 @@
+/**
+ * The layers that put the server on Node's sockets, TCP's and TLS'. Of `server`,
+ * only this and `Tls` know Node.
+ */
+// Module by module: the whole package brings Redis and HTTP clients along, half of the time that a start takes.
+import type * as Net from "node:net"
+import type * as NodeTls from "node:tls"
+import * as NodeSocket from "@effect/platform-node/NodeSocket"
+import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
+import type { Array as Arr } from "effect"
+import { Context, Effect, Layer, Option } from "effect"
+import { Socket, SocketServer } from "effect/socket"
+import { nameIn } from "../../server/admission/CertificateName.ts"
+import { hostInUrl } from "../Subnet.ts"
+import { type Transport, TransportOf, throughWriter } from "../Transport.ts"
+import * as Tls from "./ServerTls.ts"
+
+export { HANDSHAKE_TIMEOUT, MAX_HANDSHAKES, TlsError, type TlsOptions } from "./ServerTls.ts"
+
+export { hostInUrl }
+
+/** Connections that may wait to be accepted. The kernel lowers it to its own limit (`somaxconn`). */
+const BACKLOG = 4096
+
+/**
+ * How long nothing is heard of a client before TCP asks its machine, which has ten seconds
+ * to answer; the system's own default is two hours. Clients with a heartbeat are found out sooner.
+ */
+const KEEP_ALIVE_DELAY = 30_000
+
+/** A closed socket never drains. */
+const CLOSED = new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1006 }) })
+
+/** A class, and its members methods: an idle client has no closures of its own. */
+class NodeTransport implements Transport {
+  readonly address: string
+  readonly #socket: Net.Socket
+
+  constructor(socket: Net.Socket) {
+    this.address = `${hostInUrl(socket.remoteAddress ?? "unknown")}:${socket.remotePort ?? 0}`
+    this.#socket = socket
+  }
+
+  write(chunks: Arr.NonEmptyReadonlyArray<Uint8Array>): boolean {
+    const socket = this.#socket
+    if (chunks.length === 1) return socket.write(chunks[0])
+    socket.cork()
+    let taken = true
+    for (const chunk of chunks) taken = socket.write(chunk)
+    socket.uncork()
+    return taken
+  }
+
+  get drained(): Effect.Effect<void, Socket.SocketError> {
+    const socket = this.#socket
+    return Effect.callback((resume) => {
+      if (!socket.writableNeedDrain) return resume(socket.destroyed ? Effect.fail(CLOSED) : Effect.void)
+      const drained = () => settle(Effect.void)
+      const closed = () => settle(Effect.fail(CLOSED))
+      const settle = (exit: Effect.Effect<void, Socket.SocketError>) => {
+        socket.off("drain", drained).off("close", closed)
+        resume(exit)
+      }
+      socket.on("drain", drained).on("close", closed)
+      return Effect.sync(() => socket.off("drain", drained).off("close", closed))
+    })
+  }
+
+  gone(): boolean {
+    return !this.#socket.writable
+  }
+
+  unsent(): number {
+    return this.#socket.destroyed ? 0 : this.#socket.writableLength
+  }
+
+  end(): void {
+    if (this.#socket.writable) this.#socket.end()
+  }
+
+  cut(): void {
+    this.#socket.destroy()
+  }
+}
+
+/** That of a client which has shown a certificate; the handshake fails where the CA has not signed it. */
+class CertifiedTransport extends NodeTransport {
+  readonly certified: string | undefined
+  readonly unfit: string | undefined
+
+  constructor(socket: NodeTls.TLSSocket) {
+    super(socket)
+    const certificate = socket.authorized ? socket.getPeerX509Certificate() : undefined
+    this.certified = nameIn(certificate?.subjectAltName ?? "")
+    if (this.certified === undefined) {
+      this.unfit =
+        certificate === undefined
+          ? "no verified certificate"
+          : `no name in its certificate, whose subjectAltName is ${certificate.subjectAltName ?? "missing"}`
+    }
+  }
+}
+
+const transportOf =
+  (make: (socket: Net.Socket) => Transport): (typeof TransportOf)["Service"] =>
+  (socket) =>
+    Effect.flatMap(Effect.serviceOption(NodeSocket.NetSocket), (net) =>
+      Option.isSome(net) ? Effect.succeed(make(net.value)) : throughWriter(socket)
+    )
+
+/**
+ * Reads the files of TLS again, as after a certificate was renewed; fails, and
+ * changes nothing, where they are of no use. Provided by `layer`; does nothing where
+ * there is no TLS.
+ */
+export class Reload extends Context.Reference<Effect.Effect<void, Tls.TlsError>>("rankd/server/NodeServer/Reload", {
+  defaultValue: () => Effect.void
+}) {}
+
+/**
+ * Listens on `host`, a name or an address, and `port`, 0 for a free one; speaks TLS
+ * where `tls` says with what. Files that are of no use are a `SocketServerError`
+ * whose reason's cause is a `TlsError`.
+ */
+export const layer = (options: {
+  readonly host: string
+  readonly port: number
+  readonly tls?: Tls.TlsOptions | undefined
+}): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError> => {
+  const { host, port, tls } = options
+  const listen = {
+    host,
+    port,
+    backlog: BACKLOG,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: KEEP_ALIVE_DELAY,
+    // A client may end its side and still be answered: `printf 'RANKS\n' | nc host port`.
+    allowHalfOpen: true
+  }
+  if (tls === undefined) {
+    return Layer.merge(
+      NodeSocketServer.layer(listen),
+      Layer.succeed(
+        TransportOf,
+        transportOf((socket) => new NodeTransport(socket))
+      )
+    )
+  }
+  const make = (socket: Net.Socket) =>
+    tls.ca === undefined ? new NodeTransport(socket) : new CertifiedTransport(socket as NodeTls.TLSSocket)
+  return Layer.effectContext(
+    Tls.make(tls, listen).pipe(
+      Effect.map(({ reload, socketServer }) =>
+        Context.make(SocketServer.SocketServer, socketServer).pipe(
+          Context.add(TransportOf, transportOf(make)),
+          Context.add(Reload, reload)
+        )
+      ),
+      Effect.catchTag("TlsError", (cause) =>
+        Effect.fail(new SocketServer.SocketServerError({ reason: new SocketServer.SocketServerOpenError({ cause }) }))
+      )
+    )
+  )
+}

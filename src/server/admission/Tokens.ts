@@ -1,0 +1,144 @@
+/**
+ * A file of tokens: whom they are for, and what they allow. A token is kept as its
+ * SHA-256 digest alone, in memory as in the file; that a digest is fast to compute
+ * is no matter for a token with as many bits as `generate` gives it.
+ *
+ * A line is `<name>:sha256:<64 hex digits>`, where the name `*` stands for any; or
+ * it is the token itself, which is then for any name. After a space may follow what
+ * it allows: `groups=a,b` (any by default), and `may=issue,execute`, either of the
+ * two, or `may=watch`, neither (both by default). Empty lines, and those that begin
+ * with `#`, are skipped.
+ */
+import { Effect, FileSystem, Schema } from "effect"
+import { Digest, Mac, SecureRandom } from "effect/crypto"
+import { Base64Url, Hex } from "effect/encoding"
+import { GroupName, Name, Secret } from "../../protocol/Ids.ts"
+import type { AccessPolicy, Grant } from "./Access.ts"
+
+/** What is wrong with a token file; `message` says where, and never shows what is written there. */
+export class TokenFileError extends Schema.TaggedError<TokenFileError>()("TokenFileError", {
+  message: Schema.String
+}) {}
+
+export interface Tokens extends AccessPolicy {
+  /** Reads the file anew. Where it cannot, what was granted before stays. */
+  readonly reload: Effect.Effect<void, TokenFileError>
+}
+
+/** A token that is written down itself has so many characters at least: shorter ones can be guessed. */
+const MIN_TOKEN_LENGTH = 16
+
+/** Random bytes of a generated token. */
+const TOKEN_BYTES = 32
+
+interface Entry {
+  readonly digest: Uint8Array
+  readonly grant: Grant
+}
+
+const isName = Schema.is(Name)
+const isGroup = Schema.is(GroupName)
+const isSecret = Schema.is(Secret)
+
+const sha256 = (token: string) =>
+  Digest.Digest.use(({ digest }) => digest(Digest.sha256, new TextEncoder().encode(token)))
+
+const ALLOWS = "issue and execute, either of them, or watch alone"
+
+/** The options of a line; or what is wrong with them. */
+const options = (words: ReadonlyArray<string>): Omit<Grant, "name"> | string => {
+  let grant: Omit<Grant, "name"> = { issue: true, execute: true }
+  for (const word of words) {
+    const [option, value = ""] = word.split("=", 2)
+    const values = value.split(",")
+    if (option === "groups") {
+      if (!values.every(isGroup)) return "groups= takes names of groups, with commas between them"
+      grant = { ...grant, groups: values }
+    } else if (option === "may") {
+      const known = values.every((value) => value === "issue" || value === "execute" || value === "watch")
+      if (!known || (values.includes("watch") && values.length > 1)) return `may= takes ${ALLOWS}`
+      grant = { ...grant, issue: values.includes("issue"), execute: values.includes("execute") }
+    } else {
+      return "after the token come groups=... and may=..., nothing else"
+    }
+  }
+  return grant
+}
+
+/** A line's token and what it allows; or what is wrong with it. */
+const readLine = Effect.fnUntraced(function* (line: string) {
+  const [word = "", ...words] = line.split(/[ \t]+/)
+  const allowed = options(words)
+  if (typeof allowed === "string") return allowed
+  if (!word.includes(":")) {
+    if (word.length < MIN_TOKEN_LENGTH)
+      return `a token has ${MIN_TOKEN_LENGTH} characters or more: make one with rankd token`
+    return isSecret(word) ? { digest: yield* sha256(word), grant: allowed } : "a token has printable characters only"
+  }
+  const [, name = "", hex = ""] = /^([^:]*):sha256:([0-9a-f]{64})$/.exec(word) ?? []
+  if (hex === "") return "write <name>:sha256:<64 hex digits>, as rankd token prints it, or a token without a colon"
+  if (name !== "*" && !isName(name)) return "a name is 1-64 of A-Z a-z 0-9 . _ -, not like a member id; * is any"
+  const digest = Hex.decode(hex)
+  return digest._tag === "Success"
+    ? { digest: digest.success, grant: name === "*" ? allowed : { name, ...allowed } }
+    : "a digest has 64 hex digits"
+})
+
+const read = Effect.fnUntraced(function* (path: string) {
+  const fileSystem = yield* FileSystem.FileSystem
+  const text = yield* Effect.mapError(
+    fileSystem.readFileString(path),
+    ({ message }) => new TokenFileError({ message: `cannot read the token file ${path}: ${message}` })
+  )
+  const entries = new Map<string, Entry>()
+  for (const [index, line] of text.split("\n").entries()) {
+    const written = line.trim()
+    if (written === "" || written.startsWith("#")) continue
+    const entry = yield* readLine(written)
+    if (typeof entry === "string") {
+      return yield* new TokenFileError({ message: `line ${index + 1} of the token file ${path}: ${entry}` })
+    }
+    entries.set(`${Hex.encode(entry.digest)} ${JSON.stringify(entry.grant)}`, entry)
+  }
+  if (entries.size === 0) {
+    return yield* new TokenFileError({ message: `the token file ${path} has no token: nobody could come in` })
+  }
+  return entries
+})
+
+/** The tokens of the file at `path`. */
+export const make = Effect.fnUntraced(function* (path: string) {
+  const context = yield* Effect.context<FileSystem.FileSystem | Digest.Digest>()
+  let entries = yield* read(path)
+  const observers = new Set<(holds: (grant: Grant) => boolean) => void>()
+  const tokens: Tokens = {
+    authenticate: (token) =>
+      Effect.map(Effect.provideContext(sha256(token), context), (digest) => {
+        let found: Grant | undefined
+        // All are looked at, whichever it is.
+        for (const entry of entries.values()) if (Mac.timingSafeEqual(entry.digest, digest)) found = entry.grant
+        return found
+      }),
+    observe: (changed) =>
+      Effect.asVoid(
+        Effect.acquireRelease(
+          Effect.sync(() => observers.add(changed)),
+          () => Effect.sync(() => observers.delete(changed))
+        )
+      ),
+    reload: Effect.map(Effect.provideContext(read(path), context), (next) => {
+      // A line that is as it was grants what it granted: its bearers are to stay.
+      entries = new Map([...next].map(([key, entry]) => [key, entries.get(key) ?? entry]))
+      const grants = new Set([...entries.values()].map(({ grant }) => grant))
+      for (const changed of observers) changed((grant) => grants.has(grant))
+    })
+  }
+  return tokens
+})
+
+/** A new token, and the line of a token file that is for it. */
+export const generate = Effect.fnUntraced(function* (name: string | undefined, words: ReadonlyArray<string>) {
+  const token = Base64Url.encode(SecureRandom.randomBytesUnsafe(TOKEN_BYTES))
+  const line = [`${name ?? "*"}:sha256:${Hex.encode(yield* sha256(token))}`, ...words].join(" ")
+  return { token, line }
+})

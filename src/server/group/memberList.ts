@@ -1,0 +1,44 @@
+/** A group's members, made piece by piece as the client reads them: a listing of any length costs no memory. */
+import * as Json from "../../protocol/json/Json.ts"
+import * as Text from "../../protocol/text/Text.ts"
+import * as Roster from "../../rank/Roster.ts"
+import type { Client } from "../Peer.ts"
+import { memberId } from "./RankNotifier.ts"
+
+/** Members in one piece. */
+const PIECE = 128
+
+/** Instead of the address of a member whose connection is lost. */
+const ABSENT = "absent"
+
+const pieces = function* (roster: Roster.Roster<Client>) {
+  const size = Roster.size(roster)
+  for (let first = 0; first < size; first += PIECE) {
+    yield Array.from({ length: Math.min(PIECE, size - first) }, (_, i) => {
+      const member = Roster.at(roster, first + i)!
+      const { absent, address } = member.data
+      const listed = { rank: first + i, member: memberId(member), address: absent ? ABSENT : address }
+      return member.name === undefined ? listed : { ...listed, name: member.name }
+    })
+  }
+}
+
+/** `MEMBER` for each member, and `END`; in JSON one `Roster`. It is of the moment that `roster` is of. */
+export function* listing(roster: Roster.Roster<Client>, encoding: Client["encoding"]): Generator<Uint8Array> {
+  const { epoch } = roster
+  const size = Roster.size(roster)
+  if (encoding === "text") {
+    for (const members of pieces(roster)) {
+      yield Buffer.from(members.map((member) => `${Text.writeServer({ _tag: "Member", ...member })}\n`).join(""))
+    }
+    yield Buffer.from(`${Text.writeServer({ _tag: "End", size, epoch })}\n`)
+    return
+  }
+  yield Buffer.from(Json.writeServer({ _tag: "Roster", size, epoch, members: [] }).replace(/\]\}$/, ""))
+  let separator = ""
+  for (const members of pieces(roster)) {
+    yield Buffer.from(separator + members.map(Json.stringify).join(","))
+    separator = ","
+  }
+  yield Buffer.from("]}\n")
+}

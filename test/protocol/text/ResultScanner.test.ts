@@ -1,0 +1,80 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Schema } from "effect"
+import { ClientMessage } from "../../../src/protocol/Messages.ts"
+import { ResultScanner } from "../../../src/protocol/text/ResultScanner.ts"
+import { readClient, writeClient } from "../../../src/protocol/text/Text.ts"
+
+/** Reads `line` with the scanner, as `readClient` would; undefined where it leaves the line to that. */
+const scan = (line: string) => {
+  const scanner = new ResultScanner()
+  // Not at the start of the bytes, and not up to their end: the scanner must keep within its slice.
+  const bytes = Buffer.from(`9${line}9 9`)
+  const end = bytes.length - 3
+  if (!scanner.scan(bytes, 1, end)) return undefined
+  const { id, output, status } = scanner
+  return { id: `${id}`, status, output: output < end ? bytes.toString("utf8", output, end) : undefined }
+}
+
+/** What the Schema decoder makes of it, where it is the scanner's to read; of ids and numbers up to 15 digits. */
+const read = (line: string) => {
+  const said = readClient(line)
+  if (said._tag === "Failure" || said.success._tag !== "Result") return undefined
+  const { id, output, status } = said.success
+  if (typeof status !== "number" || !/^(?:0|[1-9][0-9]{0,14})$/.test(id) || line.includes("\\")) return undefined
+  // A space at the end that nothing follows is for the Schema decoder to judge.
+  return output === undefined && line.endsWith(" ") ? undefined : { id, status, output }
+}
+
+const Mutation = Schema.Struct({
+  place: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1000 })),
+  remove: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 3 })),
+  insert: Schema.Literals([
+    "",
+    " ",
+    "0",
+    "9",
+    "25",
+    "-",
+    "#",
+    "x",
+    "R",
+    "re",
+    "\t",
+    "1 ",
+    "\u00e4",
+    "  ",
+    "\\\\",
+    "\\n"
+  ])
+})
+
+describe("ResultScanner", () => {
+  it.prop(
+    "reads what a client says as the Schema decoder does",
+    [ClientMessage],
+    ([message]) => assert.deepStrictEqual(scan(writeClient(message)), read(writeClient(message))),
+    { arbitrary: { runs: 5000 } }
+  )
+
+  it.prop(
+    "reads mutated lines as the Schema decoder does",
+    [
+      Schema.Literals([
+        "RESULT#1 0",
+        "result#12 255 out put",
+        "RESULT#7 256 x",
+        "RESULT#123456789012345 1 x",
+        "RESULT#1 denied"
+      ]),
+      Schema.Array(Mutation).check(Schema.isMaxLength(4))
+    ],
+    ([line, mutations]) => {
+      for (const { insert, place, remove } of mutations) {
+        const at = Math.round((place / 1000) * line.length)
+        line = line.slice(0, at) + insert + line.slice(at + remove)
+      }
+      assert.deepStrictEqual(scan(line), read(line), line)
+    },
+    { arbitrary: { runs: 20_000 } }
+  )
+})

@@ -1,0 +1,446 @@
+/** Who is let in, what strangers may do, and how many there may be of anybody. */
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect } from "effect"
+import { TestClock } from "effect/testing"
+import { networkOf } from "../../../src/net/Subnet.ts"
+import type { AccessPolicy, Grant } from "../../../src/server/admission/Access.ts"
+import type { MemorySocket } from "../../support/MemorySocket.ts"
+import { connect, Network, say, server, settled } from "../../support/memoryServer.ts"
+import { client, serverLayer } from "../../support/wire.ts"
+
+const grants = new Map<string, Grant>([
+  ["all", { issue: true, execute: true }],
+  ["all-2", { issue: true, execute: true }],
+  ["named", { name: "worker", issue: true, execute: true }],
+  ["jobs", { groups: ["jobs", "more"], issue: true, execute: true }],
+  ["issues", { issue: true, execute: false }],
+  ["executes", { issue: false, execute: true }],
+  ["watches", { issue: false, execute: false }]
+])
+
+let revoke: (token: string) => void = () => {}
+
+/** Tokens that are words. */
+const access: AccessPolicy = {
+  authenticate: (token) => Effect.succeed(grants.get(token)),
+  observe: (changed) =>
+    Effect.sync(() => {
+      revoke = (token) => changed((grant) => grant !== grants.get(token))
+    })
+}
+
+const guarded = (settings = {}, logged: Array<string> = []) => server(settings, logged, access)
+
+/** A client that has shown the token; what it was told then is taken. */
+const entered = Effect.fnUntraced(function* (token: string) {
+  const { connect } = yield* Network
+  const client = yield* connect
+  yield* say(client, `AUTH ${token}`)
+  return client
+})
+
+const denied = "ERROR - not authorized: say AUTH <token> first"
+
+describe("a stranger", () => {
+  it.effect("holds no rank, and may say nothing but its token", () =>
+    Effect.gen(function* () {
+      const { connect } = yield* Network
+      const member = yield* entered("all")
+      yield* say(member, "WATCH")
+      const stranger = yield* connect
+      assert.deepStrictEqual(stranger.lines(), [])
+      const verbs = [
+        "EXEC * x",
+        "EXPLAIN 1",
+        "RANKS",
+        "WATCH",
+        "NAME n",
+        "JOIN g",
+        "YIELD",
+        "PING",
+        "HELP",
+        "nonsense",
+        "AUTH"
+      ]
+      for (const verb of verbs) assert.deepStrictEqual(yield* say(stranger, verb), [denied], verb)
+      assert.deepStrictEqual(yield* say(stranger, "EXEC#i 1 x"), [denied.replace("ERROR", "ERROR#i")])
+      assert.deepStrictEqual(
+        (yield* say(stranger, '{"_tag":"Hello","protocol":1}')).map((line) => JSON.parse(line).reason),
+        ["not authorized"]
+      )
+      assert.deepStrictEqual(yield* say(member, "EXPLAIN *"), ["ERROR 0 nobody below"])
+      yield* say(stranger, "QUIT")
+      assert.isTrue(stranger.ended)
+      assert.deepStrictEqual(member.lines(), [])
+    }).pipe(guarded())
+  )
+
+  it.effect("is ranked when it has shown its token, by AUTH or by Hello", () =>
+    Effect.gen(function* () {
+      const { connect } = yield* Network
+      const [a, b] = [yield* connect, yield* connect]
+      assert.match((yield* say(b, "AUTH all")).join(), /^RANK 0 1 [0-9]+ m1$/)
+      const told = yield* say(a, '{"_tag":"Hello","protocol":1,"name":"x","token":"all-2"}')
+      assert.deepInclude(JSON.parse(told.at(-1)!), { _tag: "Welcome", rank: 1, member: "m2" })
+      assert.deepStrictEqual(yield* say(b, "AUTH all"), ["ERROR 0 not authorized: you have shown one already"])
+    }).pipe(guarded())
+  )
+
+  it.effect("says lines of 4 KiB at most, a member longer ones", () =>
+    Effect.gen(function* () {
+      const { connect } = yield* Network
+      const member = yield* entered("all")
+      const long = "x".repeat(4096)
+      assert.deepStrictEqual(yield* say(member, `PING ${long}`), [`PONG ${long}`])
+      const stranger = yield* connect
+      assert.deepStrictEqual(yield* say(stranger, `AUTH ${long}`), ["ERROR - line too long"])
+      assert.isTrue(stranger.ended)
+    }).pipe(guarded())
+  )
+
+  it.effect("has two seconds, however much it says", () =>
+    Effect.gen(function* () {
+      const { connect } = yield* Network
+      const [silent, chatty] = [yield* connect, yield* connect]
+      for (let i = 0; i < 9; i++) {
+        yield* say(chatty, "PING")
+        yield* TestClock.adjust("200 millis")
+      }
+      assert.isFalse(silent.ended || chatty.ended)
+      yield* TestClock.adjust("200 millis")
+      yield* settled
+      assert.deepStrictEqual([silent.lines(), chatty.lines().at(-1)], [["BYE timed out"], "BYE timed out"])
+      assert.isTrue(silent.ended && chatty.ended)
+    }).pipe(guarded())
+  )
+
+  it.effect("that does not read what it is told is closed, and has no more time for it", () =>
+    Effect.gen(function* () {
+      const { connect } = yield* Network
+      const stranger = yield* connect
+      stranger.reading = false
+      yield* say(stranger, ...Array.from({ length: 2000 }, () => "x"))
+      for (let turn = 0; turn < 20; turn++) yield* settled
+      yield* TestClock.adjust("5 seconds")
+      yield* settled
+      assert.isTrue(stranger.destroyed)
+    }).pipe(guarded())
+  )
+
+  it.effect("waits for the answer to a wrong token, each time longer, whichever connection it says it on", () => {
+    const logged: Array<string> = []
+    return Effect.gen(function* () {
+      const { connectFrom } = yield* Network
+      for (const wait of [100, 200, 400, 800, 1600, 3200, 4000, 4000]) {
+        const client = yield* connectFrom(`10.0.0.1:${wait}`)
+        assert.deepStrictEqual(yield* say(client, "AUTH wrong-secret"), [])
+        yield* TestClock.adjust(wait - 1)
+        yield* settled
+        assert.deepStrictEqual(client.lines(), [])
+        yield* TestClock.adjust(1)
+        yield* settled
+        assert.deepStrictEqual(client.lines(), ["ERROR - not authorized: wrong token"])
+        assert.isTrue(client.ended)
+      }
+      const other = yield* connectFrom("10.0.0.2:1")
+      yield* say(other, "AUTH wrong")
+      yield* TestClock.adjust(100)
+      yield* settled
+      assert.isTrue(other.ended)
+      assert.strictEqual(logged.filter((line) => line === "wrong token address=10.0.0.1:100").length, 1)
+      assert.isFalse(logged.join().includes("wrong-secret"))
+    }).pipe(guarded({}, logged))
+  })
+
+  it.effect("that is the oldest goes, where there are too many", () =>
+    Effect.gen(function* () {
+      const { connect } = yield* Network
+      const [first, second, third] = [yield* connect, yield* connect, yield* connect]
+      assert.deepStrictEqual(first.lines(), ["ERROR - busy: too many connections that have shown no token"])
+      assert.isTrue(first.ended)
+      assert.match((yield* say(second, "AUTH all")).join(), /^RANK 0/)
+      const fourth = yield* connect
+      assert.isFalse(third.ended || fourth.ended)
+    }).pipe(guarded({ maxUnauthenticated: 2 }))
+  )
+})
+
+describe("a token", () => {
+  it.effect("may fix the name", () =>
+    Effect.gen(function* () {
+      const { connect } = yield* Network
+      const worker = yield* entered("named")
+      assert.match((yield* say(worker, "RANKS"))[0]!, /^MEMBER 0 m1 worker /)
+      const notGranted = "not authorized: your token is for another name, or another group"
+      assert.deepStrictEqual(yield* say(worker, "NAME boss"), [`ERROR 0 ${notGranted}`])
+      assert.deepStrictEqual(yield* say(worker, "NAME worker"), ["NAMED 0 m1 worker"])
+      const second = yield* connect
+      assert.deepStrictEqual(yield* say(second, "AUTH named"), ["ERROR - name taken"])
+      const third = yield* connect
+      const told = yield* say(third, '{"_tag":"Hello","protocol":1,"token":"named","name":"boss","group":"g"}')
+      assert.deepInclude(JSON.parse(told[0]!), { reason: "not authorized" })
+      const [hello] = yield* say(third, '{"_tag":"Hello","protocol":1,"group":"g"}')
+      assert.match(hello!, /"_tag":"Rank"|"_tag":"Welcome"|"_tag":"Named"/)
+      assert.match((yield* say(third, "RANKS"))[0]!, /"name":"worker"/)
+    }).pipe(guarded())
+  )
+
+  it.effect("may be for some groups alone, the first of them where none is asked for", () =>
+    Effect.gen(function* () {
+      const { connect } = yield* Network
+      const one = yield* connect
+      const told = yield* say(one, '{"_tag":"Hello","protocol":1,"token":"jobs"}')
+      assert.deepInclude(JSON.parse(told.at(-1)!), { _tag: "Welcome", group: "jobs" })
+      assert.deepInclude(JSON.parse((yield* say(one, "JOIN default"))[0]!), { reason: "not authorized" })
+      assert.deepInclude(JSON.parse((yield* say(one, "JOIN more"))[0]!), { _tag: "Rank", rank: 0 })
+    }).pipe(guarded())
+  )
+
+  it.effect("says whether its bearer may issue, and execute", () =>
+    Effect.gen(function* () {
+      const issuer = yield* entered("issues")
+      const executor = yield* entered("executes")
+      const watcher = yield* entered("watches")
+      const full = yield* entered("all")
+      const mayNot = "not authorized: your token may not issue commands"
+      for (const command of ["EXEC 2 x", "EXEC#a 2 x", "EXEC @m3 x"]) {
+        const error = command.includes("#") ? "ERROR#a" : "ERROR"
+        assert.deepStrictEqual(yield* say(executor, command), [`${error} 1 ${mayNot}`])
+        assert.deepStrictEqual(yield* say(watcher, command), [`${error} 2 ${mayNot}`])
+      }
+      assert.deepStrictEqual(yield* say(issuer, "EXEC 1 x", "EXEC#b 1 y"), [])
+      assert.deepStrictEqual(executor.lines(), ["EXEC 0 x", "EXEC#1 0 y"])
+      assert.deepStrictEqual(yield* say(issuer, "EXEC 2 x"), [
+        "ERROR 0 not authorized: not delivered to 1 of 1: may not execute"
+      ])
+      assert.deepStrictEqual(yield* say(issuer, "EXEC * x"), [
+        "ERROR 0 not authorized: not delivered to 1 of 3: may not execute"
+      ])
+      assert.deepStrictEqual(yield* say(issuer, "EXEC#c * z"), ["RESULT#c 2 denied"])
+      assert.deepStrictEqual(
+        [executor.lines(), full.lines()],
+        [
+          ["EXEC 0 x", "EXEC#2 0 z"],
+          ["EXEC 0 x", "EXEC#4 0 z"]
+        ]
+      )
+      assert.deepStrictEqual(watcher.lines(), [])
+      assert.match((yield* say(watcher, "RANKS")).at(-1)!, /^END 4/)
+    }).pipe(guarded())
+  )
+
+  it.effect("may not be for all of the targets: what became of the others is told, too", () =>
+    Effect.gen(function* () {
+      const issuer = yield* entered("all")
+      const watcher = yield* entered("watches")
+      const lost = yield* (yield* Network).connect
+      lost.send('{"_tag":"Hello","protocol":1,"token":"all-2"}\n')
+      for (let turn = 0; turn < 200 && !lost.lines().join().includes("Welcome"); turn++) yield* settled
+      const last = yield* entered("all")
+      lost.reset()
+      yield* settled
+      last.lines()
+      assert.deepStrictEqual(yield* say(issuer, "EXEC * x"), [
+        "ERROR 0 busy: not delivered to 1 of 3: being closed, or absent; nor to 1: may not execute"
+      ])
+      assert.deepStrictEqual(watcher.lines(), [])
+      assert.deepStrictEqual(last.lines(), ["EXEC 0 x"])
+    }).pipe(guarded({ grace: Duration.seconds(5) }))
+  )
+
+  it.effect("that is taken back takes its bearers along", () =>
+    Effect.gen(function* () {
+      const [one, two, three] = [yield* entered("all"), yield* entered("all-2"), yield* entered("all")]
+      revoke("all")
+      yield* settled
+      assert.deepStrictEqual([one.lines(), three.lines()], [["BYE kicked"], ["BYE kicked"]])
+      assert.match(two.lines().join(), /^RANK 0 [12] [0-9]+ m2$/)
+    }).pipe(guarded())
+  )
+})
+
+describe("connections", () => {
+  it.effect("are refused beyond a number, of all and of one network, and taken again when others are gone", () =>
+    Effect.gen(function* () {
+      const { connectFrom } = yield* Network
+      const from = (address: string) => connectFrom(address)
+      const [a, b, c] = [yield* from("10.0.0.1:1"), yield* from("10.0.0.1:2"), yield* from("10.0.0.1:3")]
+      assert.deepStrictEqual(c.lines(), ["ERROR - server full: too many connections from your address"])
+      assert.match(b.lines().join(), /^RANK 1 2/)
+      const [d, e] = [yield* from("[2001:db8::1]:1"), yield* from("[2001:db8::2]:1")]
+      assert.match(d.lines().join(), /^RANK 2 3/)
+      // The one that was refused is still being closed, and counts.
+      assert.deepStrictEqual(e.lines(), ["ERROR - server full: too many connections"])
+      for (const socket of [a, c, e]) socket.close()
+      yield* settled
+      assert.match((yield* from("10.0.0.1:4")).lines().join(), /^RANK 2 3/)
+    }).pipe(server({ maxConnections: 4, maxConnectionsPerAddress: 2 }))
+  )
+
+  it.each([
+    ["10.1.2.3:80", "10.1.2.3"],
+    ["[::ffff:10.1.2.3]:80", "10.1.2.3"],
+    ["[2001:db8:1:2:3:4:5:6]:80", "2001:db8:1:2"],
+    ["[2001:db8::6]:80", "2001:db8:0:0"],
+    ["[::1]:80", "0:0:0:0"],
+    ["[fe80::1:2:3:4]:80", "fe80:0:0:0"],
+    ["unknown", "unknown"]
+  ])("from %s count for %s", (address, network) => {
+    assert.strictEqual(networkOf(address), network)
+  })
+})
+
+describe("a rate", () => {
+  it.effect("holds for the commands of each client, in bursts of as many", () =>
+    Effect.gen(function* () {
+      const [a, b] = (yield* connect(3)) as [never, never, never]
+      const limited = "rate limited: 3 commands a second at most"
+      assert.deepStrictEqual(yield* say(a, "EXEC 1 1", "EXEC#x 1 2", "EXEC @m2 3", "EXEC 1 4", "EXEC#y 1 5", "PING"), [
+        `ERROR 0 ${limited}`,
+        `ERROR#y 0 ${limited}`,
+        "PONG"
+      ])
+      assert.deepStrictEqual(yield* say(b, "EXEC 2 1"), ["EXEC 0 1", "EXEC#1 0 2", "EXEC 0 3"])
+      yield* TestClock.adjust("400 millis")
+      assert.deepStrictEqual(yield* say(a, "EXEC 1 6", "EXEC 1 7"), [`ERROR 0 ${limited}`])
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(yield* say(a, ..."12345".split("").map((n) => `EXEC 2 ${n}`)), [
+        `ERROR 0 ${limited}`,
+        `ERROR 0 ${limited}`
+      ])
+    }).pipe(server({ rate: 3 }))
+  )
+})
+
+describe("a rate, and what waits", () => {
+  it.effect("counts a command that has to wait for its target once", () =>
+    Effect.gen(function* () {
+      const clients = yield* connect(14)
+      const [issuer, deaf] = clients.slice(12) as [(typeof clients)[0], (typeof clients)[0]]
+      deaf.reading = false
+      for (const client of clients.slice(0, 12)) client.send(`EXEC 13 ${"x".repeat(60_000)}\n`)
+      yield* settled
+      issuer.send("EXEC 13 one\n")
+      yield* settled
+      deaf.resume()
+      yield* settled
+      yield* TestClock.adjust("100 millis")
+      yield* settled
+      assert.deepStrictEqual(issuer.lines(), [])
+      assert.strictEqual(deaf.lines().filter((line) => line === "EXEC 12 one").length, 1)
+    }).pipe(server({ rate: 1 }))
+  )
+
+  it.effect("holds who changes the order while a watcher does not keep up, as it does who gives commands", () =>
+    Effect.gen(function* () {
+      const [watcher, flooder] = (yield* connect(2)) as [MemorySocket, MemorySocket]
+      yield* say(watcher, "WATCH")
+      watcher.reading = false
+      flooder.send(`${"NAME a\nNAME b\n".repeat(3000)}PING\n`)
+      for (let turn = 0; turn < 50; turn++) yield* settled
+      assert.notInclude(flooder.lines(), "PONG")
+      // It is not the watcher's end, as long as it reads at all.
+      let ponged = false
+      for (let i = 0; i < 400 && !ponged; i++) {
+        watcher.resume()
+        yield* settled
+        watcher.reading = false
+        yield* TestClock.adjust("20 millis")
+        ponged = flooder.lines().includes("PONG")
+      }
+      assert.isTrue(ponged)
+      assert.isFalse(watcher.ended || watcher.destroyed)
+    }).pipe(server({ maxPending: 65_536 }))
+  )
+
+  it.effect("is bounded for the changes of the order, too", () =>
+    Effect.gen(function* () {
+      const [a] = (yield* connect(1)) as [MemorySocket]
+      assert.deepStrictEqual(yield* say(a, "NAME a", "NAME b", "NAME c", "YIELD", "JOIN g"), [
+        "NAMED 0 m1 a",
+        "NAMED 0 m1 b",
+        "ERROR 0 rate limited: 2 commands a second at most",
+        "ERROR 0 rate limited: 2 commands a second at most",
+        "ERROR 0 rate limited: 2 commands a second at most"
+      ])
+    }).pipe(server({ rate: 2 }))
+  )
+})
+
+describe("the targets of open commands", () => {
+  it.effect("are bounded, those of issuers that have left included", () =>
+    Effect.gen(function* () {
+      const [a, b] = (yield* connect(4)) as [MemorySocket, MemorySocket]
+      assert.deepStrictEqual(yield* say(a, "EXEC#1 * x"), [])
+      a.reset()
+      yield* settled
+      b.lines()
+      assert.deepStrictEqual(yield* say(b, "EXEC#2 1-2 x", "EXEC#3 1 x"), [
+        "ERROR#2 0 too many open commands: of all clients together"
+      ])
+    }).pipe(server({ maxOpenTargets: 4 }))
+  )
+})
+
+describe("what waits for all together", () => {
+  it.effect("is bounded: the client for which most waits goes, and nobody else", () =>
+    Effect.gen(function* () {
+      const [issuer, ...targets] = yield* connect(6)
+      for (const target of targets) target.reading = false
+      // 100 KiB for each of five, and more for the third; 600 KiB are too many.
+      for (let i = 0; i < 10; i++) yield* say(issuer!, `EXEC 1-5 ${"x".repeat(10_000)}`)
+      assert.isTrue(targets.every(({ destroyed, ended }) => !destroyed && !ended))
+      for (let i = 0; i < 16; i++) yield* say(issuer!, `EXEC 3 ${"y".repeat(10_000)}`)
+      yield* TestClock.adjust("3 seconds")
+      yield* settled
+      assert.deepStrictEqual(
+        targets.map(({ destroyed }) => destroyed),
+        [false, false, true, false, false]
+      )
+      assert.match((yield* say(issuer!, "EXPLAIN *")).join(), /TARGETS 4/)
+    }).pipe(server({ maxTotalPending: 600_000 }))
+  )
+})
+
+describe("on real sockets", { timeout: 30_000 }, () => {
+  it.live("500 idle strangers keep nobody out, and are gone after two seconds", () =>
+    Effect.gen(function* () {
+      const strangers = yield* Effect.all(
+        Array.from({ length: 500 }, () => client),
+        { concurrency: 50 }
+      )
+      const start = performance.now()
+      const member = yield* client
+      member.send("AUTH all")
+      yield* member.until((line) => line.startsWith("RANK 0 1 "))
+      assert.isBelow(performance.now() - start, 1000)
+      for (const stranger of strangers) yield* stranger.untilClosed
+      assert.isBelow(performance.now() - start, 6000)
+      // None was heard of by anybody, and the next gets in at once.
+      const next = yield* client
+      next.send("AUTH all")
+      yield* next.until((line) => line.startsWith("RANK 1 2 "))
+      assert.deepStrictEqual(member.heard, [])
+    }).pipe(Effect.scoped, Effect.provide(serverLayer({}, undefined, access)))
+  )
+
+  it.live("a flood of connections that are refused leaves those that are in alone, and ends", () =>
+    Effect.gen(function* () {
+      const member = yield* client
+      yield* member.until((line) => line.startsWith("RANK 0"))
+      const refused = yield* Effect.all(
+        Array.from({ length: 300 }, () => client),
+        { concurrency: 100 }
+      )
+      const heard = yield* Effect.all(
+        refused.map(({ untilClosed }) => untilClosed),
+        { concurrency: "unbounded" }
+      )
+      const told = heard.filter(([line]) => line === "ERROR - server full: too many connections")
+      assert.isAtLeast(told.length, 64)
+      assert.isTrue(heard.every((lines) => lines.length <= 1))
+      member.send("PING")
+      assert.deepStrictEqual(yield* member.until(() => true), ["PONG"])
+    }).pipe(Effect.scoped, Effect.provide(serverLayer({ maxConnections: 1 })))
+  )
+})

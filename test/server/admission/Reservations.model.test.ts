@@ -1,0 +1,147 @@
+/** Losses, returns and departures in any order, against an array of who is there and who is absent. */
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Schema } from "effect"
+import { TestClock } from "effect/testing"
+import type { MemorySocket } from "../../support/MemorySocket.ts"
+import { Network, say, server, settled } from "../../support/memoryServer.ts"
+
+const GRACE = 5000
+
+/** A digest is made by another thread: it takes no time of the test's clock, and any number of turns. In milliseconds. */
+const DEADLINE = 10_000
+
+const Whom = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 99 }))
+const Step = Schema.Union([
+  Schema.TaggedStruct("Join", {}),
+  Schema.TaggedStruct("Lose", { whom: Whom, how: Schema.Literals(["reset", "close"]) }),
+  Schema.TaggedStruct("Quit", { whom: Whom }),
+  Schema.TaggedStruct("Yield", { whom: Whom }),
+  /** Somebody shows the secret of a member, one that is there, absent or long gone. */
+  Schema.TaggedStruct("Return", { whom: Whom }),
+  Schema.TaggedStruct("Return", { whom: Whom }),
+  Schema.TaggedStruct("Pass", { millis: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 3000 })) })
+])
+
+interface Known {
+  readonly member: string
+  readonly secret: string
+  /** None while it is absent. */
+  socket: MemorySocket | undefined
+  absentUntil: number
+}
+
+const run = Effect.fnUntraced(function* (steps: ReadonlyArray<typeof Step.Type>) {
+  const network = yield* Network
+  let order: Array<Known> = []
+  /** Everybody that ever was. */
+  const known: Array<Known> = []
+  const epochs = new Map<MemorySocket, number>()
+  let now = 0
+
+  const pass = Effect.fnUntraced(function* (millis: number) {
+    now += millis
+    yield* TestClock.adjust(millis)
+    yield* settled
+    order = order.filter(({ absentUntil, socket }) => socket !== undefined || absentUntil > now)
+  })
+
+  /** The answer to a `Hello`. Before it, its rank is the first that it hears. */
+  const enter = Effect.fnUntraced(function* (resume?: string) {
+    const socket = yield* network.connect
+    socket.send(`${JSON.stringify({ _tag: "Hello", protocol: 1, resume })}\n`)
+    const heard: Array<string> = []
+    for (const deadline = performance.now() + DEADLINE; performance.now() < deadline; ) {
+      yield* settled
+      heard.push(...socket.lines())
+      const [rank, welcome] = heard.map((line) => JSON.parse(line))
+      if (welcome === undefined) continue
+      assert.strictEqual(rank._tag, "Rank")
+      assert.strictEqual(welcome._tag, "Welcome")
+      assert.deepInclude(welcome, { rank: rank.rank, epoch: rank.epoch, member: rank.member })
+      epochs.set(socket, welcome.epoch)
+      return { socket, member: welcome.member as string, secret: welcome.resume as string }
+    }
+    return yield* Effect.die(new Error("not welcomed"))
+  })
+
+  const join = Effect.fnUntraced(function* (secret?: string) {
+    const newcomer: Known = { ...(yield* enter(secret)), absentUntil: 0 }
+    assert.isFalse(known.some(({ member }) => member === newcomer.member))
+    known.push(newcomer)
+    order.push(newcomer)
+  })
+
+  yield* join()
+  const warden = order[0]!
+  for (const step of steps) {
+    const pick = <A>(from: ReadonlyArray<A>) =>
+      "whom" in step ? from[Math.floor((step.whom / 100) * from.length)] : undefined
+    const there = pick(order.filter(({ socket }) => socket !== undefined && socket !== warden.socket))
+    switch (step._tag) {
+      case "Join":
+        yield* join()
+        break
+      case "Lose":
+        there?.socket?.[step.how]()
+        if (there === undefined) break
+        there.socket = undefined
+        there.absentUntil = now + GRACE
+        break
+      case "Quit":
+        there?.socket?.send('{"_tag":"Quit"}\n')
+        order = order.filter((one) => one !== there)
+        break
+      case "Yield":
+        if (there === undefined) break
+        there.socket!.send('{"_tag":"Yield"}\n')
+        order = [...order.filter((one) => one !== there), there]
+        break
+      case "Return": {
+        const who = pick(known.slice(1))
+        if (who === undefined) break
+        if (!order.includes(who)) {
+          yield* join(who.secret)
+          break
+        }
+        const { member, secret, socket } = yield* enter(who.secret)
+        assert.deepStrictEqual([member, secret], [who.member, who.secret])
+        if (who.socket !== undefined) assert.include(who.socket.lines().at(-1)!, "kicked")
+        who.socket = socket
+        break
+      }
+      case "Pass":
+        yield* pass(step.millis)
+    }
+    yield* settled
+    // Two sweeps, and the rest between them.
+    yield* pass(50)
+    const heard = yield* say(warden.socket!, '{"_tag":"Ranks"}')
+    const { members } = JSON.parse(heard.at(-1)!) as { members: ReadonlyArray<{ member: string; address: string }> }
+    assert.deepStrictEqual(
+      members.map(({ address, member }) => `${member} ${address}`),
+      order.map(({ member, socket }) => `${member} ${socket === undefined ? "absent" : "unknown"}`)
+    )
+    for (const [rank, { socket }] of order.entries()) {
+      if (socket === undefined || socket === warden.socket) continue
+      const last = (yield* say(socket, '{"_tag":"Ping"}', '{"_tag":"Explain","to":"0"}')).map((line) =>
+        JSON.parse(line)
+      )
+      // An error tells the rank that it is judged by; what it was told before never runs backwards.
+      assert.strictEqual(last.at(-1).rank, rank)
+      for (const { _tag, epoch } of last) {
+        if (_tag !== "Rank") continue
+        assert.isAbove(epoch, epochs.get(socket)!)
+        epochs.set(socket, epoch)
+      }
+    }
+  }
+})
+
+describe("places", () => {
+  it.effect.prop(
+    "are held, taken over and given up as an array says, whatever happens in whatever order",
+    [Schema.Array(Step).check(Schema.isMinLength(10), Schema.isMaxLength(40))],
+    ([steps]) => run(steps).pipe(server({ grace: Duration.millis(GRACE), admission: "hello" })),
+    { timeout: 120_000, arbitrary: { runs: 100, size: 40 } }
+  )
+})

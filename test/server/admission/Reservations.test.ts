@@ -1,0 +1,378 @@
+/** Places that are held for members whose connections were lost. */
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Fiber } from "effect"
+import { TestClock } from "effect/testing"
+import type { MemorySocket } from "../../support/MemorySocket.ts"
+import { Network, say, server, settled } from "../../support/memoryServer.ts"
+
+const GRACE = Duration.seconds(5)
+
+interface Welcome {
+  readonly member: string
+  readonly group: string
+  readonly rank: number
+  readonly size: number
+  readonly epoch: number
+  readonly resume: string | undefined
+  /** What was said before it. */
+  readonly before: ReadonlyArray<string>
+}
+
+/** A digest is made by another thread: it takes no time of the test's clock, and any number of turns. In milliseconds. */
+const DEADLINE = 10_000
+
+/** Says it, and waits for what answers it. */
+const hello = Effect.fnUntraced(function* (client: MemorySocket, fields: object = {}) {
+  client.send(`${JSON.stringify({ _tag: "Hello", protocol: 1, ...fields })}\n`)
+  const heard: Array<string> = []
+  for (const deadline = performance.now() + DEADLINE; performance.now() < deadline; ) {
+    yield* settled
+    heard.push(...client.lines())
+    const at = heard.findIndex((line) => line.includes('"Welcome"'))
+    if (at >= 0) return { ...JSON.parse(heard[at]!), before: heard.slice(0, at) } as Welcome
+  }
+  return yield* Effect.die(new Error(`not welcomed: ${heard}`))
+})
+
+const program = Effect.fnUntraced(function* (fields: object = {}) {
+  const network = yield* Network
+  const client = yield* network.connect
+  return { client, welcome: yield* hello(client, fields) }
+})
+
+/** The ranks, as a member sees them. */
+const ranks = (client: MemorySocket) =>
+  Effect.map(say(client, '{"_tag":"Ranks"}'), (lines) =>
+    (JSON.parse(lines.at(-1)!).members as ReadonlyArray<{ member: string; name?: string; address: string }>).map(
+      ({ address, member, name = "-" }) => `${member} ${name} ${address}`
+    )
+  )
+
+const passes = (duration: Duration.Input) => Effect.andThen(TestClock.adjust(duration), settled)
+
+const served = server({ grace: GRACE })
+
+describe("the place of a member that was lost", () => {
+  it.effect("is its again when it shows its secret in time; nobody moves", () =>
+    Effect.gen(function* () {
+      const a = yield* program({ name: "boss", group: "jobs" })
+      const b = yield* program({ group: "jobs" })
+      assert.match(a.welcome.resume!, /^[A-Za-z0-9_-]{32}$/)
+      assert.notStrictEqual(a.welcome.resume, b.welcome.resume)
+      yield* say(b.client, '{"_tag":"Watch"}')
+      a.client.reset()
+      yield* passes("4 seconds")
+      assert.deepStrictEqual(yield* ranks(b.client), ["m1 boss absent", "m2 - unknown"])
+      // It asks for nothing else, and what it asked for would not count.
+      const back = yield* program({ resume: a.welcome.resume, name: "other" })
+      const { before, epoch, ...welcome } = back.welcome
+      assert.deepInclude(welcome, { member: "m1", group: "jobs", rank: 0, size: 2, resume: a.welcome.resume })
+      assert.isAbove(epoch, b.welcome.epoch)
+      assert.deepStrictEqual(before.at(-1), JSON.stringify({ _tag: "Rank", rank: 0, size: 2, epoch, member: "m1" }))
+      // For longer than the grace was.
+      yield* passes("1 minute")
+      assert.deepStrictEqual(b.client.lines(), [])
+      assert.deepStrictEqual(yield* ranks(b.client), ["m1 boss unknown", "m2 - unknown"])
+      assert.deepStrictEqual(yield* say(back.client, '{"_tag":"Exec","to":"1","command":"x"}'), [])
+      assert.match(b.client.lines().join(), /^\{"_tag":"Exec","from":0,"command":"x"/)
+    }).pipe(served)
+  )
+
+  it.effect(
+    "is given up when the grace is over, for the reason that it was lost; the secret is then worth nothing",
+    () =>
+      Effect.gen(function* () {
+        const logged: Array<string> = []
+        yield* Effect.gen(function* () {
+          const a = yield* program()
+          const b = yield* program()
+          yield* say(b.client, '{"_tag":"Watch"}')
+          a.client.reset()
+          yield* passes("4999 millis")
+          assert.deepStrictEqual(b.client.lines(), [])
+          yield* passes("1 millis")
+          const [left, promoted] = b.client.lines()
+          assert.strictEqual(left, '{"_tag":"Left","rank":0,"member":"m1","reason":"reset"}')
+          assert.match(promoted!, /"Rank","rank":0,"size":1/)
+          const late = yield* program({ resume: a.welcome.resume })
+          assert.deepInclude(late.welcome, { member: "m3", rank: 1 })
+          assert.notStrictEqual(late.welcome.resume, a.welcome.resume)
+          const guess = yield* program({ resume: "x" })
+          assert.deepInclude(guess.welcome, { member: "m4", rank: 2 })
+        }).pipe(server({ grace: GRACE }, logged))
+        assert.deepStrictEqual(
+          logged.filter((line) => line.includes("member=m1 ") && !line.startsWith("joined")),
+          ["lost member=m1 address=unknown reason=reset", "left member=m1 address=unknown reason=reset"]
+        )
+      })
+  )
+
+  it.effect(
+    "is held when it was closed or timed out; given up at once when the member left by itself, or was made to",
+    () =>
+      Effect.gen(function* () {
+        const z = yield* program()
+        const held = Effect.fnUntraced(function* (lose: (client: MemorySocket) => Effect.Effect<unknown>) {
+          const a = yield* program({ heartbeat: 400 })
+          yield* lose(a.client)
+          const listed = (yield* ranks(z.client)).filter((line) => line.startsWith(a.welcome.member))
+          yield* passes(GRACE)
+          assert.strictEqual((yield* ranks(z.client)).length, 1)
+          return listed.some((line) => line.endsWith("absent"))
+        })
+        assert.isTrue(
+          yield* held((client) =>
+            Effect.andThen(
+              Effect.sync(() => client.close()),
+              settled
+            )
+          )
+        )
+        assert.isTrue(yield* held(() => passes("1200 millis")))
+        assert.isFalse(yield* held((client) => say(client, '{"_tag":"Quit"}')))
+        assert.isFalse(yield* held((client) => say(client, "x".repeat(70_000))))
+        const text = yield* (yield* Network).connect
+        text.reset()
+        yield* settled
+        assert.strictEqual((yield* ranks(z.client)).length, 1)
+      }).pipe(served)
+  )
+
+  it.effect("executes nothing while nobody is there: what was open is lost, what comes is undelivered or busy", () =>
+    Effect.gen(function* () {
+      const boss = yield* (yield* Network).connect
+      const a = yield* program()
+      const c = yield* program()
+      yield* say(boss, "EXEC#1 1 x", "EXEC#2 2 y")
+      assert.include(a.client.lines().join(), '"command":"x"')
+      assert.include(c.client.lines().join(), '"command":"y"')
+      boss.lines()
+      yield* say(a.client, '{"_tag":"Exec","id":"mine","to":"2","command":"z"}')
+      a.client.reset()
+      yield* settled
+      assert.deepStrictEqual(boss.lines(), ["RESULT#1 1 lost"])
+      assert.deepStrictEqual(yield* say(boss, "EXEC#3 1 x", "EXEC 1 x", "EXEC * x", "EXEC#4 * x"), [
+        "RESULT#3 1 undelivered",
+        "ERROR 0 busy: not delivered to 1 of 1: being closed, or absent",
+        "ERROR 0 busy: not delivered to 1 of 2: being closed, or absent",
+        "RESULT#4 1 undelivered"
+      ])
+      const back = yield* program({ resume: a.welcome.resume })
+      assert.strictEqual(back.welcome.rank, 1)
+      // Its own commands of before are nobody's, and their ids are free.
+      assert.deepStrictEqual(yield* say(back.client, '{"_tag":"Cancel","id":"mine"}'), [
+        '{"_tag":"Error","reason":"no such command","rank":1,"detail":"mine"}'
+      ])
+      assert.deepStrictEqual(yield* say(boss, "EXEC 1 again"), [])
+      assert.include(back.client.lines().join(), '"again"')
+    }).pipe(served)
+  )
+
+  it.effect("is taken over from a connection that is still there, which is told so", () =>
+    Effect.gen(function* () {
+      const a = yield* program({ name: "boss" })
+      const b = yield* program()
+      yield* say(b.client, '{"_tag":"Watch"}')
+      yield* say(a.client, '{"_tag":"Watch"}')
+      const second = yield* program({ resume: a.welcome.resume })
+      assert.deepInclude(second.welcome, { member: "m1", rank: 0 })
+      assert.deepStrictEqual(a.client.lines().at(-1), '{"_tag":"Bye","reason":"kicked"}')
+      assert.isTrue(a.client.ended)
+      // The newcomer that it was at first came and went; nobody else did.
+      assert.deepStrictEqual(
+        b.client.lines().map((line) => JSON.parse(line)),
+        [
+          { _tag: "Joined", rank: 2, member: "m3" },
+          { _tag: "Left", rank: 2, member: "m3", reason: "joined another group" }
+        ]
+      )
+      assert.deepStrictEqual(yield* ranks(b.client), ["m1 boss unknown", "m2 - unknown"])
+      // The same once more over the same connection changes nothing.
+      assert.deepInclude(yield* hello(second.client, { resume: a.welcome.resume }), { member: "m1", rank: 0 })
+      assert.isFalse(second.client.ended)
+      // Not even that it watched is the new one's, nor is it told what the old one asked for.
+      yield* program()
+      assert.deepStrictEqual(second.client.lines(), [])
+    }).pipe(served)
+  )
+
+  it.effect("is one client's alone, however many show the secret at the same moment", () =>
+    Effect.gen(function* () {
+      const network = yield* Network
+      const a = yield* program()
+      const clients: Array<MemorySocket> = []
+      for (let i = 0; i < 5; i++) clients.push(yield* network.connect)
+      for (const client of clients) {
+        client.send(`${JSON.stringify({ _tag: "Hello", protocol: 1, resume: a.welcome.resume })}\n`)
+      }
+      const there = () => clients.filter(({ ended }) => !ended)
+      for (const deadline = performance.now() + DEADLINE; performance.now() < deadline && there().length > 1; ) {
+        yield* settled
+      }
+      const stay = there()
+      assert.strictEqual(stay.length, 1)
+      assert.deepStrictEqual(yield* ranks(stay[0]!), ["m1 - unknown"])
+    }).pipe(served)
+  )
+
+  it.effect("follows the member to another group", () =>
+    Effect.gen(function* () {
+      const a = yield* program()
+      const b = yield* program({ group: "jobs" })
+      yield* say(a.client, '{"_tag":"Join","group":"jobs"}')
+      a.client.reset()
+      yield* settled
+      assert.deepStrictEqual(yield* ranks(b.client), ["m2 - unknown", "m1 - absent"])
+      const back = yield* program({ resume: a.welcome.resume })
+      assert.deepInclude(back.welcome, { group: "jobs", member: "m1", rank: 1 })
+    }).pipe(served)
+  )
+
+  it.effect("does not keep the server from stopping", () =>
+    Effect.gen(function* () {
+      const a = yield* program()
+      a.client.reset()
+      yield* settled
+      const stop = yield* Effect.forkChild((yield* Network).stop)
+      for (let turn = 0; turn < 20; turn++) yield* settled
+      assert.isDefined(stop.pollUnsafe())
+      yield* Fiber.join(stop)
+    }).pipe(served)
+  )
+
+  it.effect("is held for nobody where there is no grace, and no secret is told", () =>
+    Effect.gen(function* () {
+      const a = yield* program()
+      const b = yield* program({ resume: "x" })
+      assert.isUndefined(a.welcome.resume)
+      assert.deepInclude(b.welcome, { member: "m2", rank: 1 })
+      a.client.reset()
+      yield* settled
+      assert.match(b.client.lines().join(), /"Rank","rank":0/)
+    }).pipe(server())
+  )
+})
+
+describe("a full group", () => {
+  it.effect("still takes the member back whose place is held, and nobody else", () =>
+    Effect.gen(function* () {
+      const { connect } = yield* Network
+      const a = yield* program()
+      const b = yield* program()
+      b.client.reset()
+      yield* settled
+      // Neither is told that it is full before it could say who it is.
+      const [back, other] = [yield* connect, yield* connect]
+      assert.deepStrictEqual([back.lines(), other.lines()], [[], []])
+      const { member, rank } = yield* hello(back, { resume: b.welcome.resume })
+      assert.deepStrictEqual([member, rank], ["m2", 1])
+      yield* passes("2 seconds")
+      assert.deepStrictEqual(other.lines(), ["ERROR - server full"])
+      assert.isTrue(other.ended)
+      // The secret takes the place over though nobody was lost.
+      const again = yield* connect
+      assert.deepInclude(yield* hello(again, { resume: b.welcome.resume }), { member: "m2", rank: 1 })
+      assert.include(back.lines().join(), "kicked")
+      assert.deepStrictEqual(yield* ranks(a.client), ["m1 - unknown", "m2 - unknown"])
+    }).pipe(server({ grace: GRACE, maxClients: 2 }))
+  )
+})
+
+describe("a certificate's name", () => {
+  it.effect("does not keep its bearer from coming back to the place that has it", () =>
+    Effect.gen(function* () {
+      const { connectFrom } = yield* Network
+      const boss = yield* connectFrom("10.0.0.1:1", "boss")
+      const { resume } = yield* hello(boss)
+      boss.reset()
+      yield* settled
+      const [back, other] = [yield* connectFrom("10.0.0.1:2", "boss"), yield* connectFrom("10.0.0.1:3", "boss")]
+      assert.deepInclude(yield* hello(back, { resume }), { member: "m1", rank: 0 })
+      yield* passes("2 seconds")
+      assert.deepStrictEqual(other.lines(), ["ERROR - name taken"])
+      const second = yield* connectFrom("10.0.0.1:4", "boss")
+      assert.deepInclude(yield* hello(second, { resume }), { member: "m1", rank: 0 })
+      assert.include(back.lines().join(), "kicked")
+    }).pipe(served)
+  )
+})
+
+describe("places that are held", () => {
+  it.effect("are as many as connections may be, of all and of one network", () =>
+    Effect.gen(function* () {
+      const { connectFrom } = yield* Network
+      const watcher = yield* connectFrom("10.0.0.9:1")
+      yield* hello(watcher)
+      for (const from of ["10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]) {
+        const client = yield* connectFrom(`${from}:1`)
+        yield* hello(client)
+        client.reset()
+        yield* settled
+      }
+      // Two of the first network, and four in all.
+      assert.deepStrictEqual(
+        (yield* ranks(watcher)).map((line) => line.split(" ")[0]),
+        ["m1", "m2", "m3", "m5", "m6"]
+      )
+      yield* passes(GRACE)
+      assert.deepStrictEqual(yield* ranks(watcher), ["m1 - 10.0.0.9:1"])
+    }).pipe(server({ grace: GRACE, maxConnections: 4, maxConnectionsPerAddress: 2 }))
+  )
+
+  it.effect("do not give a client its rate anew", () =>
+    Effect.gen(function* () {
+      let { client, welcome } = yield* program()
+      const other = yield* program()
+      let delivered = 0
+      for (let i = 0; i < 4; i++) {
+        yield* say(client, ...Array.from({ length: 6 }, () => '{"_tag":"Exec","to":"1","command":"x"}'))
+        delivered += other.client.lines().filter((line) => line.includes('"Exec"')).length
+        client.reset()
+        yield* settled
+        ;({ client, welcome } = yield* program({ resume: welcome.resume }))
+      }
+      assert.strictEqual(delivered, 3)
+    }).pipe(server({ grace: GRACE, rate: 3 }))
+  )
+
+  it.effect("are given up when the token of their member is taken back", () => {
+    const granted = { issue: true, execute: true }
+    let revoke: () => void = () => {}
+    const access = {
+      authenticate: (token: string) => Effect.succeed(token === "one" ? granted : { ...granted }),
+      observe: (changed: (holds: (grant: object) => boolean) => void) =>
+        Effect.sync(() => {
+          revoke = () => changed((grant) => grant !== granted)
+        })
+    }
+    return Effect.gen(function* () {
+      const one = yield* program({ token: "one" })
+      const two = yield* program({ token: "two" })
+      one.client.reset()
+      yield* settled
+      revoke()
+      yield* settled
+      assert.deepStrictEqual(yield* ranks(two.client), ["m2 - unknown"])
+    }).pipe(server({ grace: GRACE }, [], access))
+  })
+})
+
+describe("a secret", () => {
+  it.effect("is worth nothing to who may not be who it is for", () => {
+    const named = (name: string) => ({ name, issue: true, execute: true })
+    const access = {
+      authenticate: (token: string) => Effect.succeed(named(token.split("-")[0]!)),
+      observe: () => Effect.void
+    }
+    return Effect.gen(function* () {
+      const worker = yield* program({ token: "worker-1" })
+      worker.client.reset()
+      yield* settled
+      const thief = yield* program({ token: "thief-1", resume: worker.welcome.resume })
+      assert.deepStrictEqual([thief.welcome.member, thief.welcome.rank], ["m2", 1])
+      // Another token of the same name will do: tokens are replaced now and then.
+      const back = yield* program({ token: "worker-2", resume: worker.welcome.resume })
+      assert.deepStrictEqual([back.welcome.member, back.welcome.rank], ["m1", 0])
+    }).pipe(server({ grace: GRACE }, [], access))
+  })
+})

@@ -1,0 +1,105 @@
+/** What a token file says, what is wrong with one, and that it can be read anew. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer } from "effect"
+import type { Grant } from "../../../src/server/admission/Access.ts"
+import * as Tokens from "../../../src/server/admission/Tokens.ts"
+
+const services = Layer.merge(NodeServices.layer, NodeCrypto.layerDigest)
+
+/** A file with these lines, and how to write it anew. */
+const file = Effect.fnUntraced(function* (...lines: ReadonlyArray<string>) {
+  const folder = yield* Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "rankd-"))),
+    (folder) => Effect.sync(() => rmSync(folder, { recursive: true }))
+  )
+  const path = join(folder, "tokens")
+  const write = (...lines: ReadonlyArray<string>) => writeFileSync(path, lines.join("\n"))
+  write(...lines)
+  return { path, write }
+})
+
+const plain = "a-secret-of-32-characters-or-so!"
+
+describe("a token file", () => {
+  it.live("says whom a token is for and what it allows, by the token or by its digest", () =>
+    Effect.gen(function* () {
+      const worker = yield* Tokens.generate("worker", ["groups=jobs,more", "may=execute"])
+      const anybody = yield* Tokens.generate(undefined, [])
+      const { path } = yield* file("# ours", "", worker.line, ` ${anybody.line}\r`, `${plain} may=watch`)
+      const { authenticate } = yield* Tokens.make(path)
+      assert.deepStrictEqual(yield* authenticate(worker.token), {
+        name: "worker",
+        groups: ["jobs", "more"],
+        issue: false,
+        execute: true
+      })
+      assert.deepStrictEqual(yield* authenticate(anybody.token), { issue: true, execute: true })
+      assert.deepStrictEqual(yield* authenticate(plain), { issue: false, execute: false })
+      for (const wrong of ["", "x", `${plain} `, plain.slice(1), worker.line, worker.line.split(":")[2]!]) {
+        assert.isUndefined(yield* authenticate(wrong), wrong)
+      }
+      assert.notStrictEqual(worker.token, anybody.token)
+      assert.match(worker.token, /^[A-Za-z0-9_-]{43}$/)
+    }).pipe(Effect.scoped, Effect.provide(services))
+  )
+
+  it.live.each([
+    [["short"], /^line 1 of the token file .*: a token has 16 characters or more: make one with rankd token$/],
+    [
+      ["# x", "a:b"],
+      /^line 2 .*: write <name>:sha256:<64 hex digits>, as rankd token prints it, or a token without a colon$/
+    ],
+    [[`m1:sha256:${"0".repeat(64)}`], /a name is 1-64 of .*not like a member id; \* is any$/],
+    [[`a:sha256:${"0".repeat(63)}`], /write <name>:sha256/],
+    [[`a:sha256:${"A".repeat(64)}`], /write <name>:sha256/],
+    [[`${plain}é`], /a token has printable characters only$/],
+    [[`${plain} groups=`], /groups= takes names of groups, with commas between them$/],
+    [[`${plain} may=everything`], /may= takes issue and execute, either of them, or watch alone$/],
+    [[`${plain} may=watch,issue`], /may= takes/],
+    [[`${plain} sudo`], /after the token come groups=... and may=..., nothing else$/],
+    [["", "# nothing"], /has no token: nobody could come in$/]
+  ] as const)("is refused as a whole where something is wrong with it: %s", ([lines, says]) =>
+    Effect.gen(function* () {
+      const { path } = yield* file(...lines)
+      const error = yield* Effect.flip(Tokens.make(path))
+      assert.match(error.message, says)
+      assert.isFalse(error.message.includes(plain.slice(0, 8)))
+    }).pipe(Effect.scoped, Effect.provide(services))
+  )
+
+  it.live("that cannot be read says so", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(Tokens.make("/no/such/file"))
+      assert.match(error.message, /^cannot read the token file \/no\/such\/file: /)
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live("can be read anew: what still stands there still holds, and what is wrong changes nothing", () =>
+    Effect.gen(function* () {
+      const [one, two] = [yield* Tokens.generate("one", []), yield* Tokens.generate("two", [])]
+      const { path, write } = yield* file(one.line, `${two.line} may=issue`)
+      const { authenticate, observe, reload } = yield* Tokens.make(path)
+      const before = (yield* authenticate(one.token))!
+      const changed = (yield* authenticate(two.token))!
+      let holds: ((grant: Grant) => boolean) | undefined
+      yield* observe((judge) => {
+        holds = judge
+      })
+      write(two.line, "# moved down", one.line, plain)
+      yield* reload
+      assert.deepStrictEqual([holds?.(before), holds?.(changed)], [true, false])
+      assert.deepStrictEqual(yield* authenticate(two.token), { name: "two", issue: true, execute: true })
+      assert.isDefined(yield* authenticate(plain))
+      holds = undefined
+      write("nonsense:")
+      assert.match((yield* Effect.flip(reload)).message, /^line 1/)
+      assert.isDefined(yield* authenticate(plain))
+      assert.isUndefined(holds)
+    }).pipe(Effect.scoped, Effect.provide(services))
+  )
+})

@@ -1,0 +1,649 @@
+/** Tracked commands: each has exactly one end at each target, whatever happens to whom. */
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Fiber, Schema } from "effect"
+import { TestClock } from "effect/testing"
+import * as Text from "../../../src/protocol/text/Text.ts"
+import type { MemorySocket } from "../../support/MemorySocket.ts"
+import { connect, Network, say, server, settled } from "../../support/memoryServer.ts"
+
+type Two = [MemorySocket, MemorySocket]
+type Three = [MemorySocket, MemorySocket, MemorySocket]
+
+describe("a tracked command", () => {
+  it.effect("has its output and its outcome told to the issuer, by the rank it was sent to", () =>
+    Effect.gen(function* () {
+      const [a, b, c] = (yield* connect(3)) as Three
+      assert.deepStrictEqual(yield* say(a, "EXEC#job.1 2 uptime"), [])
+      assert.deepStrictEqual(c.lines(), ["EXEC#1 0 uptime"])
+      yield* say(b, "QUIT")
+      c.lines()
+      a.lines()
+      assert.deepStrictEqual(yield* say(c, "OUTPUT#1 line\\none", "OUTPUT#1 two", "RESULT#1 0 a\\\\b \u00fc"), [])
+      assert.deepStrictEqual(a.lines(), [
+        "OUTPUT#job.1 2 line\\none",
+        "OUTPUT#job.1 2 two",
+        "RESULT#job.1 2 0 a\\\\b \u00fc"
+      ])
+      // It has ended: what comes later is dropped.
+      assert.deepStrictEqual(yield* say(c, "RESULT#1 1", "OUTPUT#1 late", "RESULT#99 0"), [])
+      assert.deepStrictEqual(yield* say(a, "CANCEL#job.1"), ["ERROR 0 no such command: job.1"])
+    }).pipe(server())
+  )
+
+  it.effect("has its outcomes logged where its issuer has left, and what comes late counted", () => {
+    const logged: Array<string> = []
+    return Effect.gen(function* () {
+      const [a, b, c] = (yield* connect(3)) as Three
+      yield* say(a, "EXEC#x * make", "EXEC#y 1 x", "QUIT")
+      yield* say(b, "RESULT#1 7 failed", "RESULT#1 0", "RESULT#3 denied", "RESULT#99 0")
+      yield* say(c, "QUIT")
+      yield* TestClock.adjust("100 millis")
+      assert.deepStrictEqual(
+        logged.filter((line) => !/^(?:joined|left)/.test(line)),
+        [
+          "ended without its issuer issuer=m1 id=x outcomes=m2=7 m3=lost",
+          "ended without its issuer issuer=m1 id=y outcomes=m2=denied",
+          "dropped late results dropped=2"
+        ]
+      )
+    }).pipe(server({}, logged))
+  })
+
+  it.effect("has its outcomes logged in lines of a bounded length, and when the server stops, too", () => {
+    const logged: Array<string> = []
+    return Effect.gen(function* () {
+      const [first, ...others] = yield* connect(251)
+      yield* say(first!, "EXEC#x * make", "QUIT")
+      const network = yield* Network
+      yield* Effect.forkChild(network.stop)
+      yield* settled
+      for (const other of [first!, ...others]) other.reset()
+      yield* settled
+      const lines = logged.filter((line) => line.startsWith("ended"))
+      assert.deepStrictEqual(
+        lines.map((line) => line.split("=lost").length - 1),
+        [100, 100, 50]
+      )
+    }).pipe(server({ maxClients: 300 }, logged))
+  })
+
+  it.effect("to so many that their outcomes do not fit what may wait for the issuer ends all the same", () =>
+    Effect.gen(function* () {
+      const [a] = yield* connect(301)
+      for (const end of ["CANCEL#x", undefined]) {
+        yield* say(a!, "EXEC#x * make")
+        const heard = end === undefined ? [] : yield* say(a!, end)
+        for (let sweep = 0; sweep < 700; sweep++) {
+          yield* TestClock.adjust("100 millis")
+          yield* settled
+          heard.push(...a!.lines())
+          if (heard.at(-1)?.startsWith("DONE")) break
+        }
+        assert.strictEqual(heard.length, 301)
+        assert.strictEqual(new Set(heard).size, 301)
+        assert.strictEqual(heard.at(-1), "DONE#x 0 300")
+        assert.match(heard[0]!, end === undefined ? /^RESULT#x \d+ timeout$/ : /^RESULT#x \d+ cancelled$/)
+      }
+      assert.deepStrictEqual(yield* say(a!, "PING"), ["PONG"])
+    }).pipe(server({ maxClients: 400, maxPending: 4096 }))
+  )
+
+  it.effect("to several has an outcome from each, and then is done", () =>
+    Effect.gen(function* () {
+      const [a, b, c] = (yield* connect(3)) as Three
+      yield* say(a, "EXEC#x * make")
+      assert.deepStrictEqual([b.lines(), c.lines()], [["EXEC#1 0 make"], ["EXEC#2 0 make"]])
+      yield* say(c, "RESULT#2 7 failed")
+      assert.deepStrictEqual(a.lines(), ["RESULT#x 2 7 failed"])
+      yield* say(b, "RESULT#1 0")
+      assert.deepStrictEqual(a.lines(), ["RESULT#x 1 0", "DONE#x 1 1"])
+      yield* say(a, "EXEC#x 1-1 again")
+      yield* say(b, "RESULT#3 denied")
+      assert.deepStrictEqual(a.lines(), ["RESULT#x 1 denied", "DONE#x 0 1"])
+    }).pipe(server())
+  )
+
+  it.effect("is rejected as a whole, with its id", () =>
+    Effect.gen(function* () {
+      const [a, b] = (yield* connect(2)) as Two
+      assert.deepStrictEqual(
+        yield* say(
+          b,
+          "EXEC#1 0 x",
+          "EXEC#2 9 x",
+          "EXEC#3 * x",
+          "EXEC#4 @no x",
+          "EXEC#5 01 x",
+          "EXEC#6 1",
+          "EXEC#a/b 0 x"
+        ),
+        [
+          "ERROR#1 1 rank too high",
+          "ERROR#2 1 no such rank",
+          "ERROR#3 1 nobody below",
+          "ERROR#4 1 no such member",
+          "ERROR#5 1 malformed: expected a rank (3), a range (2-5), *, @name or @m7",
+          "ERROR#6 1 malformed: write EXEC[#<id>] <to> <command>",
+          "ERROR 1 malformed: expected an id: 1-64 of A-Z a-z 0-9 . _ -"
+        ]
+      )
+      assert.deepStrictEqual(yield* say(a, "EXEC#1 1 x", "EXEC#1 1 y", "EXEC#2 1 x", "EXEC#3 1 x"), [
+        "ERROR#1 0 duplicate id",
+        "ERROR#3 0 too many open commands"
+      ])
+      assert.deepStrictEqual(b.lines(), ["EXEC#1 0 x", "EXEC#2 0 x"])
+      yield* say(b, "RESULT#1 0")
+      assert.deepStrictEqual(a.lines(), ["RESULT#1 1 0"])
+      assert.deepStrictEqual(yield* say(a, "EXEC#1 1 z"), [])
+      assert.deepStrictEqual(b.lines(), ["EXEC#3 0 z"])
+    }).pipe(server({ maxOpenCommands: 2 }))
+  )
+
+  it.effect("is answered by whom it was sent to, and by nobody else", () =>
+    Effect.gen(function* () {
+      const [a, b, c] = (yield* connect(3)) as Three
+      yield* say(a, "EXEC#x 1 make")
+      yield* say(c, "OUTPUT#1 evil", "RESULT#1 0 evil")
+      yield* say(a, "RESULT#1 0 evil")
+      assert.deepStrictEqual(a.lines(), [])
+      yield* say(b, "RESULT#1 0 good")
+      assert.deepStrictEqual(a.lines(), ["RESULT#x 1 0 good"])
+    }).pipe(server())
+  )
+
+  it.effect("is withdrawn at once, and the executors are told to stop", () =>
+    Effect.gen(function* () {
+      const [a, b, c] = (yield* connect(3)) as Three
+      yield* say(a, "EXEC#x * make")
+      b.send("RESULT#1 0\n")
+      yield* settled
+      a.lines()
+      assert.deepStrictEqual(yield* say(a, "CANCEL#x"), ["RESULT#x 2 cancelled", "DONE#x 1 1"])
+      assert.deepStrictEqual([b.lines(), c.lines()], [["EXEC#1 0 make"], ["EXEC#2 0 make", "CANCEL#2"]])
+      yield* say(c, "RESULT#2 0")
+      assert.deepStrictEqual(a.lines(), [])
+    }).pipe(server())
+  )
+
+  it.effect("ends in time: after a minute, or what the issuer says", () =>
+    Effect.gen(function* () {
+      const [a, b] = (yield* connect(2)) as Two
+      yield* say(a, "EXEC#slow 1 sleep")
+      yield* TestClock.adjust("59900 millis")
+      yield* settled
+      assert.deepStrictEqual(a.lines(), [])
+      yield* TestClock.adjust("200 millis")
+      yield* settled
+      assert.deepStrictEqual(a.lines(), ["RESULT#slow 1 timeout"])
+      assert.deepStrictEqual(b.lines(), ["EXEC#1 0 sleep", "CANCEL#1"])
+      const exec = (timeout: number) => `{"_tag":"Exec","id":"t","to":"1","command":"x","timeout":${timeout}}`
+      assert.deepStrictEqual(yield* say(a, exec(3_600_001)), [
+        '{"_tag":"Error","reason":"malformed","rank":0,"detail":"a command may take 3600000 ms at most","id":"t"}'
+      ])
+      yield* say(a, exec(1000))
+      yield* TestClock.adjust("1100 millis")
+      yield* settled
+      assert.deepStrictEqual(a.lines(), ['{"_tag":"Result","id":"t","rank":1,"status":"timeout"}'])
+    }).pipe(server())
+  )
+
+  it.effect("is lost when the target leaves after it was sent, and undelivered when before", () =>
+    Effect.gen(function* () {
+      const [a, b] = (yield* connect(2)) as Two
+      yield* say(a, "EXEC#sent 1 x")
+      b.reading = false
+      // This fills what is in flight; what comes behind it waits in the server.
+      yield* say(a, `EXEC 1 ${"x".repeat(60_000)}`)
+      yield* say(a, "EXEC#waits 1 y")
+      b.reset()
+      yield* settled
+      assert.deepStrictEqual(a.lines(), ["RESULT#sent 1 lost", "RESULT#waits 1 undelivered"])
+    }).pipe(server())
+  )
+
+  it.effect("that was said to be undelivered, or ended before it was sent, is never sent", () =>
+    Effect.gen(function* () {
+      const [a, b] = (yield* connect(2)) as Two
+      b.reading = false
+      yield* say(a, `EXEC 1 ${"x".repeat(60_000)}`)
+      yield* say(a, "EXEC#gone 1 x", "EXEC#back 1 y", "EXEC 1 plain")
+      assert.deepStrictEqual(yield* say(a, "CANCEL#back"), ["RESULT#back 1 cancelled"])
+      yield* say(b, "JOIN other")
+      assert.deepStrictEqual(a.lines(), ["RESULT#gone 1 undelivered"])
+      b.resume()
+      yield* settled
+      const heard = b.lines()
+      assert.deepStrictEqual(heard.slice(1), ["EXEC 0 plain", "RANK 0 1 1 m2"])
+    }).pipe(server())
+  )
+
+  it.effect("has output that fits a line, be it cut for it", () =>
+    Effect.gen(function* () {
+      const [a, b] = (yield* connect(2)) as Two
+      yield* say(a, '{"_tag":"Exec","id":"i","to":"1","command":"x"}')
+      b.send(`RESULT#1 0 ${"\\x7f".repeat(200)}\n`)
+      yield* settled
+      const [line, ...more] = a.lines() as [string]
+      assert.deepStrictEqual(more, [])
+      assert.isAtMost(line.length + 1, 1000)
+      const { output, truncated } = JSON.parse(line)
+      assert.isTrue(truncated)
+      assert.match(output, /^\x7f{100,}$/)
+    }).pipe(server({ maxLine: 1000 }))
+  )
+
+  it.effect("ends before the server says goodbye", () =>
+    Effect.gen(function* () {
+      const network = yield* Network
+      const [a, b, c] = (yield* connect(3)) as Three
+      yield* say(a, "EXEC#x * make")
+      const stop = yield* Effect.forkChild(network.stop)
+      yield* settled
+      assert.deepStrictEqual(a.lines(), ["RESULT#x 1 lost", "RESULT#x 2 lost", "DONE#x 0 2", "BYE shutting down"])
+      for (const client of [a, b, c]) client.close()
+      yield* Fiber.join(stop)
+    }).pipe(server({ drain: Duration.zero }))
+  )
+
+  it.effect("of an issuer that has left goes on for a minute at most", () =>
+    Effect.gen(function* () {
+      const [a, b] = (yield* connect(2)) as Two
+      yield* say(a, '{"_tag":"Exec","id":"i","to":"1","command":"x","timeout":3600000}')
+      a.close()
+      yield* TestClock.adjust("61 seconds")
+      yield* settled
+      assert.deepStrictEqual(
+        b.lines().filter((line) => line.startsWith("CANCEL")),
+        ["CANCEL#1"]
+      )
+    }).pipe(server())
+  )
+
+  it.effect("goes on without its issuer, and its outcome is told to nobody", () =>
+    Effect.gen(function* () {
+      const [a, b, c] = (yield* connect(3)) as Three
+      yield* say(a, "EXEC#x 2 make")
+      a.close()
+      yield* settled
+      const taken = yield* say(b, "EXEC#x 1 other")
+      assert.deepStrictEqual(taken, ["RANK 0 2 4 m2"])
+      assert.deepStrictEqual(c.lines(), ["EXEC#1 0 make", "RANK 1 2 4 m3", "EXEC#2 0 other"])
+      yield* say(c, "RESULT#1 0", "RESULT#2 0")
+      assert.deepStrictEqual(b.lines(), ["RESULT#x 1 0"])
+    }).pipe(server())
+  )
+
+  it.effect(
+    "of a hundred thousand is swept in one go",
+    () =>
+      Effect.gen(function* () {
+        const [a, b] = (yield* connect(2)) as Two
+        for (let i = 0; i < 100; i++) {
+          yield* say(a, ...Array.from({ length: 1000 }, (_, j) => `EXEC#${i}.${j} 1 x`))
+          for (let turn = 0; turn < 60; turn++) yield* settled
+          b.lines()
+        }
+        yield* TestClock.adjust("61 seconds")
+        yield* settled
+        const ended = a.lines()
+        assert.strictEqual(ended.length, 100_000)
+        assert.isTrue(ended.every((line) => line.endsWith(" 1 timeout")))
+      }).pipe(server({ maxOpenCommands: 100_000, maxPending: 33_554_432 })),
+    60_000
+  )
+})
+
+describe("encodings", () => {
+  const hello = '{"_tag":"Hello","protocol":1}'
+
+  it.effect("are chosen by each client's own lines", () =>
+    Effect.gen(function* () {
+      const network = yield* Network
+      const a = yield* network.connect
+      assert.deepStrictEqual(a.lines(), ["RANK 0 1 1 m1"])
+      assert.deepStrictEqual(yield* say(a, '{"_tag":"Hello","protocol":1,"name":"boss"}'), [
+        '{"_tag":"Named","rank":0,"member":"m1","name":"boss"}',
+        '{"_tag":"Welcome","protocol":1,"server":"rankd/0.1.0","member":"m1","group":"default","rank":0,"size":1,"epoch":1,"maxLine":65536,"heartbeat":0}'
+      ])
+      // A line of text is understood, and answered in JSON.
+      assert.deepStrictEqual(
+        yield* say(a, "RANKS", '{"_tag":"Ping","text":"x"}', "{", '{"_tag":"Hello","protocol":2}'),
+        [
+          '{"_tag":"Roster","size":1,"epoch":1,"members":[{"rank":0,"member":"m1","address":"unknown","name":"boss"}]}',
+          '{"_tag":"Pong","text":"x"}',
+          '{"_tag":"Error","reason":"malformed","rank":0,"detail":"expected one JSON object on one line"}',
+          '{"_tag":"Error","reason":"malformed","rank":0,"detail":"this server speaks protocol 1"}'
+        ]
+      )
+    }).pipe(server())
+  )
+
+  it.effect("reject a PING whose answer would not fit a line", () =>
+    Effect.gen(function* () {
+      const [a] = (yield* connect(1)) as [MemorySocket]
+      yield* say(a, '{"_tag":"Ping"}')
+      const [answer] = yield* say(a, `PING ${'"'.repeat(300)}`)
+      assert.deepInclude(JSON.parse(answer!), { _tag: "Error", reason: "malformed" })
+      const [pong] = yield* say(a, `PING ${'"'.repeat(200)}`)
+      assert.deepInclude(JSON.parse(pong!), { _tag: "Pong" })
+    }).pipe(server({ maxLine: 512 }))
+  )
+
+  it.effect("mix: whoever commands whom, the same arrives, and never a second line", () =>
+    Effect.gen(function* () {
+      const nasty = 'EXEC 1 "x"\\n{}'
+      const output = 'a\nRANK 0 1 1 m1\r\n\u001b[2J\\n "\u007f\u0000 \u2028 \u{1f600}'
+      const escaped = 'a\\nRANK 0 1 1 m1\\r\\n\\x1b[2J\\\\n "\\x7f\\x00 \u2028 \u{1f600}'
+      for (const [issues, executes] of [
+        ["text", "text"],
+        ["text", "json"],
+        ["json", "text"],
+        ["json", "json"]
+      ] as const) {
+        yield* Effect.gen(function* () {
+          const [a, b] = (yield* connect(2)) as Two
+          if (issues === "json") yield* say(a, hello)
+          if (executes === "json") yield* say(b, hello)
+          const exec = (id?: string) =>
+            issues === "json"
+              ? JSON.stringify({ _tag: "Exec", ...(id && { id }), to: "1", command: nasty })
+              : `EXEC${id ? `#${id}` : ""} 1 ${nasty}`
+          assert.deepStrictEqual(yield* say(a, exec(), exec("i")), [])
+          const heard = b.lines()
+          assert.deepStrictEqual(
+            heard.map((line) => (executes === "json" ? JSON.parse(line) : line)),
+            executes === "json"
+              ? [
+                  { _tag: "Exec", from: 0, command: nasty, epoch: 2 },
+                  { _tag: "Exec", id: "1", from: 0, command: nasty, epoch: 2 }
+                ]
+              : [`EXEC 0 ${nasty}`, `EXEC#1 0 ${nasty}`]
+          )
+          const silent = yield* say(
+            b,
+            executes === "json" ? JSON.stringify({ _tag: "Output", id: "1", text: output }) : `OUTPUT#1 ${escaped}`,
+            executes === "json"
+              ? JSON.stringify({ _tag: "Result", id: "1", status: 3, output })
+              : `RESULT#1 3 ${escaped}`
+          )
+          assert.deepStrictEqual(silent, [])
+          assert.deepStrictEqual(
+            a.lines().map((line) => (issues === "json" ? JSON.parse(line) : line)),
+            issues === "json"
+              ? [
+                  { _tag: "Output", id: "i", rank: 1, text: output },
+                  { _tag: "Result", id: "i", rank: 1, status: 3, output }
+                ]
+              : [`OUTPUT#i 1 ${escaped}`, `RESULT#i 1 3 ${escaped}`]
+          )
+        }).pipe(server())
+      }
+    })
+  )
+
+  it.effect("guard a command by the epoch, or by who is to be at the rank", () =>
+    Effect.gen(function* () {
+      const [a, b] = (yield* connect(2)) as Two
+      const exec = (guard: object) => JSON.stringify({ _tag: "Exec", to: "1", command: "x", ...guard })
+      const stale = (line: string) => assert.strictEqual(JSON.parse(line).reason, "stale epoch")
+      assert.deepStrictEqual(
+        yield* say(a, exec({ epoch: 2 }), exec({ member: "m2" }), exec({ epoch: 2, member: "m2" })),
+        []
+      )
+      assert.strictEqual(b.lines().length, 3)
+      for (const guard of [
+        { epoch: 1 },
+        { epoch: 3 },
+        { member: "m1" },
+        { member: "m3" },
+        { to: "*", member: "m7" },
+        { to: "9", member: "m2" }
+      ]) {
+        const answers = yield* say(a, exec(guard))
+        assert.strictEqual(answers.length, 1)
+        stale(answers[0]!)
+      }
+      assert.deepStrictEqual(b.lines(), [])
+    }).pipe(server())
+  )
+})
+
+describe("groups", () => {
+  it.effect("have an order each, and commands stay within", () =>
+    Effect.gen(function* () {
+      const [a, b, c] = (yield* connect(3)) as Three
+      yield* say(a, "WATCH")
+      yield* say(b, "NAME bea")
+      a.lines()
+      assert.deepStrictEqual(yield* say(b, "JOIN other"), ["RANK 0 1 1 m2"])
+      assert.deepStrictEqual(a.lines(), ["LEFT 1 m2 joined another group"])
+      assert.deepStrictEqual(c.lines(), ["RANK 1 2 4 m3"])
+      assert.deepStrictEqual(yield* say(c, "JOIN other", "EXEC 0 x"), ["RANK 1 2 2 m3", "ERROR 1 rank too high"])
+      assert.deepStrictEqual(yield* say(a, "EXEC * x", "EXEC @bea x"), [
+        "LEFT 1 m3 joined another group",
+        "ERROR 0 nobody below",
+        "ERROR 0 no such member"
+      ])
+      assert.deepStrictEqual(yield* say(b, "EXEC 1 y", "RANKS"), [
+        "MEMBER 0 m2 bea unknown",
+        "MEMBER 1 m3 - unknown",
+        "END 2 2"
+      ])
+      assert.deepStrictEqual(c.lines(), ["EXEC 0 y"])
+      assert.deepStrictEqual(yield* say(b, "JOIN other"), ["RANK 1 2 3 m2"])
+      assert.deepStrictEqual(c.lines(), ["RANK 0 2 3 m3"])
+    }).pipe(server())
+  )
+
+  it.effect("are entered with one's name, or not at all", () =>
+    Effect.gen(function* () {
+      const [a, b, c] = (yield* connect(3)) as Three
+      yield* say(b, "JOIN other", "WATCH")
+      yield* say(a, "NAME x", "JOIN other")
+      assert.deepStrictEqual(b.lines(), ["JOINED 1 m1", "NAMED 1 m1 x"])
+      yield* say(b, "JOIN default", "NAME x")
+      assert.deepStrictEqual(yield* say(b, "JOIN other"), ["ERROR 1 name taken"])
+      yield* say(b, "NAME y", "JOIN other")
+      const d = (yield* connect(1))[0]!
+      yield* say(d, "JOIN other")
+      c.lines()
+      assert.deepStrictEqual(yield* say(c, "JOIN other", "PING", "JOIN bad/name"), [
+        "ERROR 0 server full",
+        "PONG",
+        "ERROR 0 malformed: expected a group: 1-64 of A-Z a-z 0-9 . _ -"
+      ])
+    }).pipe(server({ maxClients: 3 }))
+  )
+
+  it.effect("end what a member was to execute when it joins another", () =>
+    Effect.gen(function* () {
+      const [a, b] = (yield* connect(2)) as Two
+      yield* say(a, "EXEC#x 1 make")
+      yield* say(b, "JOIN other", "RESULT#1 0")
+      assert.deepStrictEqual(a.lines(), ["RESULT#x 1 lost"])
+    }).pipe(server())
+  )
+
+  it.effect("admit nobody before it asks, where the server is set so", () =>
+    Effect.gen(function* () {
+      const network = yield* Network
+      const a = yield* network.connect
+      assert.deepStrictEqual(yield* say(a, "PING", "RANKS", "EXEC 1 x", "EXEC#i 1 x", "NAME n"), [
+        "PONG",
+        "ERROR - not authorized: say JOIN or Hello first",
+        "ERROR - not authorized: say JOIN or Hello first",
+        "ERROR#i - not authorized: say JOIN or Hello first",
+        "ERROR - not authorized: say JOIN or Hello first"
+      ])
+      const b = yield* network.connect
+      const welcome = JSON.parse((yield* say(b, '{"_tag":"Hello","protocol":1,"name":"b","group":"g"}')).at(-1)!)
+      assert.deepInclude(welcome, { _tag: "Welcome", member: "m1", group: "g", rank: 0, size: 1 })
+      assert.match((yield* say(a, "JOIN g")).join(), /^RANK 1 2 [0-9]+ m2$/)
+      const c = yield* network.connect
+      assert.deepStrictEqual(yield* say(c, "JOIN g"), ["ERROR - server full"])
+      assert.isTrue(c.ended)
+      a.close()
+      b.close()
+      c.close()
+      yield* settled
+    }).pipe(server({ admission: "hello", maxClients: 2 }))
+  )
+})
+
+/** Seven seconds, several times over, never make up the minute that a command may take: it has ended or it has not. */
+const WAIT_SECONDS = 7
+
+const Step = Schema.Struct({
+  kind: Schema.Literals([
+    ...["exec", "exec", "exec", "exec", "result", "result", "result"],
+    ...["output", "late", "stolen", "cancel", "leave", "join", "yield", "wait"]
+  ] as const),
+  whom: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 99 })),
+  to: Schema.Literals(["*", "*", "1", "2", "1-2", "3"]),
+  /** How often `WAIT_SECONDS`. */
+  wait: Schema.Literals([1, 2, 5])
+})
+
+/** A task as the oracle knows it: of one target of a command. */
+interface Expected {
+  readonly issuer: MemorySocket
+  /** The issuer's id. */
+  readonly id: string
+  readonly target: MemorySocket
+  readonly rank: number
+  /** When it was opened, in seconds. */
+  readonly since: number
+  status: string | undefined
+}
+
+describe("exactly one end", () => {
+  it.effect.prop(
+    "comes to every target of every command, and says what happened to it, whatever happens in whatever order",
+    [Schema.Array(Step).check(Schema.isMinLength(60), Schema.isMaxLength(200))],
+    ([steps]) =>
+      Effect.gen(function* () {
+        const network = yield* Network
+        /** Those present, by rank. */
+        const members = yield* connect(5)
+        const all = [...members]
+        const speaksJson = (client: MemorySocket) => all.indexOf(client) % 2 === 1
+        /** The server's ids of what reached each client, in order; and how many of them it has answered. */
+        const reached = new Map<MemorySocket, Array<string>>()
+        const answered = new Map<MemorySocket, number>()
+        const tasks: Array<Expected> = []
+        const told: Array<string> = []
+        const expected: Array<string> = []
+        let now = 0
+        let commands = 0
+
+        const hear = Effect.gen(function* () {
+          yield* settled
+          for (const client of all) {
+            for (const line of client.lines()) {
+              const message = line.startsWith("{") ? JSON.parse(line) : Text.readServer(line)
+              const said = message._tag === "Success" ? message.success : message
+              const name = all.indexOf(client)
+              if (said._tag === "Exec") reached.set(client, [...(reached.get(client) ?? []), said.id])
+              if (said._tag === "Result") told.push(`${name} ${said.id}: ${said.rank} ${said.status}`)
+              if (said._tag === "Done") told.push(`${name} ${said.id}: done ${said.ok} ${said.notOk}`)
+              if (said._tag === "Error" && said.id) told.push(`${name} ${said.id}: ${said.reason}`)
+            }
+          }
+        })
+
+        /** What the oracle expects the issuer to be told when tasks end. */
+        const end = (ending: ReadonlyArray<Expected>, status: string) => {
+          for (const task of ending) {
+            task.status = status
+            if (!members.includes(task.issuer)) continue
+            const name = `${all.indexOf(task.issuer)} ${task.id}`
+            expected.push(`${name}: ${task.rank} ${status}`)
+            const its = tasks.filter(({ id }) => id === task.id)
+            const ok = its.filter((one) => one.status === "0").length
+            if (several.has(task.id) && its.every((one) => one.status !== undefined)) {
+              expected.push(`${name}: done ${ok} ${its.length - ok}`)
+            }
+          }
+        }
+        const several = new Set<string>()
+        const open = () => tasks.filter(({ status }) => status === undefined)
+
+        const say = (client: MemorySocket, text: string, json: object) =>
+          client.send(`${speaksJson(client) ? JSON.stringify(json) : text}\n`)
+        const answer = (client: MemorySocket, id: string, status: number) =>
+          say(client, `RESULT#${id} ${status}`, { _tag: "Result", id, status })
+
+        for (const { kind, to, wait, whom } of steps) {
+          const rank = Math.floor((whom / 100) * members.length)
+          const client = members[rank]
+          if (kind === "join" && members.length < 7) {
+            const joined = yield* network.connect
+            members.push(joined)
+            all.push(joined)
+          } else if (kind === "wait") {
+            now += wait * WAIT_SECONDS
+            yield* TestClock.adjust(`${wait * WAIT_SECONDS} seconds`)
+            end(
+              open().filter(({ since }) => now - since > 60),
+              "timeout"
+            )
+          } else if (client === undefined) {
+            continue
+          } else if (kind === "exec") {
+            const id = `c${++commands}`
+            const [first, last] = to === "*" ? [rank + 1, members.length - 1] : to.split("-").map(Number)
+            const end = last ?? first!
+            if (to === "*" || to.includes("-")) several.add(id)
+            const name = `${all.indexOf(client)} ${id}`
+            if (to === "*" && rank === members.length - 1) expected.push(`${name}: nobody below`)
+            else if (first! <= rank) expected.push(`${name}: rank too high`)
+            else if (end >= members.length) expected.push(`${name}: no such rank`)
+            else {
+              for (let rank = first!; rank <= end; rank++) {
+                tasks.push({ issuer: client, id, target: members[rank]!, rank, since: now, status: undefined })
+              }
+            }
+            say(client, `EXEC#${id} ${to} x`, { _tag: "Exec", id, to, command: "x" })
+          } else if (kind === "result") {
+            const next = answered.get(client) ?? 0
+            const id = reached.get(client)?.[next]
+            if (id === undefined) continue
+            answered.set(client, next + 1)
+            const task = tasks.filter(({ target }) => target === client)[next]!
+            answer(client, id, whom % 2)
+            if (task.status === undefined) end([task], `${whom % 2}`)
+          } else if (kind === "late") {
+            const ids = reached.get(client)?.slice(0, answered.get(client) ?? 0) ?? []
+            for (const id of ids.slice(-3)) answer(client, id, 2)
+          } else if (kind === "stolen") {
+            for (const [other, ids] of reached) if (other !== client) answer(client, ids.at(-1)!, 3)
+          } else if (kind === "output") {
+            const id = reached.get(client)?.at(-1)
+            if (id !== undefined) say(client, `OUTPUT#${id} x`, { _tag: "Output", id, text: "x" })
+          } else if (kind === "cancel") {
+            const id = `c${1 + (whom % Math.max(1, commands))}`
+            end(
+              open().filter((task) => task.id === id && task.issuer === client),
+              "cancelled"
+            )
+            say(client, `CANCEL#${id}`, { _tag: "Cancel", id })
+          } else if (kind === "yield") {
+            say(client, "YIELD", { _tag: "Yield" })
+            members.push(...members.splice(rank, 1))
+          } else if (kind === "leave") {
+            members.splice(rank, 1)
+            end(
+              open().filter(({ target }) => target === client),
+              "lost"
+            )
+            if (whom % 2 === 0) client.reset()
+            else client.close()
+          }
+          yield* hear
+          // Of one step's ends, the order among targets is nobody's promise.
+          assert.deepStrictEqual(told.splice(0).sort(), expected.splice(0).sort(), `${kind} ${to} by ${rank}`)
+        }
+      }).pipe(server()),
+    { timeout: 120_000, arbitrary: { runs: 100 } }
+  )
+})
