@@ -4,12 +4,12 @@ import "effect/schema/SchemaJITCompiler/enable"
 import { deepStrictEqual } from "node:assert"
 import { isUtf8 } from "node:buffer"
 import { Result } from "effect"
-import * as Json from "../src/protocol/json/Json.ts"
+import { jsonCodec } from "../src/protocol/json/JsonCodec.ts"
 import { Lines, Next } from "../src/protocol/Lines.ts"
 import type { ClientMessage } from "../src/protocol/Messages.ts"
 import { ExecScanner } from "../src/protocol/text/ExecScanner.ts"
 import { ResultScanner } from "../src/protocol/text/ResultScanner.ts"
-import * as Text from "../src/protocol/text/Text.ts"
+import { textCodec } from "../src/protocol/text/TextCodec.ts"
 import { keep, lineOf } from "./inputs.ts"
 import type { Random } from "./random.ts"
 import { check, Violation } from "./run.ts"
@@ -20,7 +20,7 @@ const OPEN_BRACE = 0x7b
 /** Lines that go through `Lines` together, cut anywhere. */
 const BATCH = 64
 
-export type Said = ReturnType<typeof Text.readClient>
+export type Said = ReturnType<typeof textCodec.decodeClient>
 
 /** A control character other than TAB. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
@@ -34,7 +34,7 @@ export const read = (line: Buffer): Said => {
   const json = line[0] === OPEN_BRACE
   if (!(json ? isUtf8(line) : isPlain(line))) return Result.fail({ reason: "malformed" })
   const text = line.toString()
-  return json ? Json.readClient(text) : Text.readClient(text)
+  return json ? jsonCodec.decodeClient(text) : textCodec.decodeClient(text)
 }
 
 const exec = new ExecScanner()
@@ -81,13 +81,16 @@ const agree = (line: Buffer): void => {
     if (told.has(detail)) return
     told.add(detail)
     const error = { _tag: "Error", rank: 0, reason, ...(detail && { detail }), ...(id && { id }) } as const
-    const written = [Text.readServer(Text.writeServer(error)), Json.readServer(Json.writeServer(error))]
+    const written = [
+      textCodec.decodeServer(textCodec.encodeServer(error)),
+      jsonCodec.decodeServer(jsonCodec.encodeServer(error))
+    ]
     for (const back of written) check(back._tag === "Success", () => `cannot be told: ${JSON.stringify(error)}`)
     return
   }
   if (fast !== undefined) deepStrictEqual(fast, said.success)
   // What the decoder accepts says the same when it is written again.
-  const again = Json.readClient(Json.writeClient(said.success))
+  const again = jsonCodec.decodeClient(jsonCodec.encodeClient(said.success))
   check(again._tag === "Success", () => "is not accepted any more when it is written again")
   // As JSON: that has no -0.
   if (again._tag === "Success") deepStrictEqual(JSON.stringify(again.success), JSON.stringify(said.success))

@@ -2,9 +2,9 @@
  * A live server under fire: many connections say hostile lines, each followed by a
  * PING of its own, so that what is heard before its PONG is what answers the line.
  */
-import * as Json from "../src/protocol/json/Json.ts"
+import { jsonCodec } from "../src/protocol/json/JsonCodec.ts"
 import type { ServerMessage } from "../src/protocol/Messages.ts"
-import * as Text from "../src/protocol/text/Text.ts"
+import { textCodec } from "../src/protocol/text/TextCodec.ts"
 import { UNASKED, wrongWith } from "./answers.ts"
 import { read } from "./decoder.ts"
 import { keep, lineOf } from "./inputs.ts"
@@ -76,7 +76,7 @@ class Fuzzed {
 
   /** Takes a line of the server; what is wrong with it. */
   #take(text: string): string | undefined {
-    const said = text.startsWith("{") ? Json.readServer(text) : Text.readServer(text)
+    const said = text.startsWith("{") ? jsonCodec.decodeServer(text) : textCodec.decodeServer(text)
     if (said._tag === "Failure") return `the server says ${text.slice(0, 300)}: ${said.failure.detail}`
     const message = said.success
     if (message._tag !== "Roster" && Buffer.byteLength(text) >= LIMIT) {

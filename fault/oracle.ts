@@ -4,7 +4,7 @@
  * clients, a `Witness` what concerns one connection.
  */
 import type { ServerMessage } from "../src/protocol/Messages.ts"
-import * as Text from "../src/protocol/text/Text.ts"
+import { textCodec } from "../src/protocol/text/TextCodec.ts"
 import { Violation } from "./run.ts"
 
 /** Epochs that are remembered. */
@@ -112,7 +112,7 @@ export class Witness {
 
   /** Takes a line; the message that it is. */
   hear(line: string): ServerMessage | undefined {
-    const said = Text.readServer(line)
+    const said = textCodec.decodeServer(line)
     if (said._tag === "Failure") {
       this.#wrong(`${line}: ${said.failure.detail ?? said.failure.reason}`)
       return undefined

@@ -6,7 +6,7 @@ import { Duration, Effect } from "effect"
 import { defaults as agentDefaults } from "../src/cli/agent.ts"
 import { flags } from "../src/cli/serve.ts"
 import { MAX_HANDSHAKES } from "../src/net/node/NodeServer.ts"
-import { helpTexts } from "../src/protocol/text/Text.ts"
+import { helpTexts } from "../src/protocol/text/TextCodec.ts"
 import { defaults } from "../src/server/Settings.ts"
 import { client, Port, serverLayer, type WireClient } from "./support/wire.ts"
 

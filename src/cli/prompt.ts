@@ -10,7 +10,7 @@ import { clearScreenDown, createInterface, cursorTo, type Interface, moveCursor 
 import { type Cause, Effect, Queue, Result, Stream, SubscriptionRef } from "effect"
 import { type Listed, listed } from "../client/memberList.ts"
 import type { ServerMessage } from "../protocol/Messages.ts"
-import * as Text from "../protocol/text/Text.ts"
+import { helpTexts, textCodec } from "../protocol/text/TextCodec.ts"
 import * as Connection from "./connection.ts"
 import { exitStatusOf, OpenCommands } from "./outcomes.ts"
 import { json, printable, styled } from "./terminal.ts"
@@ -18,7 +18,7 @@ import { read } from "./typed.ts"
 
 const HISTORY_LINES = 1000
 
-const verbs = [...new Set(Text.helpTexts.map((text) => /^[A-Z]+/.exec(text)![0]))]
+const verbs = [...new Set(helpTexts.map((text) => /^[A-Z]+/.exec(text)![0]))]
 
 /** What a word may become: a verb at first, and whom a command is for, by name, after that. */
 const completions = (line: string, members: ReadonlyArray<Listed>): [Array<string>, string] => {
@@ -47,25 +47,25 @@ const shown = (message: ServerMessage): string => {
   switch (message._tag) {
     case "Result": {
       const { output = "", truncated, ...result } = message
-      return withOutput(styled(style, Text.writeServer(result)), output, truncated)
+      return withOutput(styled(style, textCodec.encodeServer(result)), output, truncated)
     }
     case "Output":
       return withOutput(`OUTPUT#${message.id} ${message.rank}`, message.text, false)
     case "Done":
-      return styled(message.notOk === 0 ? "green" : "red", Text.writeServer(message))
+      return styled(message.notOk === 0 ? "green" : "red", textCodec.encodeServer(message))
     case "Error":
-      return styled("red", printable(Text.writeServer(message)))
+      return styled("red", printable(textCodec.encodeServer(message)))
     case "Exec":
-      return styled("yellow", printable(Text.writeServer(message)))
+      return styled("yellow", printable(textCodec.encodeServer(message)))
     case "Rank":
     case "Welcome":
     case "Joined":
     case "Left":
     case "Moved":
     case "Named":
-      return styled("dim", Text.writeServer(message))
+      return styled("dim", textCodec.encodeServer(message))
     default:
-      return printable(Text.writeServer(message))
+      return printable(textCodec.encodeServer(message))
   }
 }
 
@@ -184,7 +184,7 @@ export const run = Effect.fnUntraced(function* (options: Connection.Connecting) 
     // Before it is welcomed it is told a rank that it may not keep.
     if (message._tag === "Ping" || !admitted) return
     if (message._tag === "Rank" || message._tag === "Welcome") {
-      const rank = Text.writeServer(message)
+      const rank = textCodec.encodeServer(message)
       // Who joins another group is told it twice.
       if (rank === lastRank) return
       lastRank = rank

@@ -3,7 +3,7 @@ import { Console, Deferred, Effect } from "effect"
 import { Command } from "effect/cli"
 import { Stdio } from "effect/Stdio"
 import type { ServerMessage } from "../protocol/Messages.ts"
-import * as Text from "../protocol/text/Text.ts"
+import { textCodec } from "../protocol/text/TextCodec.ts"
 import * as Connection from "./connection.ts"
 import { memberTable } from "./members.ts"
 import { json, styled } from "./terminal.ts"
@@ -25,7 +25,7 @@ const run = Effect.fnUntraced(function* (options: Connection.Connecting) {
       ? memberTable(roster.members, member)
           .map(({ style, text }) => styled(style, text))
           .join("\n")
-      : Text.writeServer(roster)
+      : textCodec.encodeServer(roster)
   )
 }, Effect.scoped)
 

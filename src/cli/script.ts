@@ -7,7 +7,7 @@ import { Console, Deferred, Effect, Result, Stream } from "effect"
 import { Stdio } from "effect/Stdio"
 import { Lines, Next } from "../protocol/Lines.ts"
 import type { ServerMessage } from "../protocol/Messages.ts"
-import * as Text from "../protocol/text/Text.ts"
+import { textCodec } from "../protocol/text/TextCodec.ts"
 import * as Connection from "./connection.ts"
 import { exitStatusOf, OpenCommands, UNKNOWN } from "./outcomes.ts"
 import { json, printable } from "./terminal.ts"
@@ -36,7 +36,7 @@ export const run = Effect.fnUntraced(function* (options: Connection.Connecting) 
     // In text it cannot be told.
     const cut = message._tag === "Result" && message.truncated && !options.json
     return Effect.andThen(
-      Console.log(options.json ? json(message) : printable(Text.writeServer(message))),
+      Console.log(options.json ? json(message) : printable(textCodec.encodeServer(message))),
       cut ? Console.error(`rankd: the output of #${message.id} at rank ${message.rank} was cut`) : Effect.void
     )
   }

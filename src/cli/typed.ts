@@ -1,9 +1,9 @@
 /** What a person or a script types: a line of the protocol, text or JSON. */
 import { Result, SubscriptionRef } from "effect"
 import { type Link, PROTOCOL } from "../client/Connection.ts"
-import * as Json from "../protocol/json/Json.ts"
+import { jsonCodec } from "../protocol/json/JsonCodec.ts"
 import type { ClientMessage, ServerMessage } from "../protocol/Messages.ts"
-import * as Text from "../protocol/text/Text.ts"
+import { textCodec } from "../protocol/text/TextCodec.ts"
 
 type Error = ServerMessage & { readonly _tag: "Error" }
 
@@ -15,11 +15,11 @@ export const rejection = ({ standing }: Link, fields: Omit<Error, "_tag" | "rank
 
 /** What is to be said for a line that was typed; or what the server would answer, had it been sent the line. */
 export const read = (line: string, link: Link): Result.Result<ClientMessage, Error> => {
-  const said = (line.startsWith("{") ? Json.readClient : Text.readClient)(line)
+  const said = (line.startsWith("{") ? jsonCodec.decodeClient : textCodec.decodeClient)(line)
   if (Result.isFailure(said)) return Result.fail(rejection(link, said.failure))
   const message = said.success
   const maxLine = link.maxLine()
-  if (Buffer.byteLength(Json.writeClient(message)) >= maxLine) {
+  if (Buffer.byteLength(jsonCodec.encodeClient(message)) >= maxLine) {
     const id = "id" in message && message.id !== undefined ? { id: message.id } : {}
     const detail = `at most ${maxLine} bytes, as JSON`
     return Result.fail(rejection(link, { ...id, reason: "line too long", detail }))

@@ -4,7 +4,7 @@ import { Command } from "effect/cli"
 import { Stdio } from "effect/Stdio"
 import { type Listed, listed } from "../client/memberList.ts"
 import type { ServerMessage } from "../protocol/Messages.ts"
-import * as Text from "../protocol/text/Text.ts"
+import { textCodec } from "../protocol/text/TextCodec.ts"
 import * as Connection from "./connection.ts"
 import { memberTable } from "./members.ts"
 import { InPlace, json, type Line } from "./terminal.ts"
@@ -34,7 +34,7 @@ const run = Effect.fnUntraced(function* (options: Connection.Connecting) {
     }
     following ||= message._tag === "Roster"
     if (!following || !CHANGES.has(message._tag)) return Effect.void
-    if (!drawn) return Console.log(options.json ? json(message) : Text.writeServer(message))
+    if (!drawn) return Console.log(options.json ? json(message) : textCodec.encodeServer(message))
     members = listed(members, message)
     return changed.open
   }

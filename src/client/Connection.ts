@@ -6,11 +6,11 @@
 import { Clock, Duration, Effect, Latch, Queue, Random, Schema, SubscriptionRef } from "effect"
 import { Socket } from "effect/socket"
 import { GroupName, Name, Secret } from "../protocol/Ids.ts"
-import * as Json from "../protocol/json/Json.ts"
+import { jsonCodec } from "../protocol/json/JsonCodec.ts"
 import { Lines, Next } from "../protocol/Lines.ts"
 import { type ClientMessage, Heartbeat, type ServerMessage } from "../protocol/Messages.ts"
 import { Reason } from "../protocol/Reasons.ts"
-import * as Text from "../protocol/text/Text.ts"
+import { textCodec } from "../protocol/text/TextCodec.ts"
 import { Lease } from "./Lease.ts"
 
 /** What a client asks to be known by, and the group that it asks to be in. */
@@ -157,7 +157,7 @@ export const make = Effect.fnUntraced(function* ({
 
   const enqueue = (message: ClientMessage, handed?: () => void) => {
     if (outgoing === undefined) return
-    const text = `${Json.writeClient(message)}\n`
+    const text = `${jsonCodec.encodeClient(message)}\n`
     pending += text.length
     if (pending > MAX_PENDING_BYTES) room.closeUnsafe()
     Queue.offerUnsafe(outgoing, { text, handed })
@@ -244,7 +244,7 @@ export const make = Effect.fnUntraced(function* ({
             if (next === Next.TooLong) return undefined
             const line = utf8.decode(lines.bytes.subarray(lines.start, lines.end))
             // Before it knows that this client speaks JSON, the server speaks text.
-            const read = lines.bytes[lines.start] === OPEN_BRACE ? Json.readServer : Text.readServer
+            const read = lines.bytes[lines.start] === OPEN_BRACE ? jsonCodec.decodeServer : textCodec.decodeServer
             const message = read(line)
             if (message._tag === "Failure") {
               yield* Effect.annotateLogs(Effect.logWarning("not understood"), { line: line.slice(0, 200) })
@@ -273,7 +273,9 @@ export const make = Effect.fnUntraced(function* ({
     const quit = Effect.suspend(() =>
       secret.resume === undefined
         ? Effect.void
-        : Effect.ignore(Effect.timeoutOption(writer.write(`${Json.writeClient({ _tag: "Quit" })}\n`), QUIT_TIMEOUT))
+        : Effect.ignore(
+            Effect.timeoutOption(writer.write(`${jsonCodec.encodeClient({ _tag: "Quit" })}\n`), QUIT_TIMEOUT)
+          )
     )
     const refusal = yield* Effect.onInterrupt(
       Effect.raceAllFirst([reading, welcomed, keeping, sending(writer, queue)]),

@@ -11,7 +11,7 @@ import type { Scope } from "effect"
 import { Cause, Context, Duration, Effect, Latch, Layer, Option, Queue, Schema, Stream, SubscriptionRef } from "effect"
 import type { Socket } from "effect/socket"
 import { Whole } from "../protocol/Ids.ts"
-import * as Json from "../protocol/json/Json.ts"
+import { jsonCodec } from "../protocol/json/JsonCodec.ts"
 import { ClientMessage, Output, type ServerMessage, Status } from "../protocol/Messages.ts"
 import * as Link from "./Connection.ts"
 import * as Executor from "./Executor.ts"
@@ -254,7 +254,7 @@ const make = Effect.fnUntraced(function* ({ handler, ...options }: ClientOptions
       }),
       ({ message }) => new Link.Rejected({ reason: "malformed", detail: message })
     )
-    if (Buffer.byteLength(Json.writeClient(message)) >= link.maxLine()) {
+    if (Buffer.byteLength(jsonCodec.encodeClient(message)) >= link.maxLine()) {
       return yield* new Link.Rejected({ reason: "line too long", detail: `at most ${link.maxLine()} bytes` })
     }
     yield* Effect.timeoutOption(begun.await, BEGINNING)

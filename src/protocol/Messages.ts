@@ -1,6 +1,6 @@
 /**
  * Everything that is said on the wire, as schemas. A message is the same in every
- * encoding; how it becomes a line is the encoding's matter (`Text`).
+ * encoding; how it becomes a line is the encoding's matter (`Codec`).
  */
 import { Schema } from "effect"
 import { CommandId, GroupName, MemberId, Name, Secret, Whole } from "./Ids.ts"

@@ -3,10 +3,10 @@
  * was told, and how to have its session end.
  */
 import { type Effect, Fiber } from "effect"
-import * as Json from "../protocol/json/Json.ts"
+import { jsonCodec } from "../protocol/json/JsonCodec.ts"
 import type { ServerMessage } from "../protocol/Messages.ts"
 import type { ByeReason, LeaveReason } from "../protocol/Reasons.ts"
-import * as Text from "../protocol/text/Text.ts"
+import { textCodec } from "../protocol/text/TextCodec.ts"
 import type { Grant } from "./admission/Access.ts"
 import type { RateLimit } from "./admission/RateLimiter.ts"
 import type { Command } from "./commands/Commands.ts"
@@ -70,7 +70,7 @@ export class Client {
 
   /** The line, without its end, that says `message` to this client. */
   write(message: ServerMessage): string {
-    return this.encoding === "json" ? Json.writeServer(message) : Text.writeServer(message)
+    return this.encoding === "json" ? jsonCodec.encodeServer(message) : textCodec.encodeServer(message)
   }
 
   /** False where it will not be written: the client is being closed. */

@@ -1,9 +1,9 @@
 /**
  * The specialised decoder of the hot path: it reads a text `EXEC` to a rank, a
  * range or `*`, tracked or not, straight from its bytes, without a string, an object or a
- * Schema. It accepts a part of what `Text.readClient` accepts, and reads it the
+ * Schema. It accepts a part of what `textCodec.decodeClient` accepts, and reads it the
  * same (a property test holds it to that); what it does not accept is for
- * `readClient` to judge.
+ * `decodeClient` to judge.
  */
 import { Decimal } from "./Decimal.ts"
 

@@ -1,7 +1,7 @@
 /**
  * The other specialised decoder of the hot path: it reads what executors answer
  * most, a text `RESULT#` with an exit code, straight from its bytes. It accepts a
- * part of what `Text.readClient` accepts, and reads it the same (a property test
+ * part of what `textCodec.decodeClient` accepts, and reads it the same (a property test
  * holds it to that): with an id as the server makes them, and with output that is
  * escaped nowhere, so that its bytes can be passed on as they are.
  */

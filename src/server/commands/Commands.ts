@@ -10,9 +10,9 @@
  */
 import type { Scope } from "effect"
 import { Clock, Duration, Effect, Latch } from "effect"
+import { Head } from "../../protocol/LineBytes.ts"
 import type { ClientMessage, ServerMessage, Status } from "../../protocol/Messages.ts"
 import type { ResultScanner } from "../../protocol/text/ResultScanner.ts"
-import { Head } from "../outbound/LineBytes.ts"
 import type { Outbox, Touched } from "../outbound/Outbox.ts"
 import { type Client, NO_COMMANDS } from "../Peer.ts"
 import type { SettingsValues } from "../Settings.ts"

@@ -2,12 +2,12 @@
  * The rule: a command travels only down. First the pure decision, whom a command
  * reaches in an order as it is now, or why it reaches nobody; then the delivery.
  */
-import * as Json from "../../protocol/json/Json.ts"
+import { jsonCodec } from "../../protocol/json/JsonCodec.ts"
+import { copy, Head, Shared } from "../../protocol/LineBytes.ts"
 import type { Reason } from "../../protocol/Reasons.ts"
 import type { Target } from "../../protocol/Target.ts"
 import * as Roster from "../../rank/Roster.ts"
 import type { Commands } from "../commands/Commands.ts"
-import { copy, Head, Shared } from "../outbound/LineBytes.ts"
 import type { Outbox } from "../outbound/Outbox.ts"
 import type { Client } from "../Peer.ts"
 import type { Group } from "./Group.ts"
@@ -235,7 +235,7 @@ export class Router {
         )
       } else {
         json ??= utf8(bytes.subarray(start, end))
-        const line = Buffer.from(Json.writeServer({ _tag: "Exec", id: `${task.id}`, from, command: json, epoch }))
+        const line = Buffer.from(jsonCodec.encodeServer({ _tag: "Exec", id: `${task.id}`, from, command: json, epoch }))
         taken = outbox.appendLineOf(this.#trackedHead.write(""), line, 0, line.length, task)
       }
       if (!taken) this.#commands.finish(task, "undelivered")
@@ -244,6 +244,6 @@ export class Router {
 }
 
 const jsonLine = (epoch: number, from: number, command: Uint8Array): Buffer =>
-  Buffer.from(`${Json.writeServer({ _tag: "Exec", from, command: utf8(command), epoch })}\n`)
+  Buffer.from(`${jsonCodec.encodeServer({ _tag: "Exec", from, command: utf8(command), epoch })}\n`)
 
 const utf8 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString()

@@ -1,6 +1,6 @@
 /** A group's members, made piece by piece as the client reads them: a listing of any length costs no memory. */
-import * as Json from "../../protocol/json/Json.ts"
-import * as Text from "../../protocol/text/Text.ts"
+import { jsonCodec, stringify } from "../../protocol/json/JsonCodec.ts"
+import { textCodec } from "../../protocol/text/TextCodec.ts"
 import * as Roster from "../../rank/Roster.ts"
 import type { Client } from "../Peer.ts"
 import { memberId } from "./RankNotifier.ts"
@@ -29,15 +29,15 @@ export function* listing(roster: Roster.Roster<Client>, encoding: Client["encodi
   const size = Roster.size(roster)
   if (encoding === "text") {
     for (const members of pieces(roster)) {
-      yield Buffer.from(members.map((member) => `${Text.writeServer({ _tag: "Member", ...member })}\n`).join(""))
+      yield Buffer.from(members.map((member) => `${textCodec.encodeServer({ _tag: "Member", ...member })}\n`).join(""))
     }
-    yield Buffer.from(`${Text.writeServer({ _tag: "End", size, epoch })}\n`)
+    yield Buffer.from(`${textCodec.encodeServer({ _tag: "End", size, epoch })}\n`)
     return
   }
-  yield Buffer.from(Json.writeServer({ _tag: "Roster", size, epoch, members: [] }).replace(/\]\}$/, ""))
+  yield Buffer.from(jsonCodec.encodeServer({ _tag: "Roster", size, epoch, members: [] }).replace(/\]\}$/, ""))
   let separator = ""
   for (const members of pieces(roster)) {
-    yield Buffer.from(separator + members.map(Json.stringify).join(","))
+    yield Buffer.from(separator + members.map(stringify).join(","))
     separator = ","
   }
   yield Buffer.from("]}\n")

@@ -17,7 +17,7 @@
 import { Array as Arr, Duration, Effect, Exit, type Fiber } from "effect"
 import type { Socket } from "effect/socket"
 import type { Transport } from "../../net/Transport.ts"
-import { copy, type Head, writeLine } from "./LineBytes.ts"
+import { copy, type Head, writeLine } from "../../protocol/LineBytes.ts"
 
 /** Bytes handed to the socket in one write: what is in flight must be read within the stall timeout. */
 const WRITE_BYTES = 65_536

@@ -6,13 +6,13 @@
  */
 import { isUtf8 } from "node:buffer"
 import { Duration, Effect, Exit, Result, Scope } from "effect"
-import * as Json from "../../protocol/json/Json.ts"
+import { jsonCodec } from "../../protocol/json/JsonCodec.ts"
 import { Lines, Next } from "../../protocol/Lines.ts"
 import { type ClientMessage, MAX_LISTED_TARGETS, type ServerMessage } from "../../protocol/Messages.ts"
 import type { LeaveReason, Reason } from "../../protocol/Reasons.ts"
 import { ExecScanner } from "../../protocol/text/ExecScanner.ts"
 import { ResultScanner } from "../../protocol/text/ResultScanner.ts"
-import * as Text from "../../protocol/text/Text.ts"
+import { helpTexts, textCodec } from "../../protocol/text/TextCodec.ts"
 import { DEFAULT_GROUP } from "../../rank/Groups.ts"
 import * as Roster from "../../rank/Roster.ts"
 import { EVERYTHING } from "../admission/Access.ts"
@@ -290,7 +290,7 @@ export class Conversation {
     }
     this.#budget -= LINE_COST
     const line = utf8.decode(bytes.subarray(start, end))
-    const said = json ? Json.readClient(line) : Text.readClient(line)
+    const said = json ? jsonCodec.decodeClient(line) : textCodec.decodeClient(line)
     if (this.#client.grant === undefined) return this.#stranger(Result.getOrUndefined(said))
     if (said._tag === "Success") return this.#answer(said.success)
     const { detail, id, reason } = said.failure
@@ -339,7 +339,7 @@ export class Conversation {
       case "Pong":
         return undefined
       case "Help":
-        for (const text of Text.helpTexts) client.say({ _tag: "Help", text })
+        for (const text of helpTexts) client.say({ _tag: "Help", text })
         return undefined
       case "Auth":
         return this.#reject(

@@ -2,9 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { ClientMessage } from "../../../src/protocol/Messages.ts"
 import { ExecScanner } from "../../../src/protocol/text/ExecScanner.ts"
-import { readClient, writeClient } from "../../../src/protocol/text/Text.ts"
+import { textCodec } from "../../../src/protocol/text/TextCodec.ts"
 
-/** Reads `line` with the scanner, as `readClient` would; undefined where it leaves the line to that. */
+/** Reads `line` with the scanner, as `decodeClient` would; undefined where it leaves the line to that. */
 const scan = (line: string) => {
   const scanner = new ExecScanner()
   // Not at the start of the bytes, and not up to their end: the scanner must keep within its slice.
@@ -20,7 +20,7 @@ const scan = (line: string) => {
 }
 
 const read = (line: string) => {
-  const said = readClient(line)
+  const said = textCodec.decodeClient(line)
   if (said._tag === "Failure" || said.success._tag !== "Exec") return undefined
   const { command, id, to } = said.success
   switch (to._tag) {
@@ -54,7 +54,7 @@ describe("ExecScanner", () => {
   it.prop(
     "reads what a client says as the Schema decoder does",
     [ClientMessage],
-    ([message]) => agree(writeClient(message)),
+    ([message]) => agree(textCodec.encodeClient(message)),
     {
       arbitrary: { runs: 5000 }
     }

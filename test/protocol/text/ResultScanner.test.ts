@@ -2,9 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { ClientMessage } from "../../../src/protocol/Messages.ts"
 import { ResultScanner } from "../../../src/protocol/text/ResultScanner.ts"
-import { readClient, writeClient } from "../../../src/protocol/text/Text.ts"
+import { textCodec } from "../../../src/protocol/text/TextCodec.ts"
 
-/** Reads `line` with the scanner, as `readClient` would; undefined where it leaves the line to that. */
+/** Reads `line` with the scanner, as `decodeClient` would; undefined where it leaves the line to that. */
 const scan = (line: string) => {
   const scanner = new ResultScanner()
   // Not at the start of the bytes, and not up to their end: the scanner must keep within its slice.
@@ -17,7 +17,7 @@ const scan = (line: string) => {
 
 /** What the Schema decoder makes of it, where it is the scanner's to read; of ids and numbers up to 15 digits. */
 const read = (line: string) => {
-  const said = readClient(line)
+  const said = textCodec.decodeClient(line)
   if (said._tag === "Failure" || said.success._tag !== "Result") return undefined
   const { id, output, status } = said.success
   if (typeof status !== "number" || !/^(?:0|[1-9][0-9]{0,14})$/.test(id) || line.includes("\\")) return undefined
@@ -52,7 +52,7 @@ describe("ResultScanner", () => {
   it.prop(
     "reads what a client says as the Schema decoder does",
     [ClientMessage],
-    ([message]) => assert.deepStrictEqual(scan(writeClient(message)), read(writeClient(message))),
+    ([message]) => assert.deepStrictEqual(scan(textCodec.encodeClient(message)), read(textCodec.encodeClient(message))),
     { arbitrary: { runs: 5000 } }
   )
 

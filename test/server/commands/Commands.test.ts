@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Schema } from "effect"
 import { TestClock } from "effect/testing"
-import * as Text from "../../../src/protocol/text/Text.ts"
+import { textCodec } from "../../../src/protocol/text/TextCodec.ts"
 import type { MemorySocket } from "../../support/MemorySocket.ts"
 import { connect, Network, say, server, settled } from "../../support/memoryServer.ts"
 
@@ -540,7 +540,7 @@ describe("exactly one end", () => {
           yield* settled
           for (const client of all) {
             for (const line of client.lines()) {
-              const message = line.startsWith("{") ? JSON.parse(line) : Text.readServer(line)
+              const message = line.startsWith("{") ? JSON.parse(line) : textCodec.decodeServer(line)
               const said = message._tag === "Success" ? message.success : message
               const name = all.indexOf(client)
               if (said._tag === "Exec") reached.set(client, [...(reached.get(client) ?? []), said.id])

@@ -1,7 +1,7 @@
 /** That what is appended is what is written, in order, whatever it is made of and however it is taken. */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Schema } from "effect"
-import { Head, Shared } from "../../../src/server/outbound/LineBytes.ts"
+import { Head, Shared } from "../../../src/protocol/LineBytes.ts"
 import { type Claim, Outbox, type OutboxOptions, Touched } from "../../../src/server/outbound/Outbox.ts"
 
 const Step = Schema.Struct({

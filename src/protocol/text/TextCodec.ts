@@ -7,18 +7,9 @@
  * (`Message`), where a line ends is `Lines`'.
  */
 import { Result, Schema } from "effect"
+import type { Codec, Rejection } from "../Codec.ts"
 import { CommandId } from "../Ids.ts"
 import { ClientMessage, ServerMessage } from "../Messages.ts"
-
-/**
- * Why a line is no message; `detail` is for people, `id` the tracked
- * command that it would have been. A plain value: a flood of bad lines must not cost a stack trace each.
- */
-export interface Rejection {
-  readonly reason: "unknown command" | "malformed"
-  readonly detail?: string
-  readonly id?: string
-}
 
 type Fields = Record<string, unknown>
 
@@ -170,7 +161,7 @@ const decodeClient = Schema.decodeUnknownResult(ClientMessage)
 const isCommandId = Schema.is(CommandId)
 
 /** What a client said. `line` has no line end and no control characters but TAB. */
-export const readClient = (line: string): Result.Result<ClientMessage, Rejection> => {
+const decodeClientLine = (line: string): Result.Result<ClientMessage, Rejection> => {
   const { verb, withId, rest } = split(line)
   const name = /^[A-Za-z]+$/.test(verb) ? verb.toUpperCase() : ""
   const entry = Object.hasOwn(clientVerbs, name) ? clientVerbs[name] : undefined
@@ -205,7 +196,7 @@ const line = (verb: string, id: string | undefined, ...words: ReadonlyArray<stri
 const output = (text: string | undefined): string | undefined => text && escaped(text)
 
 /** The line, without its end, that says `message`. What only JSON can say (`timeout`, guards, `Hello`) is left out. */
-export const writeClient = (message: ClientMessage): string => {
+const encodeClientLine = (message: ClientMessage): string => {
   const said = encodeClient(message)
   switch (said._tag) {
     case "Exec":
@@ -233,7 +224,7 @@ export const writeClient = (message: ClientMessage): string => {
 }
 
 /** The line, without its end, that says `message`. */
-export const writeServer: (message: ServerMessage) => string = ServerMessage.match({
+const encodeServerLine: (message: ServerMessage) => string = ServerMessage.match({
   Rank: ({ rank, size, epoch, member }) => `RANK ${rank} ${size} ${epoch} ${member}`,
   Exec: ({ id, from, command }) => line("EXEC", id, from, command),
   Output: ({ id, rank, text }) => line("OUTPUT", id, rank, output(text)),
@@ -246,10 +237,10 @@ export const writeServer: (message: ServerMessage) => string = ServerMessage.mat
   End: ({ size, epoch }) => `END ${size} ${epoch}`,
   Roster: ({ members, size, epoch }) =>
     [
-      ...members.map((member) => writeServer({ _tag: "Member", ...member })),
-      writeServer({ _tag: "End", size, epoch })
+      ...members.map((member) => encodeServerLine({ _tag: "Member", ...member })),
+      encodeServerLine({ _tag: "End", size, epoch })
     ].join("\n"),
-  Welcome: ({ rank, size, epoch, member }) => writeServer({ _tag: "Rank", rank, size, epoch, member }),
+  Welcome: ({ rank, size, epoch, member }) => encodeServerLine({ _tag: "Rank", rank, size, epoch, member }),
   Joined: ({ rank, member }) => `JOINED ${rank} ${member}`,
   Left: ({ rank, member, reason }) => `LEFT ${rank} ${member} ${reason}`,
   Moved: ({ from, to, member }) => `MOVED ${from} ${to} ${member}`,
@@ -285,14 +276,14 @@ const serverVerbs: { readonly [verb: string]: readonly [ServerMessage["_tag"], R
 
 const decodeServer = Schema.decodeUnknownResult(Schema.toCodecStringTree(ServerMessage))
 
-/** What the server said. Only the very line that `writeServer` writes is accepted: `RANK 01 ...` is malformed. */
-export const readServer = (line: string): Result.Result<ServerMessage, Rejection> => {
+/** What the server said. Only the very line that `encodeServerLine` writes is accepted: `RANK 01 ...` is malformed. */
+const decodeServerLine = (line: string): Result.Result<ServerMessage, Rejection> => {
   const { verb, withId, rest } = split(line)
   const entry = Object.hasOwn(serverVerbs, verb) ? serverVerbs[verb] : undefined
   if (entry === undefined) return Result.fail({ reason: "unknown command" })
   const [tag, read] = entry
   const decoded = decodeServer({ _tag: tag, ...withId, ...strings(read(rest)) })
-  return Result.isSuccess(decoded) && writeServer(decoded.success) === line
+  return Result.isSuccess(decoded) && encodeServerLine(decoded.success) === line
     ? Result.succeed(decoded.success)
     : Result.fail({ reason: "malformed", detail: `not a ${verb} line` })
 }
@@ -300,3 +291,10 @@ export const readServer = (line: string): Result.Result<ServerMessage, Rejection
 /** In a string tree numbers are strings. */
 const strings = (fields: Fields | undefined): Fields | undefined =>
   typeof fields?.status === "number" ? { ...fields, status: `${fields.status}` } : fields
+
+export const textCodec: Codec = {
+  decodeClient: decodeClientLine,
+  decodeServer: decodeServerLine,
+  encodeClient: encodeClientLine,
+  encodeServer: encodeServerLine
+}

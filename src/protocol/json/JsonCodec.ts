@@ -4,9 +4,9 @@
  * several lines (the members) is one message here.
  */
 import { Result, Schema } from "effect"
+import type { Codec, Rejection } from "../Codec.ts"
 import { CommandId } from "../Ids.ts"
 import { ClientMessage, ServerMessage } from "../Messages.ts"
-import type { Rejection } from "../text/Text.ts"
 
 const decodeClient = Schema.decodeUnknownResult(ClientMessage)
 const decodeServer = Schema.decodeUnknownResult(ServerMessage)
@@ -36,7 +36,7 @@ const parse = (line: string): unknown => {
 }
 
 /** What a client said. */
-export const readClient = (line: string): Result.Result<ClientMessage, Rejection> => {
+const decodeClientLine = (line: string): Result.Result<ClientMessage, Rejection> => {
   const said = parse(line)
   if (typeof said !== "object" || said === null) {
     return Result.fail({ reason: "malformed", detail: "expected one JSON object on one line" })
@@ -51,14 +51,21 @@ export const readClient = (line: string): Result.Result<ClientMessage, Rejection
 }
 
 /** What the server said. */
-export const readServer = (line: string): Result.Result<ServerMessage, Rejection> =>
+const decodeServerLine = (line: string): Result.Result<ServerMessage, Rejection> =>
   Result.mapError(decodeServer(parse(line)), (error): Rejection => ({ reason: "malformed", detail: detailOf(error) }))
 
 /** JSON escapes every control character but DEL, which no line may hold. */
 export const stringify = (value: unknown): string => JSON.stringify(value).replaceAll("\u007f", "\\u007f")
 
 /** The line, without its end, that says `message`. */
-export const writeClient = (message: ClientMessage): string => stringify(encodeClient(message))
+const encodeClientLine = (message: ClientMessage): string => stringify(encodeClient(message))
 
 /** The line, without its end, that says `message`. */
-export const writeServer = (message: ServerMessage): string => stringify(message)
+const encodeServerLine = (message: ServerMessage): string => stringify(message)
+
+export const jsonCodec: Codec = {
+  decodeClient: decodeClientLine,
+  decodeServer: decodeServerLine,
+  encodeClient: encodeClientLine,
+  encodeServer: encodeServerLine
+}

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ClientMessage, ServerMessage } from "../../../src/protocol/Messages.ts"
-import { helpTexts, readClient, readServer, writeClient, writeServer } from "../../../src/protocol/text/Text.ts"
+import { helpTexts, textCodec } from "../../../src/protocol/text/TextCodec.ts"
 
 const success = <A>(message: A) => ({ _tag: "Success" as const, success: message })
 
@@ -17,7 +17,7 @@ const onlyJson = ["Hello", "Welcome", "Roster"]
 
 /** What the server answers, after `ERROR <rank> `; or the message. */
 const judged = (line: string) => {
-  const said = readClient(line)
+  const said = textCodec.decodeClient(line)
   if (said._tag === "Success") return said.success
   const { detail, reason } = said.failure
   return detail === undefined ? reason : `${reason}: ${detail}`
@@ -33,7 +33,7 @@ describe("text encoding", () => {
     [ClientMessage],
     ([message]) => {
       if (onlyJson.includes(message._tag)) return
-      assert.deepInclude(readClient(writeClient(message)), success(inText(message)))
+      assert.deepInclude(textCodec.decodeClient(textCodec.encodeClient(message)), success(inText(message)))
     },
     { arbitrary: { runs: 2000 } }
   )
@@ -43,7 +43,7 @@ describe("text encoding", () => {
     [ServerMessage],
     ([message]) => {
       if (onlyJson.includes(message._tag)) return
-      assert.deepInclude(readServer(writeServer(message)), success(inText(message)))
+      assert.deepInclude(textCodec.decodeServer(textCodec.encodeServer(message)), success(inText(message)))
     },
     { arbitrary: { runs: 2000 } }
   )
@@ -52,11 +52,11 @@ describe("text encoding", () => {
     "takes a verb in any case",
     [ClientMessage],
     ([message]) => {
-      const line = writeClient(message)
+      const line = textCodec.encodeClient(message)
       const verb = /^[A-Z]+/.exec(line)![0]
       if (onlyJson.includes(message._tag)) return
       for (const cased of [verb.toLowerCase(), verb.charAt(0) + verb.slice(1).toLowerCase()]) {
-        assert.deepInclude(readClient(cased + line.slice(verb.length)), success(inText(message)))
+        assert.deepInclude(textCodec.decodeClient(cased + line.slice(verb.length)), success(inText(message)))
       }
     },
     { arbitrary: { runs: 500 } }
@@ -168,7 +168,7 @@ describe("text encoding", () => {
     "toString",
     ""
   ])("does not take %j for something the server says", (line) => {
-    assert.strictEqual(readServer(line)._tag, "Failure")
+    assert.strictEqual(textCodec.decodeServer(line)._tag, "Failure")
   })
 
   it.each(["timeout", "lost", "undelivered", "256", "-1", "01", "1.0", "1e0", "ok", "Denied"])(
@@ -176,7 +176,7 @@ describe("text encoding", () => {
     (status) => {
       assert.match(JSON.stringify(judged(`RESULT#7 ${status}`)), /malformed/)
       // The id is the server's: it is no command of this client's that was rejected.
-      const said = readClient(`RESULT#7 ${status}`)
+      const said = textCodec.decodeClient(`RESULT#7 ${status}`)
       assert.strictEqual(said._tag === "Failure" ? said.failure.id : "none", undefined)
     }
   )

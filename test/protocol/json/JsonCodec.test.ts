@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { readClient, readServer, writeClient, writeServer } from "../../../src/protocol/json/Json.ts"
+import { jsonCodec } from "../../../src/protocol/json/JsonCodec.ts"
 import { ClientMessage, ServerMessage } from "../../../src/protocol/Messages.ts"
 
 const judged = (line: string) => {
-  const said = readClient(line)
+  const said = jsonCodec.decodeClient(line)
   if (said._tag === "Success") return said.success
   const { detail, reason } = said.failure
   return detail === undefined ? reason : `${reason}: ${detail}`
@@ -18,7 +18,7 @@ describe("JSON encoding", () => {
     "reads back whatever a client says, on one line",
     [ClientMessage],
     ([message]) => {
-      const line = writeClient(message)
+      const line = jsonCodec.encodeClient(message)
       assert.notMatch(line, CONTROL)
       assert.deepStrictEqual(judged(line), message)
     },
@@ -29,9 +29,9 @@ describe("JSON encoding", () => {
     "reads back whatever the server says, on one line",
     [ServerMessage],
     ([message]) => {
-      const line = writeServer(message)
+      const line = jsonCodec.encodeServer(message)
       assert.notMatch(line, CONTROL)
-      assert.deepInclude(readServer(line), { _tag: "Success" as const, success: message })
+      assert.deepInclude(jsonCodec.decodeServer(line), { _tag: "Success" as const, success: message })
     },
     { arbitrary: { runs: 2000 } }
   )
@@ -63,7 +63,7 @@ describe("JSON encoding", () => {
   })
 
   it("tells which command a rejected line was about", () => {
-    const said = readClient('{"_tag":"Exec","id":"a1","to":"x","command":"x"}')
+    const said = jsonCodec.decodeClient('{"_tag":"Exec","id":"a1","to":"x","command":"x"}')
     assert.strictEqual(said._tag === "Failure" ? said.failure.id : undefined, "a1")
   })
 })
