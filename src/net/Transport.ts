@@ -8,13 +8,19 @@ import type { Array as Arr } from "effect"
 import { Context, Effect, Exit, Fiber, Scope } from "effect"
 import { Socket } from "effect/socket"
 
+/** The certificate that a client had to show. */
+export interface PeerCertificate {
+  /** Whether a CA that the server trusts has signed it. */
+  readonly verified: boolean
+  /** As `X509Certificate.subjectAltName` has it; undefined where the certificate has none. */
+  readonly subjectAltName: string | undefined
+}
+
 export interface Transport {
   /** Where the client connects from, such as `127.0.0.1:50412`; printable ASCII without spaces. */
   readonly address: string
-  /** The name that the client's certificate gives it, which was verified (`Certified`); undefined where none was asked for. */
-  readonly certified?: string | undefined
-  /** Why the client is not to be admitted, whoever it says it is: as, that its certificate names nobody. */
-  readonly unfit?: string | undefined
+  /** Undefined where the server asks for no certificate. */
+  readonly certificate?: PeerCertificate | undefined
   /** Hands the bytes over; false if `drained` is to be awaited before there are more. Not to be called once it is `gone`. */
   readonly write: (chunks: Arr.NonEmptyReadonlyArray<Uint8Array>) => boolean
   /** Succeeds when there is room again; fails when the connection is closed. */
@@ -34,9 +40,9 @@ export const throughWriter = Effect.fnUntraced(function* (
   socket: Socket.Socket,
   {
     address = "unknown",
-    certified,
+    certificate,
     unsent = () => 0
-  }: Partial<Pick<Transport, "address" | "certified" | "unsent">> = {}
+  }: Partial<Pick<Transport, "address" | "certificate" | "unsent">> = {}
 ): Effect.fn.Return<Transport, Socket.SocketError, Scope.Scope> {
   const writing = yield* Scope.fork(yield* Effect.scope)
   const writer = yield* Scope.provide(socket.writer, writing)
@@ -44,7 +50,7 @@ export const throughWriter = Effect.fnUntraced(function* (
   let last: Fiber.Fiber<void, Socket.SocketError> | undefined
   return {
     address,
-    certified,
+    certificate,
     write: (chunks) => {
       last = fork(writer.writeAll(chunks))
       const exit = last.pollUnsafe()
@@ -61,4 +67,4 @@ export const throughWriter = Effect.fnUntraced(function* (
 /** Makes a connection's transport. It is run in the connection's own fiber, whose scope is closed when it has ended. */
 export class TransportOf extends Context.Reference<
   (socket: Socket.Socket) => Effect.Effect<Transport, Socket.SocketError, Scope.Scope>
->("rankd/server/TransportOf", { defaultValue: () => throughWriter }) {}
+>("rankd/net/TransportOf", { defaultValue: () => throughWriter }) {}

@@ -45,6 +45,17 @@ export const size = (self: Roster<unknown>): number => CountedTrie.size(self.mem
 /** The member at `rank`; undefined where nobody stands there. */
 export const at = <A>(self: Roster<A>, rank: number): Member<A> | undefined => CountedTrie.at(self.members, rank)
 
+/** The members from rank `first` to before rank `end`, as far as there are any. */
+export const slice = <A>(self: Roster<A>, first: number, end: number): Array<Member<A>> => {
+  const members: Array<Member<A>> = []
+  for (let rank = first; rank < end; rank++) {
+    const member = at(self, rank)
+    if (member === undefined) break
+    members.push(member)
+  }
+  return members
+}
+
 /** The rank of the member with this id; undefined where it is not in the group. */
 export const rankOf = (self: Roster<unknown>, id: number): number | undefined => {
   const seat = CountedTrie.get(self.seats, id)

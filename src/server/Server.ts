@@ -1,89 +1,117 @@
 /**
- * All clients: the service that ranks whoever connects to the `SocketServer`.
- * Each connection is a fiber that the `SocketServer` supervises; this module owns
- * what they share and their common end.
+ * All clients: the service that ranks the clients of a `SocketServer`. The
+ * `SocketServer` supervises a fiber for each connection; this module assembles what the
+ * sessions share, and ends them all.
  */
 import { Clock, Context, Effect, Layer } from "effect"
 import type { NetAddress } from "effect/net"
 import { SocketServer } from "effect/socket"
 import packageJson from "../../package.json" with { type: "json" }
 import * as Groups from "../rank/Groups.ts"
-import type { RankRef } from "../rank/RankRef.ts"
 import { Access } from "./admission/Access.ts"
-import * as Gate from "./admission/Admission.ts"
-import * as Places from "./admission/Reservations.ts"
-import * as Commands from "./commands/Commands.ts"
+import { Admission } from "./admission/Admission.ts"
+import { Authenticator } from "./admission/Authenticator.ts"
+import { ConnectionLimits } from "./admission/ConnectionLimits.ts"
+import * as Reservations from "./admission/Reservations.ts"
+import { TrackedCommands } from "./commands/TrackedCommands.ts"
+import { Events } from "./events/Events.ts"
 import * as Group from "./group/Group.ts"
 import { Router } from "./group/Router.ts"
-import { Touched } from "./outbound/Outbox.ts"
-import type { Client } from "./Peer.ts"
-import { Settings } from "./Settings.ts"
-import * as Liveness from "./session/Liveness.ts"
+import * as EventLog from "./log/EventLog.ts"
+import { FlushQueue } from "./outbound/FlushQueue.ts"
+import type { OutboxOptions } from "./outbound/Outbox.ts"
+import { ServerTotal } from "./outbound/ServerTotal.ts"
+import type { Peer } from "./Peer.ts"
+import { Settings, type SettingsValues } from "./Settings.ts"
+import { Liveness } from "./session/Liveness.ts"
+import type { ServerContext } from "./session/ServerContext.ts"
 import * as Session from "./session/Session.ts"
+import { monotonicMillis } from "./time.ts"
 
-/** Closes the client for which most waits. */
-const shedMost = (clients: Iterable<Client>) => {
-  let most: Client | undefined
-  for (const client of clients) if (client.outbox.pending > (most?.outbox.pending ?? 0)) most = client
+/** Closes the client for which most bytes wait. */
+const shedMost = (peers: Iterable<Peer>) => {
+  let most: Peer | undefined
+  for (const peer of peers) if (peer.outbox.pending > (most?.outbox.pending ?? 0)) most = peer
   most?.outbox.shed()
 }
+
+const makeOutboxes = Effect.fnUntraced(function* (
+  { maxHold, maxPending, maxTotalPending, stallTimeout }: SettingsValues,
+  sessions: Iterable<Peer>,
+  now: () => number
+): Effect.fn.Return<OutboxOptions> {
+  const fork = Effect.runForkWith(yield* Effect.context<never>())
+  const total = new ServerTotal(maxTotalPending, () => shedMost(sessions))
+  return { total, flushQueue: new FlushQueue(), maxPending, maxHold, stallTimeout, now, fork }
+})
+
+/** What the sessions share, each built of what stands above it. */
+const makeContext = Effect.gen(function* () {
+  const settings = yield* Settings
+  const now = monotonicMillis(yield* Clock.Clock)
+  const events = new Events()
+  yield* events.observe(yield* EventLog.make)
+  const sessions = new Set<Peer>()
+  const outboxes = yield* makeOutboxes(settings, sessions, now)
+  const { flushQueue } = outboxes
+  const commands = new TrackedCommands({ flushQueue, events, now, settings })
+  yield* commands.run
+  const liveness = new Liveness(flushQueue)
+  yield* liveness.run
+  const groups = yield* Groups.make({
+    capacity: settings.maxClients,
+    reasonOf: Group.leaveReasonOf,
+    open: Group.opening({ flushQueue, events, stopping: () => context.phase === "stopping" })
+  })
+  const reservations = yield* Reservations.make(settings)
+  const authenticator = new Authenticator({ access: yield* Access, settings, events, now })
+  const fork = Effect.runForkWith(yield* Effect.context<never>())
+  yield* authenticator.watchRevocations((holds) => fork(reservations.revoke(holds)))
+  const context: ServerContext = {
+    settings,
+    serverName: `rankd/${packageJson.version}`,
+    events,
+    limits: new ConnectionLimits(settings),
+    authenticator,
+    admission: new Admission({ groups, reservations, events, draining: () => context.phase !== "serving" }),
+    reservations,
+    commands,
+    router: new Router(commands, events.stats, settings.maxLine),
+    liveness,
+    outboxes,
+    now,
+    sessions,
+    lingering: 0,
+    phase: "serving"
+  }
+  return context
+})
 
 export class RankServer extends Context.Service<
   RankServer,
   {
     /** Where it listens; the port is the real one where 0 was asked for. */
     readonly address: NetAddress.SocketAddress
-    /** False from the moment that the server is to stop, while it still serves those who are there. */
+    /** False once the server stops to take newcomers; it may still serve the clients that it has. */
     readonly ready: () => boolean
+    /** What happens, and how often it did. */
+    readonly events: Events
   }
 >()("rankd/server/RankServer") {
   /**
-   * Serves as long as the layer lives. Its end lets the tracked commands end that
-   * are open, for `Settings.drain` at most, tells every client `BYE shutting down`, and
-   * waits for them, `Settings.linger` at most.
+   * Serves as long as the layer lives. When it ends, open tracked commands have
+   * `Settings.drain` to end; then every client gets `BYE shutting down`, and has
+   * `Settings.linger` to close its connection. The server logs with the loggers and at
+   * the level of the context that builds the layer.
    */
   static readonly layer: Layer.Layer<RankServer, never, SocketServer.SocketServer> = Layer.effect(
     RankServer,
     Effect.gen(function* () {
       const socketServer = yield* SocketServer.SocketServer
-      const settings = yield* Settings
-      const touched = new Touched()
-      const commands = yield* Commands.make(touched, settings)
-      const groups = yield* Groups.make({
-        capacity: settings.maxClients,
-        open: (name, ranks: RankRef<Client>) => Group.make(name, ranks, commands, touched, () => shared.stopping)
-      })
-      const clock = yield* Clock.Clock
-      const clients = new Set<Client>()
-      const places = yield* Places.make(settings, commands)
-      const shared: Session.Shared = {
-        settings,
-        server: `rankd/${packageJson.version}`,
-        groups,
-        commands,
-        router: new Router(commands, settings.maxLine),
-        liveness: yield* Liveness.make(touched),
-        places,
-        outboxes: {
-          touched,
-          total: { bytes: 0 },
-          onOverfull: () => shedMost(clients),
-          maxTotalPending: settings.maxTotalPending,
-          maxPending: settings.maxPending,
-          maxHold: settings.maxHold,
-          stallTimeout: settings.stallTimeout,
-          now: () => clock.currentTimeMillisUnsafe(),
-          fork: Effect.runForkWith(yield* Effect.context<never>())
-        },
-        clients,
-        gate: yield* Gate.make(yield* Access, settings, clients, places),
-        farewells: 0,
-        draining: false,
-        stopping: false
-      }
-      yield* Effect.forkScoped(socketServer.run((socket) => Session.run(shared, socket)))
-      yield* Effect.addFinalizer(() => Session.stopAll(shared))
-      return { address: socketServer.address, ready: () => !shared.draining }
+      const context = yield* makeContext
+      yield* Effect.forkScoped(socketServer.run((socket) => Session.run(context, socket)))
+      yield* Effect.addFinalizer(() => Session.stopAll(context))
+      return { address: socketServer.address, ready: () => context.phase === "serving", events: context.events }
     })
   )
 }

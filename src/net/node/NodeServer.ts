@@ -1,7 +1,4 @@
-/**
- * The layers that put the server on Node's sockets, TCP's and TLS'. Of `server`,
- * only this and `Tls` know Node.
- */
+/** The layers that put the server on Node's sockets: TCP and TLS. */
 // Module by module: the whole package brings Redis and HTTP clients along, half of the time that a start takes.
 import type * as Net from "node:net"
 import type * as NodeTls from "node:tls"
@@ -10,9 +7,8 @@ import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
 import type { Array as Arr } from "effect"
 import { Context, Effect, Layer, Option } from "effect"
 import { Socket, SocketServer } from "effect/socket"
-import { nameIn } from "../../server/admission/CertificateName.ts"
 import { hostInUrl } from "../Subnet.ts"
-import { type Transport, TransportOf, throughWriter } from "../Transport.ts"
+import { type PeerCertificate, type Transport, TransportOf, throughWriter } from "../Transport.ts"
 import * as Tls from "./ServerTls.ts"
 
 export { HANDSHAKE_TIMEOUT, MAX_HANDSHAKES, TlsError, type TlsOptions } from "./ServerTls.ts"
@@ -83,21 +79,14 @@ class NodeTransport implements Transport {
   }
 }
 
-/** That of a client which has shown a certificate; the handshake fails where the CA has not signed it. */
+/** Of a client that has shown a certificate; the handshake fails where the CA has not signed it. */
 class CertifiedTransport extends NodeTransport {
-  readonly certified: string | undefined
-  readonly unfit: string | undefined
+  readonly certificate: PeerCertificate
 
   constructor(socket: NodeTls.TLSSocket) {
     super(socket)
-    const certificate = socket.authorized ? socket.getPeerX509Certificate() : undefined
-    this.certified = nameIn(certificate?.subjectAltName ?? "")
-    if (this.certified === undefined) {
-      this.unfit =
-        certificate === undefined
-          ? "no verified certificate"
-          : `no name in its certificate, whose subjectAltName is ${certificate.subjectAltName ?? "missing"}`
-    }
+    const shown = socket.authorized ? socket.getPeerX509Certificate() : undefined
+    this.certificate = { verified: shown !== undefined, subjectAltName: shown?.subjectAltName }
   }
 }
 
@@ -113,7 +102,7 @@ const transportOf =
  * changes nothing, where they are of no use. Provided by `layer`; does nothing where
  * there is no TLS.
  */
-export class Reload extends Context.Reference<Effect.Effect<void, Tls.TlsError>>("rankd/server/NodeServer/Reload", {
+export class Reload extends Context.Reference<Effect.Effect<void, Tls.TlsError>>("rankd/net/node/NodeServer/Reload", {
   defaultValue: () => Effect.void
 }) {}
 

@@ -10,7 +10,7 @@ import type * as Net from "node:net"
 import * as Tls from "node:tls"
 import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
 import { Duration, Effect, Latch, Schema } from "effect"
-import { hostInUrl, networkOf } from "../Subnet.ts"
+import { hostInUrl, subnetOf } from "../Subnet.ts"
 
 export interface TlsOptions {
   /** Path of the server's certificate, and those between it and its CA, in PEM. */
@@ -129,12 +129,12 @@ class Pending {
   takeOldest(): Net.Socket | undefined {
     const counts = new Map<string, number>()
     for (const address of this.#sockets.keys()) {
-      const network = networkOf(address)
+      const network = subnetOf(address)
       counts.set(network, (counts.get(network) ?? 0) + 1)
     }
     const most = Math.max(...counts.values())
     for (const [address, socket] of this.#sockets) {
-      if (counts.get(networkOf(address)) !== most) continue
+      if (counts.get(subnetOf(address)) !== most) continue
       this.#sockets.delete(address)
       return socket
     }

@@ -1,114 +1,170 @@
 /**
- * Whether a connection is taken at all, and who is let in: the bounds on
- * connections, the clients that have yet to show a token, and what a wrong one
- * costs. A stranger holds no rank and may say next to nothing; all that strangers
- * can do is to be many, and then the oldest goes.
+ * The only way in: connecting, `AUTH`, `Hello`, `JOIN` and coming back all end here. It
+ * returns a verdict and tells nobody; the session applies the verdict.
+ *
+ * A client that has a seat keeps it whenever it does not get the one that it asks for.
  */
-import { Clock, Duration, Effect, type Scope } from "effect"
-import { NetworkCount, networkOf } from "../../net/Subnet.ts"
-import { type Client, farewell } from "../Peer.ts"
-import type { SettingsValues } from "../Settings.ts"
-import { type AccessPolicy, EVERYTHING, type Grant } from "./Access.ts"
-import { Penalties } from "./AuthBackoff.ts"
-import { RateLimit } from "./RateLimiter.ts"
-import type { Places } from "./Reservations.ts"
+import { Effect, Exit, Result, Scope } from "effect"
+import { DEFAULT_GROUP } from "../../protocol/Ids.ts"
+import type { Groups } from "../../rank/Groups.ts"
+import type { Announce } from "../../rank/RankRef.ts"
+import * as Roster from "../../rank/Roster.ts"
+import type { RefusalCause } from "../events/CloseCause.ts"
+import type { Events } from "../events/Events.ts"
+import type { Group } from "../group/Group.ts"
+import { giveUp, type Seat } from "../group/Seat.ts"
+import { memberIdOf } from "../../protocol/Ids.ts"
+import type { Peer } from "../Peer.ts"
+import type { Bearer } from "./Access.ts"
+import type { Reservations } from "./Reservations.ts"
 
-/** Lines of the log a second that strangers can bring about. */
-const LOGGED_A_SECOND = 10
-
-export interface Gate {
-  /** Counts a connection until it is `closed`; what is wrong with it, where there are too many already. */
-  readonly opened: (client: Client) => string | undefined
-  readonly closed: (client: Client) => void
-  /** Whether the client has its grant; if not, it is a stranger until it shows its token. */
-  readonly greet: (client: Client, certified: string | undefined) => boolean
-  /** Logs what a stranger did; in a flood of them now and then, with how often it was not logged. */
-  readonly log: (message: string, annotations: Record<string, string>) => Effect.Effect<void>
-  /** Gives the client the grant of its token; or why not, after a while where the token is wrong. */
-  readonly authenticate: (client: Client, token: string) => Effect.Effect<string | undefined>
+/** A client that asks for a seat. */
+export interface Applicant {
+  readonly peer: Peer
+  readonly bearer: Bearer
+  /** The seat that it has already. */
+  readonly seat: Seat | undefined
 }
 
-export const make = Effect.fnUntraced(function* (
-  access: AccessPolicy | undefined,
-  { maxConnections, maxConnectionsPerAddress, maxUnauthenticated }: SettingsValues,
-  clients: ReadonlySet<Client>,
-  places: Places
-): Effect.fn.Return<Gate, never, Scope.Scope> {
-  const penalties = new Penalties()
-  /** In the order in which they came; with the name that a certificate gives them. */
-  const strangers = new Map<Client, string | undefined>()
-  const connections = new NetworkCount()
-  const logged = new RateLimit(LOGGED_A_SECOND)
-  let unlogged = 0
+export interface SeatRequest {
+  /** By default the group that it is in, or the first that it may be in. */
+  readonly group?: string | undefined
+  readonly name?: string | undefined
+  /** The resume token of the member that it was. */
+  readonly resume?: string | undefined
+  /** Whether the server asks, since the client has connected or authenticated: the client may have more to say. */
+  readonly implicit?: boolean
+}
 
-  const log: Gate["log"] = Effect.fnUntraced(function* (message, annotations) {
-    if (!logged.take(yield* Clock.currentTimeMillis)) {
-      unlogged++
-      return
-    }
-    const more = unlogged === 0 ? {} : { unlogged }
-    unlogged = 0
-    yield* Effect.annotateLogs(Effect.logWarning(message), { ...annotations, ...more })
+export type Verdict =
+  | { readonly _tag: "Seated"; readonly seat: Seat; readonly bearer: Bearer; readonly resumed: boolean }
+  /** It stays as it is, and gets an `ERROR`. */
+  | { readonly _tag: "Rejected"; readonly reason: "not authorized" | "name taken" | "server full" | "shutting down" }
+  /** It has no seat, and so much time to get one; else it is closed, for `cause`. It gets an `ERROR` where it asked itself. */
+  | { readonly _tag: "Waits"; readonly cause: RefusalCause; readonly reason?: "name taken" }
+  /** It is closed. */
+  | { readonly _tag: "Refused"; readonly cause: RefusalCause }
+
+/** Why there is no seat. */
+type Failure = "not authorized" | "name taken" | "group full" | "shutting down"
+
+const REJECTED: { readonly [failure in Failure]: (Verdict & { _tag: "Rejected" })["reason"] } = {
+  "not authorized": "not authorized",
+  "name taken": "name taken",
+  "group full": "server full",
+  "shutting down": "shutting down"
+}
+
+const REFUSED: { readonly [failure in Exclude<Failure, "not authorized">]: RefusalCause } = {
+  "name taken": "name taken",
+  "group full": "group full",
+  "shutting down": "server shutting down"
+}
+
+/** What is said of a member in the atomic step in which it gets its place in the group. */
+export type Announcement = (group: Group, resumed: boolean) => Announce<Peer>
+
+export interface AdmissionOptions {
+  readonly groups: Groups<Group>
+  readonly reservations: Reservations
+  readonly events: Events
+  /** Whether the server takes no newcomers any more. */
+  readonly draining: () => boolean
+}
+
+export class Admission {
+  readonly #options: AdmissionOptions
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options
+  }
+
+  /** Seats the client where it asks to be, if it may; `announce` runs as it gets there, and only then. */
+  seat(applicant: Applicant, request: SeatRequest, announce: Announcement): Effect.Effect<Verdict> {
+    return Effect.uninterruptible(
+      Effect.gen({ self: this }, function* () {
+        const resumed = yield* this.#resume(applicant, request, announce)
+        if (resumed !== undefined) return resumed
+        const seat = yield* this.#enter(applicant, request, announce)
+        if (Result.isSuccess(seat)) return seated(seat.success, applicant.bearer, false)
+        return this.#judge(applicant, request, seat.failure)
+      })
+    )
+  }
+
+  readonly #resume = Effect.fnUntraced({ self: this }, function* (
+    { bearer, peer, seat }: Applicant,
+    { resume }: SeatRequest,
+    announce: Announcement
+  ) {
+    if (resume === undefined) return undefined
+    const { events, reservations } = this.#options
+    const resumed = yield* reservations.resume(peer, bearer, resume)
+    if (resumed === "own") return seat && seated(seat, bearer, true)
+    if (resumed === undefined) return undefined
+    if (seat !== undefined) yield* giveUp(seat, "joined another group")
+    const { group, member, scope } = resumed.seat
+    const now = yield* group.ranks.replace(member.id, peer, announce(group, true))
+    events.resumed(memberIdOf(member.id), now?.name, group.name, peer.address)
+    return seated({ group, member: now ?? member, scope }, resumed.bearer, true)
   })
 
-  const grant = (client: Client, granted: Grant, certified: string | undefined) => {
-    client.granted = granted
-    client.executes = granted.execute
-    client.grant = certified === undefined ? granted : { ...granted, name: certified }
-  }
+  readonly #enter = Effect.fnUntraced({ self: this }, function* (
+    { bearer, peer, seat }: Applicant,
+    { group: asked, name: wanted }: SeatRequest,
+    announce: Announcement
+  ): Effect.fn.Return<Result.Result<Seat, Failure>> {
+    const { draining, groups, reservations } = this.#options
+    const groupName = asked ?? seat?.group.name ?? homeOf(bearer)
+    if (!isAllowed(bearer, groupName, wanted)) return Result.fail("not authorized")
+    if (seat?.group.name === groupName) return yield* rename(seat, wanted, announce)
+    if (seat === undefined && draining()) return Result.fail("shutting down")
+    const name = bearer.name ?? wanted ?? nameNow(seat)
+    const scope = yield* Scope.fork(reservations.scope)
+    const group = yield* Scope.provide(groups.enter(groupName), scope)
+    const join = group.ranks.join(peer, { id: seat?.member.id, name }, announce(group, false))
+    const joined = yield* Effect.result(Scope.provide(join, scope))
+    if (Result.isFailure(joined)) {
+      yield* Scope.close(scope, Exit.void)
+      return Result.fail(joined.failure._tag === "GroupFull" ? "group full" : "name taken")
+    }
+    if (seat !== undefined) yield* giveUp(seat, "joined another group")
+    return Result.succeed({ group, member: joined.success, scope })
+  })
 
-  if (access !== undefined) {
-    yield* access.observe((holds) => {
-      for (const client of clients) {
-        if (client.granted === undefined || holds(client.granted)) continue
-        client.end(farewell("kicked"))
-      }
-      places.giveUp(({ granted }) => granted !== undefined && !holds(granted))
-    })
+  #judge({ bearer, seat }: Applicant, { implicit = false }: SeatRequest, failure: Failure): Verdict {
+    if (seat !== undefined || failure === "not authorized") return { _tag: "Rejected", reason: REJECTED[failure] }
+    // It may choose another name.
+    if (failure === "name taken" && bearer.name === undefined) {
+      return { _tag: "Waits", cause: "no seat in time", reason: failure }
+    }
+    const cause = REFUSED[failure]
+    // It may be one of those whose seats are reserved, and has yet to say so.
+    return implicit && this.#options.reservations.any() ? { _tag: "Waits", cause } : { _tag: "Refused", cause }
   }
+}
 
-  return {
-    opened: ({ address }) => {
-      connections.add(address, 1)
-      if (connections.total > maxConnections) return "too many connections"
-      return connections.of(address) > maxConnectionsPerAddress ? "too many connections from your address" : undefined
-    },
-    closed: (client) => {
-      connections.add(client.address, -1)
-      strangers.delete(client)
-    },
-    greet: (client, certified) => {
-      if (access === undefined) {
-        grant(client, EVERYTHING, certified)
-        return true
-      }
-      strangers.set(client, certified)
-      const [oldest] = strangers.keys()
-      if (strangers.size > maxUnauthenticated && oldest !== undefined) {
-        strangers.delete(oldest)
-        oldest.end({
-          reason: "not authorized",
-          lastWords: { _tag: "Error", reason: "busy", detail: "too many connections that have shown no token" }
-        })
-      }
-      return false
-    },
-    log,
-    authenticate: Effect.fnUntraced(function* (client, token) {
-      const { address } = client
-      const granted = yield* access!.authenticate(token)
-      // It was the oldest of too many meanwhile.
-      if (!strangers.has(client)) return "too late"
-      const certified = strangers.get(client)
-      const mismatch = granted?.name !== undefined && certified !== undefined && granted.name !== certified
-      if (granted === undefined || mismatch) {
-        yield* log("wrong token", { address })
-        yield* Effect.sleep(Duration.millis(penalties.wrong(networkOf(address), yield* Clock.currentTimeMillis)))
-        return "wrong token"
-      }
-      strangers.delete(client)
-      grant(client, granted, certified)
-      return undefined
-    })
-  }
-})
+const seated = (seat: Seat, bearer: Bearer, resumed: boolean): Verdict => ({ _tag: "Seated", seat, bearer, resumed })
+
+/** The group of a client that asks for none. */
+const homeOf = ({ grant: { groups } }: Bearer): string =>
+  groups === undefined || groups.includes(DEFAULT_GROUP) ? DEFAULT_GROUP : (groups[0] ?? DEFAULT_GROUP)
+
+const isAllowed = ({ grant: { groups }, name: only }: Bearer, group: string, name: string | undefined): boolean =>
+  (groups === undefined || groups.includes(group)) && (name === undefined || only === undefined || name === only)
+
+const nameNow = (seat: Seat | undefined): string | undefined =>
+  seat && Roster.byId(seat.group.ranks.snapshot(), seat.member.id)?.name
+
+/** Takes the name that is asked for, if one is, in the seat that it has. */
+const rename = (seat: Seat, name: string | undefined, announce: Announcement) => {
+  if (name === undefined) return Effect.succeed(Result.succeed(seat))
+  const { group, member } = seat
+  return Effect.match(group.ranks.rename(member.id, name, announce(group, false)), {
+    onFailure: (): Result.Result<Seat, Failure> => Result.fail("name taken"),
+    onSuccess: () => {
+      group.notifier.changed()
+      return Result.succeed(seat)
+    }
+  })
+}

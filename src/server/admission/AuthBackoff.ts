@@ -1,29 +1,30 @@
 /**
- * What a wrong token costs: its bearer's network waits, longer each time. It is
- * counted by network and not by connection, for the next connection is cheap. A
- * right token never waits: somebody else in the network may have a wrong one.
+ * The delay that a wrong token costs its subnet, longer each time. It is counted by
+ * subnet and not by connection, for the next connection is cheap. A right token never
+ * waits: somebody else in the subnet may have a wrong one.
  */
 
-/** The first wait, and the longest, in milliseconds: rankd's own clients wait five seconds for an answer. */
-const FIRST_WAIT = 100
-const LONGEST_WAIT = 4000
+/** The first delay, and the longest, in milliseconds: rankd's own clients wait five seconds for an answer. */
+const FIRST_DELAY = 100
+const LONGEST_DELAY = 4000
 
-/** After so long without a wrong token a network begins anew, in milliseconds. */
+/** After so many milliseconds without a wrong token a subnet starts over. */
 const FORGOTTEN_AFTER = 60_000
 
-/** Networks that are remembered; the one that failed least recently is forgotten first. */
-const MAX_NETWORKS = 10_000
+/** The most subnets to remember. The one that failed least recently is forgotten first. */
+const MAX_SUBNETS = 10_000
 
-export class Penalties {
+export class AuthBackoff {
   readonly #failures = new Map<string, { readonly count: number; readonly at: number }>()
 
-  /** Notes a wrong token from the network, at a time in milliseconds; for how many more its bearer is to wait. */
-  wrong(network: string, now: number): number {
-    const before = this.#failures.get(network)
+  /** Notes a wrong token from the subnet; returns the delay before its answer. All times are in milliseconds. */
+  failed(subnet: string, now: number): number {
+    const before = this.#failures.get(subnet)
     const count = before === undefined || now - before.at > FORGOTTEN_AFTER ? 1 : before.count + 1
-    this.#failures.delete(network)
-    this.#failures.set(network, { count, at: now })
-    if (this.#failures.size > MAX_NETWORKS) this.#failures.delete(this.#failures.keys().next().value!)
-    return Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** (count - 1))
+    this.#failures.delete(subnet)
+    this.#failures.set(subnet, { count, at: now })
+    const [oldest] = this.#failures.keys()
+    if (this.#failures.size > MAX_SUBNETS && oldest !== undefined) this.#failures.delete(oldest)
+    return Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** (count - 1))
   }
 }

@@ -1,196 +1,200 @@
 /**
- * Members' places. One that is given up is gone at once, and those behind it move up;
- * but where there is a grace, the place of a member whose connection is *lost* is held
- * for so long: the member stays where it is, absent, and whoever shows its secret is
- * that member from then on. A secret is kept as its digest alone.
+ * Reserved seats. With a grace, a member whose connection is *lost* keeps its seat for
+ * so long: it stays where it is, absent, and a client that shows its resume token is
+ * that member from then on. In any other way a member leaves for good, and at once.
+ *
+ * It owns the resume tokens that are out, whoever holds them, and the seats of absent
+ * members. At most as many members are absent as there may be connections.
  */
-import { Context, Duration, Effect, Exit, type Fiber, Latch, Layer, Scope } from "effect"
-import { Digest, SecureRandom } from "effect/crypto"
-import { Base64Url } from "effect/encoding"
-import { NetworkCount } from "../../net/Subnet.ts"
+import { Duration, Effect, type Fiber, Latch, Scope } from "effect"
+import { SubnetCounter } from "../../net/Subnet.ts"
 import type { LeaveReason } from "../../protocol/Reasons.ts"
-import type * as Roster from "../../rank/Roster.ts"
-import type { Commands } from "../commands/Commands.ts"
-import type { Group } from "../group/Group.ts"
-import { type Client, farewell } from "../Peer.ts"
+import { abandonDeliveries } from "../commands/Command.ts"
+import type { Peer } from "../Peer.ts"
 import type { SettingsValues } from "../Settings.ts"
+import { giveUp, type Seat } from "../group/Seat.ts"
+import { wakeLater } from "../wakeLater.ts"
+import { type Bearer, type Grant, isSameBearer } from "./Access.ts"
+import { type ResumeToken, type ResumeTokens, make as makeTokens } from "./ResumeTokens.ts"
 
-/** A place in a group; closing the scope gives it up. */
-export interface Seat {
-  readonly group: Group
-  readonly member: Roster.Member<Client>
-  readonly scope: Scope.Closeable
-}
-
-/** How a connection is lost; in any other way the member leaves for good. */
+/** Connections that end like this are lost; in any other way the member leaves for good. */
 const LOST: ReadonlySet<LeaveReason> = new Set(["closed", "reset", "timed out", "internal error"])
 
-/** Random bytes of a secret: nobody guesses 192 bits, so that a fast digest will do. */
-const SECRET_BYTES = 24
-
-/** What a secret is for. */
-interface Place {
+/** A resume token that is out, and the member that it is for. */
+interface Reservation {
   readonly digest: string
-  /** Who has it, or had it. */
-  client: Client
-  /** What is held; nothing while the client is connected. */
-  held: Seat | undefined
+  peer: Peer
+  bearer: Bearer
+  /** The seat of an absent member. */
+  absent: { readonly seat: Seat; readonly reason: LeaveReason } | undefined
   expiry: Fiber.Fiber<void> | undefined
-  /** Whether another connection has shown the secret: then the client's is lost, however it ends. */
+  /** Whether another connection has shown the token: then this one counts as lost, however it ends. */
   claimed: boolean
-  /** Open when it is held, and when it is gone. */
+  /** Open when the seat is free to be taken over, and when the reservation is gone. */
   readonly free: Latch.Latch
 }
 
-export interface Places {
-  /** In it the seats are taken: they outlive connections, and end with the server. */
-  readonly scope: Scope.Scope
-  /** A new secret for the client's place, instead of an old one; none where there is no grace. */
-  readonly issue: (client: Client) => Effect.Effect<string | undefined>
-  /** Whether there is any place that somebody may come back to. */
-  readonly any: () => boolean
-  /** Gives up the places that are held for clients like these, before their time. */
-  readonly giveUp: (gone: (client: Client) => boolean) => void
-  /** Whether the client's place is held when it leaves now. */
-  readonly holds: (client: Client) => boolean
-  /** The client has left its seat: holds it, or gives it up. */
-  readonly leave: (client: Client, seat: Seat) => Effect.Effect<void>
-  /**
-   * Has the client `take` the seat that the secret is for; whether there is one, and it
-   * may be who that is and where. Who still has it is told `BYE kicked` first. Not to be
-   * interrupted but while it waits for that.
-   */
-  readonly claim: (client: Client, secret: string, take: (seat: Seat) => Effect.Effect<void>) => Effect.Effect<boolean>
+type ReservationSettings = Pick<SettingsValues, "grace" | "maxConnections" | "maxConnectionsPerAddress">
+
+/** A seat that was taken over, and the rights of its new holder. */
+export interface Resumed {
+  readonly seat: Seat
+  readonly bearer: Bearer
 }
 
-/** Whether both may have the same name, and be in the same groups. */
-const sameBearer = (one: Client, other: Client) =>
-  one.grant?.name === other.grant?.name && `${one.grant?.groups}` === `${other.grant?.groups}`
+export class Reservations {
+  /** Seats are taken in it: they outlive connections, and end with the server. */
+  readonly scope: Scope.Scope
+  readonly #settings: ReservationSettings
+  readonly #tokens: ResumeTokens
+  readonly #byDigest = new Map<string, Reservation>()
+  readonly #byPeer = new Map<Peer, Reservation>()
+  /** Absent members, by the address that they had. */
+  readonly #absent = new SubnetCounter()
 
-export const make = Effect.fnUntraced(function* (
-  { grace, maxConnections, maxConnectionsPerAddress }: SettingsValues,
-  commands: Commands
-): Effect.fn.Return<Places, never, Scope.Scope> {
-  const scope = yield* Scope.fork(yield* Effect.scope)
-  const { digest } = Context.get(yield* Layer.build(Digest.layerWebCrypto), Digest.Digest)
-  const digestOf = (secret: string) =>
-    Effect.map(digest(Digest.sha256, new TextEncoder().encode(secret)), Base64Url.encode)
-  const any = !Duration.isZero(grace)
-  const fork = Effect.runForkWith(yield* Effect.context<never>())
-  const bySecret = new Map<string, Place>()
-  const byClient = new Map<Client, Place>()
-  /** The places that are held, by the address that their members had. */
-  const absent = new NetworkCount()
-
-  /** In a microtask: it resumes a fiber there and then. */
-  const wake = ({ free }: Place) => queueMicrotask(() => free.openUnsafe())
-
-  const forget = (place: Place | undefined) => {
-    if (place === undefined) return
-    bySecret.delete(place.digest)
-    byClient.delete(place.client)
-    wake(place)
+  constructor(scope: Scope.Scope, tokens: ResumeTokens, settings: ReservationSettings) {
+    this.scope = scope
+    this.#tokens = tokens
+    this.#settings = settings
   }
 
-  /** As many are held as there may be connections: absent members are bounded like those who are there. */
-  const isRoom = ({ address }: Client) => absent.total < maxConnections && absent.of(address) < maxConnectionsPerAddress
-
-  const holds: Places["holds"] = (client) => {
-    const place = byClient.get(client)
-    if (place === undefined || place.held !== undefined) return false
-    return place.claimed || (LOST.has(client.ending?.reason ?? "internal error") && isRoom(client))
+  /** A new resume token, to be `issue`d; undefined where there is no grace. */
+  get mint(): Effect.Effect<ResumeToken | undefined> {
+    return Duration.isZero(this.#settings.grace) ? Effect.undefined : this.#tokens.mint
   }
 
-  /** When the grace is over, the member leaves as it would have when it was lost. */
-  const expire = Effect.fnUntraced(function* (place: Place, { group, member, scope }: Seat) {
-    place.expiry = undefined
-    place.held = undefined
-    absent.add(place.client.address, -1)
-    forget(place)
-    const { address, ending, member: id } = member.data
-    yield* Effect.annotateLogs(Effect.logInfo("left"), { member: id, address, reason: ending?.reason })
-    yield* Scope.close(scope, Exit.void)
-    group.announcer.changed()
-  })
+  /** The peer's seat is resumed by this token from now on, and by no older one. */
+  issue(peer: Peer, bearer: Bearer, { digest }: ResumeToken): void {
+    this.#forget(this.#byPeer.get(peer))
+    const reservation: Reservation = {
+      digest,
+      peer,
+      bearer,
+      absent: undefined,
+      expiry: undefined,
+      claimed: false,
+      free: Latch.makeUnsafe(false)
+    }
+    this.#byDigest.set(digest, reservation)
+    this.#byPeer.set(peer, reservation)
+  }
 
-  return {
-    scope,
-    any: () => bySecret.size > 0,
-    giveUp: (gone) => {
-      for (const place of [...bySecret.values()]) {
-        const { expiry, held } = place
-        if (held === undefined || !gone(place.client)) continue
-        place.held = undefined
-        expiry?.interruptUnsafe()
-        fork(expire(place, held))
+  /** Whether any resume token is out. */
+  any(): boolean {
+    return this.#byDigest.size > 0
+  }
+
+  isAbsent(peer: Peer): boolean {
+    return this.#byPeer.get(peer)?.absent !== undefined
+  }
+
+  /**
+   * The peer's connection ends for this reason. Reserves its seat, where it is lost and
+   * may come back; else gives the seat up. Returns whether it is reserved.
+   */
+  leave(peer: Peer, seat: Seat, reason: LeaveReason): Effect.Effect<boolean> {
+    return Effect.suspend(() => {
+      const reservation = this.#byPeer.get(peer)
+      if (reservation === undefined || !this.#mayReturn(reservation, reason)) {
+        this.#forget(reservation)
+        return Effect.as(giveUp(seat, reason), false)
       }
-    },
-    holds,
-    issue: (client) => {
-      if (!any) return Effect.undefined
-      const secret = Base64Url.encode(SecureRandom.randomBytesUnsafe(SECRET_BYTES))
-      return Effect.map(digestOf(secret), (digest) => {
-        forget(byClient.get(client))
-        const place: Place = {
-          digest,
-          client,
-          held: undefined,
-          expiry: undefined,
-          claimed: false,
-          free: Latch.makeUnsafe(false)
-        }
-        bySecret.set(digest, place)
-        byClient.set(client, place)
-        return secret
-      })
-    },
-    leave: (client, seat) =>
-      Effect.suspend(() => {
-        const place = byClient.get(client)
-        if (place === undefined || !holds(client)) {
-          forget(place)
-          return Scope.close(seat.scope, Exit.void)
-        }
-        // What reaches it from now on is undelivered; what it was to execute ends as if it had left.
-        client.absent = true
-        client.outbox.close()
-        commands.abandon(client)
-        seat.group.announcer.unwatch(client)
-        place.held = seat
-        absent.add(client.address, 1)
-        return Effect.map(Effect.forkIn(Effect.delay(expire(place, seat), grace), scope), (fiber) => {
-          place.expiry = fiber
-          wake(place)
-        })
-      }),
-    claim: Effect.fnUntraced(function* (client, secret, take) {
-      if (!any) return false
-      const digest = yield* digestOf(secret)
-      for (;;) {
-        const place = bySecret.get(digest)
-        if (place === undefined || !sameBearer(place.client, client)) return false
-        if (place.client === client) return true
-        const { expiry, held } = place
-        if (held !== undefined) {
-          absent.add(place.client.address, -1)
-          // What it may still give in this second, it may not give twice by coming back.
-          client.rate = place.client.rate
-          forget(byClient.get(client))
-          byClient.delete(place.client)
-          byClient.set(client, place)
-          place.client = client
-          place.held = undefined
-          place.expiry = undefined
-          place.claimed = false
-          place.free.closeUnsafe()
-          expiry?.interruptUnsafe()
-          yield* take(held)
-          return true
-        }
-        place.claimed = true
-        place.client.end(farewell("kicked"))
-        yield* Effect.interruptible(place.free.await)
-      }
+      return Effect.as(this.#reserve(reservation, seat, reason), true)
     })
   }
+
+  /**
+   * Takes over the seat that the token is for; undefined where there is none, or it is
+   * for a bearer of other rights, `own` where the peer has that very seat. A connection
+   * that still has the seat is closed first. To be interrupted only while it waits for that.
+   */
+  readonly resume = Effect.fnUntraced({ self: this }, function* (peer: Peer, bearer: Bearer, token: string) {
+    if (Duration.isZero(this.#settings.grace)) return undefined
+    const digest = yield* this.#tokens.digestOf(token)
+    for (;;) {
+      const reservation = this.#byDigest.get(digest)
+      if (reservation === undefined || !isSameBearer(reservation.bearer, bearer)) return undefined
+      if (reservation.peer === peer) return "own"
+      const { absent } = reservation
+      if (absent !== undefined) return this.#takeOver(reservation, absent.seat, peer, bearer)
+      reservation.claimed = true
+      reservation.peer.disconnect("resumed elsewhere")
+      yield* Effect.interruptible(reservation.free.await)
+    }
+  })
+
+  /** Gives up, before their time, the seats of absent members whose grant is revoked. */
+  revoke(holds: (grant: Grant) => boolean): Effect.Effect<void> {
+    const revoked = [...this.#byDigest.values()].filter(({ absent, bearer }) => absent && !holds(bearer.grant))
+    // All of them are absent no more before the first leaves: none of them is promoted by that.
+    const departures = revoked.map((reservation) => {
+      reservation.expiry?.interruptUnsafe()
+      return this.#expire(reservation)
+    })
+    return Effect.all(departures, { discard: true })
+  }
+
+  #mayReturn({ absent, claimed, peer }: Reservation, reason: LeaveReason): boolean {
+    if (absent !== undefined) return false
+    if (claimed) return true
+    const { maxConnections, maxConnectionsPerAddress } = this.#settings
+    const isRoom = this.#absent.total < maxConnections && this.#absent.of(peer.address) < maxConnectionsPerAddress
+    return LOST.has(reason) && isRoom
+  }
+
+  #reserve(reservation: Reservation, seat: Seat, reason: LeaveReason): Effect.Effect<void> {
+    const { peer } = reservation
+    reservation.absent = { seat, reason }
+    this.#absent.add(peer.address, 1)
+    // Its commands end as if it had left, and those that reach it from now on are undelivered.
+    peer.outbox.close()
+    abandonDeliveries(peer)
+    seat.group.notifier.unwatch(peer)
+    const expiry = Effect.delay(
+      Effect.suspend(() => this.#expire(reservation)),
+      this.#settings.grace
+    )
+    return Effect.map(Effect.forkIn(expiry, this.scope), (fiber) => {
+      reservation.expiry = fiber
+      wakeLater(() => reservation.free.openUnsafe())
+    })
+  }
+
+  #takeOver(reservation: Reservation, seat: Seat, peer: Peer, bearer: Bearer): Resumed {
+    const { expiry } = reservation
+    this.#absent.add(reservation.peer.address, -1)
+    this.#forget(this.#byPeer.get(peer))
+    this.#byPeer.delete(reservation.peer)
+    this.#byPeer.set(peer, reservation)
+    // The commands that it may still issue in this second, it may not issue twice by coming back.
+    reservation.bearer = { ...bearer, rate: reservation.bearer.rate }
+    reservation.peer = peer
+    reservation.absent = undefined
+    reservation.expiry = undefined
+    reservation.claimed = false
+    reservation.free.closeUnsafe()
+    expiry?.interruptUnsafe()
+    return { seat, bearer: reservation.bearer }
+  }
+
+  /** The grace is over: the member leaves as it would have when it was lost. */
+  #expire(reservation: Reservation): Effect.Effect<void> {
+    const { absent, peer } = reservation
+    if (absent === undefined) return Effect.void
+    reservation.absent = undefined
+    this.#absent.add(peer.address, -1)
+    this.#forget(reservation)
+    return giveUp(absent.seat, absent.reason)
+  }
+
+  #forget(reservation: Reservation | undefined): void {
+    if (reservation === undefined) return
+    this.#byDigest.delete(reservation.digest)
+    this.#byPeer.delete(reservation.peer)
+    wakeLater(() => reservation.free.openUnsafe())
+  }
+}
+
+export const make = Effect.fnUntraced(function* (settings: ReservationSettings) {
+  return new Reservations(yield* Scope.fork(yield* Effect.scope), yield* makeTokens, settings)
 })

@@ -1,28 +1,76 @@
-/** A group as the server has it: its order, and who tells of it. */
-import type { Scope } from "effect"
-import { Effect } from "effect"
+/**
+ * A group as the server has it: its order, and what follows from each change of it, in
+ * this sequence: a departed member's deliveries end, watchers hear of the change, and
+ * the change is an event.
+ */
+import { Effect, Exit, Schema, type Scope } from "effect"
+import { memberIdOf } from "../../protocol/Ids.ts"
+import { LeaveReason } from "../../protocol/Reasons.ts"
 import type { RankRef } from "../../rank/RankRef.ts"
-import type { Commands } from "../commands/Commands.ts"
-import type { Touched } from "../outbound/Outbox.ts"
-import type { Client } from "../Peer.ts"
-import * as Announcer from "./RankNotifier.ts"
+import * as Roster from "../../rank/Roster.ts"
+import { abandonDeliveries } from "../commands/Command.ts"
+import type { Events } from "../events/Events.ts"
+import type { FlushQueue } from "../outbound/FlushQueue.ts"
+import type { Peer } from "../Peer.ts"
+import { type PeerChange, RankNotifier } from "./RankNotifier.ts"
 
 export interface Group {
   readonly name: string
-  readonly ranks: RankRef<Client>
-  readonly announcer: Announcer.Announcer
+  readonly ranks: RankRef<Peer, LeaveReason>
+  readonly notifier: RankNotifier
 }
 
-export const make = Effect.fnUntraced(function* (
-  name: string,
-  ranks: RankRef<Client>,
-  commands: Commands,
-  touched: Touched,
-  stopping: () => boolean
-): Effect.fn.Return<Group, never, Scope.Scope> {
-  // Before the announcer's: what a member was to execute ends before others are told that it left.
-  yield* ranks.observe((change) => {
-    if (change._tag === "Left") commands.abandon(change.member.data)
+const isLeaveReason = Schema.is(LeaveReason)
+
+/** A seat's scope is closed with the reason as its result; anything else that closed it is a failure of the server. */
+export const leaveReasonOf = (exit: Exit.Exit<unknown, unknown>): LeaveReason =>
+  Exit.isSuccess(exit) && isLeaveReason(exit.value) ? exit.value : "internal error"
+
+export interface GroupOptions {
+  readonly flushQueue: FlushQueue
+  readonly events: Events
+  /** Whether the server stops: departures promote nobody then. */
+  readonly stopping: () => boolean
+}
+
+/** Makes the groups of a server. */
+export const opening = ({ events, flushQueue, stopping }: GroupOptions) =>
+  Effect.fnUntraced(function* (
+    name: string,
+    ranks: RankRef<Peer, LeaveReason>
+  ): Effect.fn.Return<Group, never, Scope.Scope> {
+  const notifier = new RankNotifier(ranks, flushQueue, stopping)
+  /** The member at rank 0, by number. */
+  let leader: number | undefined
+
+  const emit = (change: PeerChange) => {
+    const { data, id, name: called } = change.member
+    const member = memberIdOf(id)
+    switch (change._tag) {
+      case "Joined":
+        return events.joined(member, called, name, data.address)
+      case "Left":
+        return events.left(member, called, name, data.address, change.reason)
+      case "Moved":
+        return events.moved(member, called, name, change.from, change.to)
+      case "Named":
+        return events.named(member, change.member.name, name)
+    }
+  }
+
+  const followLeader = (roster: Roster.Roster<Peer>) => {
+    const first = Roster.at(roster, 0)
+    if (first?.id === leader || first?.data.leaving || stopping()) return
+    leader = first?.id
+    if (first !== undefined) events.leaderChanged(memberIdOf(first.id), first.name, name, roster.epoch)
+  }
+
+  yield* ranks.observe((change, roster) => {
+    if (change._tag === "Left") abandonDeliveries(change.member.data)
+    notifier.observe(change)
+    emit(change)
+    followLeader(roster)
   })
-  return { name, ranks, announcer: yield* Announcer.make(ranks, touched, stopping) }
+  yield* notifier.run
+  return { name, ranks, notifier }
 })

@@ -1,22 +1,25 @@
 /**
- * Tells the members of one group their ranks, and its watchers what changes (a new
- * name is also told to who took it). It owns who is told what when; the order
- * itself is `RankRef`'s.
+ * Tells the members of one group their ranks, and its watchers what changes. It owns
+ * who gets which line when; the order itself is `RankRef`'s.
  *
- * Nobody's rank is computed until it is to be told. When members leave, a *sweep*
- * goes over those behind them, and tells each the rank it then has, if that is
- * not what it was last told. Departures during a sweep, and during the rest after
- * it, are left for the next: a thousand departures cost a few sweeps, not a
- * thousand. Whoever must know sooner is told sooner, by `tell`: the successor to
- * rank 0, whoever a command is about to reach, and whoever is about to be answered.
+ * A rank is computed when it is to be sent, not before. When members leave, a *sweep*
+ * visits the members behind them and sends each its rank, if that is not the rank it
+ * got last. Departures during a sweep, and during the rest after it, wait for the next
+ * one: a thousand departures cost a few sweeps, not a thousand. A member that must know
+ * sooner gets its rank sooner, by `tell`: the new rank 0, the target of a command before
+ * the command, and a client before any answer to it.
  */
-import type { Scope } from "effect"
-import { Clock, Duration, Effect, Latch } from "effect"
+import { Clock, Duration, Effect, type Scope } from "effect"
+import { memberIdOf } from "../../protocol/Ids.ts"
 import type { ServerMessage } from "../../protocol/Messages.ts"
+import type { LeaveReason } from "../../protocol/Reasons.ts"
 import type { Change, RankRef } from "../../rank/RankRef.ts"
 import * as Roster from "../../rank/Roster.ts"
-import type { Outbox, Touched } from "../outbound/Outbox.ts"
-import { type Client, NOT_TOLD, sayToAll } from "../Peer.ts"
+import type { FlushQueue } from "../outbound/FlushQueue.ts"
+import type { Outbox } from "../outbound/Outbox.ts"
+import { NO_RANK, type Peer, sendToAll } from "../Peer.ts"
+import { Sweeper } from "../Sweeper.ts"
+import { monotonicMillis } from "../time.ts"
 
 /** Members told between two chances for the others to run: about a millisecond of writes. */
 const SWEEP_SLICE = 256
@@ -25,122 +28,113 @@ const SWEEP_SLICE = 256
 const MIN_REST = Duration.millis(20)
 const REST_FACTOR = 2
 
-export interface Announcer {
-  /** Tells `member`, now at `rank` of `roster` (the order as it is now), its rank, unless it knows. */
-  readonly tell: (member: Roster.Member<Client>, rank: number, roster: Roster.Roster<Client>) => void
-  /** To be called after a change of the order: writes what it made necessary. */
-  readonly changed: () => void
-  /** Has the client told of every change from now on. */
-  readonly watch: (client: Client) => void
-  readonly unwatch: (client: Client) => void
-  /** A watcher that is to be waited for before the order is changed on purpose; undefined where all keep up. */
-  readonly congested: () => Outbox | undefined
-}
+/** A change of the order of peers. */
+export type PeerChange = Change<Peer, LeaveReason>
 
-export const memberId = (member: Roster.Member<unknown>): string => `m${member.id}`
-
-const asMessage = (change: Change<Client>): ServerMessage => {
-  const member = memberId(change.member)
+/** What watchers get of a change, in order. */
+const messagesOf = (change: PeerChange): ReadonlyArray<ServerMessage> => {
+  const { name } = change.member
+  const member = memberIdOf(change.member.id)
   switch (change._tag) {
-    case "Joined":
-      return { _tag: "Joined", rank: change.rank, member }
+    case "Joined": {
+      const joined = { _tag: "Joined", rank: change.rank, member } as const
+      return name === undefined ? [joined] : [joined, { _tag: "Named", rank: change.rank, member, name }]
+    }
     case "Left":
-      return {
-        _tag: "Left",
-        rank: change.rank,
-        member,
-        reason: change.member.data.ending?.reason ?? "joined another group"
-      }
+      return [{ _tag: "Left", rank: change.rank, member, reason: change.reason }]
     case "Moved":
-      return { _tag: "Moved", from: change.from, to: change.to, member }
+      // The last member may step down, too: nobody moves.
+      return change.from === change.to ? [] : [{ _tag: "Moved", from: change.from, to: change.to, member }]
     case "Named":
-      return { _tag: "Named", rank: change.rank, member, name: change.member.name! }
+      return [{ _tag: "Named", rank: change.rank, member, name: change.member.name }]
   }
 }
 
-/** @param stopping whether the server stops: then nothing is said, for nobody is promoted by that */
-export const make = Effect.fnUntraced(function* (
-  ranks: RankRef<Client>,
-  touched: Touched,
-  stopping: () => boolean
-): Effect.fn.Return<Announcer, never, Scope.Scope> {
-  const watchers = new Set<Client>()
-  const stale = Latch.makeUnsafe(false)
+export class RankNotifier {
+  readonly #ranks: RankRef<Peer, LeaveReason>
+  readonly #flushQueue: FlushQueue
+  readonly #stopping: () => boolean
+  readonly #watchers = new Set<Peer>()
+  readonly #sweeper = new Sweeper()
   /** The smallest rank whose holder may not know it; infinite where all do. */
-  let staleFrom = Number.POSITIVE_INFINITY
+  #staleFrom = Number.POSITIVE_INFINITY
 
-  const tell: Announcer["tell"] = (member, rank, roster) => {
-    if (member.data.told === rank || stopping()) return
-    member.data.told = rank
-    member.data.say({
-      _tag: "Rank",
-      rank,
-      size: Roster.size(roster),
-      epoch: roster.epoch,
-      member: memberId(member)
-    })
+  /** @param stopping whether the server stops: then it says nothing, for nobody is promoted by that */
+  constructor(ranks: RankRef<Peer, LeaveReason>, flushQueue: FlushQueue, stopping: () => boolean) {
+    this.#ranks = ranks
+    this.#flushQueue = flushQueue
+    this.#stopping = stopping
   }
 
-  const markStale = (rank: number) => {
-    staleFrom = Math.min(staleFrom, rank)
+  /** Sweeps until the scope closes. */
+  readonly run: Effect.Effect<void, never, Scope.Scope> = Effect.suspend(() => this.#sweeper.run(this.#pass))
+
+  /** Sends the member, now at `rank` of `roster` (the order as it is now), its rank, unless it knows. */
+  tell({ data, id }: Roster.Member<Peer>, rank: number, roster: Roster.Roster<Peer>): void {
+    if (data.lastRankSent === rank || data.leaving || this.#stopping()) return
+    data.lastRankSent = rank
+    data.send({ _tag: "Rank", rank, size: Roster.size(roster), epoch: roster.epoch, member: memberIdOf(id) })
   }
 
-  yield* ranks.observe((change) => {
-    switch (change._tag) {
-      case "Left":
-        watchers.delete(change.member.data)
-        markStale(change.rank)
-        break
-      case "Moved":
-        change.member.data.told = NOT_TOLD
-        markStale(change.from)
-    }
+  /** Notes a change of the order and tells the watchers; within the atomic step. */
+  observe(change: PeerChange): void {
     const { data } = change.member
-    // A newcomer that brings its name knows it, and is told its rank first.
-    const told = change._tag === "Named" && data.told !== NOT_TOLD ? new Set(watchers).add(data) : watchers
-    if (told.size === 0 || stopping() || (change._tag === "Moved" && change.from === change.to)) return
-    sayToAll(told, asMessage(change))
+    if (change._tag === "Left") {
+      this.#watchers.delete(data)
+      this.#staleFrom = Math.min(this.#staleFrom, change.rank)
+    } else if (change._tag === "Moved") {
+      data.lastRankSent = NO_RANK
+      this.#staleFrom = Math.min(this.#staleFrom, change.from)
+    }
+    if (this.#stopping()) return
+    const told = change._tag === "Named" ? new Set(this.#watchers).add(data) : this.#watchers
+    if (told.size === 0) return
+    for (const message of messagesOf(change)) sendToAll(told, message)
+  }
+
+  /** Writes what a change of the order has made necessary. To be called after it. */
+  changed(): void {
+    const roster = this.#ranks.snapshot()
+    const first = Roster.at(roster, 0)
+    if (first !== undefined) this.tell(first, 0, roster)
+    this.#flushQueue.flush()
+    if (this.#staleFrom < Roster.size(roster)) this.#sweeper.wake()
+  }
+
+  /** Tells the peer of every change from now on. */
+  watch(peer: Peer): void {
+    this.#watchers.add(peer)
+  }
+
+  unwatch(peer: Peer): void {
+    this.#watchers.delete(peer)
+  }
+
+  /** The outbox of a watcher that does not keep up: whoever changes the order on purpose waits for it. */
+  congested(): Outbox | undefined {
+    for (const { outbox } of this.#watchers) if (outbox.congested) return outbox
+    return undefined
+  }
+
+  /** One sweep, and the rest after it. */
+  readonly #pass = Effect.gen({ self: this }, function* () {
+    this.#sweeper.rest()
+    const now = monotonicMillis(yield* Clock.Clock)
+    const start = now()
+    yield* this.#sweep
+    yield* Effect.sleep(Duration.max(MIN_REST, Duration.millis(REST_FACTOR * (now() - start))))
   })
 
-  const sweep = Effect.gen(function* () {
-    let rank = staleFrom
-    staleFrom = Number.POSITIVE_INFINITY
+  readonly #sweep = Effect.gen({ self: this }, function* () {
+    let rank = this.#staleFrom
+    this.#staleFrom = Number.POSITIVE_INFINITY
     for (;;) {
-      const roster = ranks.snapshot()
+      const roster = this.#ranks.snapshot()
       const end = Math.min(rank + SWEEP_SLICE, Roster.size(roster))
-      for (; rank < end; rank++) tell(Roster.at(roster, rank)!, rank, roster)
-      touched.flush()
+      for (const member of Roster.slice(roster, rank, end)) this.tell(member, rank++, roster)
+      this.#flushQueue.flush()
       if (rank >= Roster.size(roster)) return
       yield* Effect.yieldNow
     }
   })
-
-  yield* Effect.forkScoped(
-    Effect.gen(function* () {
-      yield* stale.await
-      stale.closeUnsafe()
-      const start = yield* Clock.currentTimeMillis
-      yield* sweep
-      const took = (yield* Clock.currentTimeMillis) - start
-      yield* Effect.sleep(Duration.max(MIN_REST, Duration.millis(REST_FACTOR * took)))
-    }).pipe(Effect.forever)
-  )
-
-  return {
-    tell,
-    changed: () => {
-      const roster = ranks.snapshot()
-      const first = Roster.at(roster, 0)
-      if (first !== undefined) tell(first, 0, roster)
-      touched.flush()
-      // Resuming the sweep runs it there and then; departures of the same moment are for the same sweep.
-      if (staleFrom < Roster.size(roster)) queueMicrotask(() => stale.openUnsafe())
-    },
-    watch: (client) => watchers.add(client),
-    unwatch: (client) => watchers.delete(client),
-    congested: () => {
-      for (const { outbox } of watchers) if (outbox.congested) return outbox
-      return undefined
-    }
-  }
-})
+}

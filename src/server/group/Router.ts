@@ -1,173 +1,126 @@
 /**
- * The rule: a command travels only down. First the pure decision, whom a command
- * reaches in an order as it is now, or why it reaches nobody; then the delivery.
+ * Puts commands on the connections of their targets. Whom a command reaches is
+ * decided before (`reach`); here it reaches all of them or, where one is congested
+ * or a line would be too long, nobody.
+ *
+ * A line for several targets is written once for each encoding, and every outbox
+ * keeps no more than where it stands.
  */
-import { jsonCodec } from "../../protocol/json/JsonCodec.ts"
-import { copy, Head, Shared } from "../../protocol/LineBytes.ts"
-import type { Reason } from "../../protocol/Reasons.ts"
-import type { Target } from "../../protocol/Target.ts"
+import type { Codec, ExecLines } from "../../protocol/Codec.ts"
+import { copy, type Line } from "../../protocol/LineBytes.ts"
 import * as Roster from "../../rank/Roster.ts"
-import type { Commands } from "../commands/Commands.ts"
+import type { Issuer } from "../commands/Command.ts"
+import type { TrackedCommands } from "../commands/TrackedCommands.ts"
+import type { Stats } from "../events/Stats.ts"
 import type { Outbox } from "../outbound/Outbox.ts"
-import type { Client } from "../Peer.ts"
+import { SharedLines } from "../outbound/SharedLines.ts"
+import type { Peer } from "../Peer.ts"
 import type { Group } from "./Group.ts"
 
-/** The ranks from `first` to `last`, both included; or why not. */
-export type Reach = { readonly first: number; readonly last: number } | Reason
-
-/** Whether the holder of rank `issuer`, of `size` members, may command the ranks `first` to `last`: the rule. */
-export const judge = (issuer: number, size: number, first: number, last: number): Reason | undefined => {
-  if (first <= issuer) return "rank too high"
-  if (last >= size) return "no such rank"
-  return undefined
-}
-
-/** The ranks that `to` stands for, seen from rank `issuer`. */
-export const reach = (roster: Roster.Roster<unknown>, issuer: number, to: Target): Reach => {
-  const size = Roster.size(roster)
-  switch (to._tag) {
-    case "Rank":
-      return judge(issuer, size, to.rank, to.rank) ?? { first: to.rank, last: to.rank }
-    case "Range":
-      return judge(issuer, size, to.first, to.last) ?? to
-    case "Everyone":
-      return issuer + 1 < size ? { first: issuer + 1, last: size - 1 } : "nobody below"
-    case "Member": {
-      const rank = rankOf(roster, to.who)
-      if (rank === undefined) return "no such member"
-      return judge(issuer, size, rank, rank) ?? { first: rank, last: rank }
-    }
-  }
-}
-
-/** A name is never like a member id, so the one or the other is meant. */
-const rankOf = (roster: Roster.Roster<unknown>, who: string): number | undefined => {
-  const id = /^m[0-9]+$/.test(who) ? Number(who.slice(1)) : Roster.byName(roster, who)?.id
-  return id === undefined ? undefined : Roster.rankOf(roster, id)
-}
-
-/** What became of a delivery. */
+/** The outcome of a delivery. */
 export type Delivered =
-  /** All targets have it on their connections; those of a tracked command have it, or are told of as `undelivered`. */
+  /** All targets have it on their connections; those of a tracked command have it, or their outcome is `undelivered`. */
   | { readonly _tag: "Sent" }
-  /** Nobody has it: a target is congested. To be routed anew after `outbox.relief`. */
+  /** Nobody has it: a target is congested. To be routed anew when `outbox` is writable. */
   | { readonly _tag: "Held"; readonly outbox: Outbox }
-  /** Nobody has it: the line to the targets would be over the limit. */
+  /** Nobody has it: the line to a target would be over the limit. */
   | { readonly _tag: "TooLong" }
-  /** All but `missed` of them, which are being closed or absent, and `denied`, which may not execute, have it. */
-  | { readonly _tag: "Missed"; readonly missed: number; readonly denied: number }
-  /** All but `denied` of them have it: those may not execute. */
-  | { readonly _tag: "Denied"; readonly denied: number }
+  /** All but `missed` targets, which are being closed or absent, and `denied`, which may not execute, have it. */
+  | { readonly _tag: "Partly"; readonly missed: number; readonly denied: number }
 
-/** What an id of the server's adds to a line, at most: `,"id":"9007199254740991"`. */
+/** The most bytes that the server's id adds to a line: `,"id":"9007199254740991"`. */
 const ID_BYTES = 24
 
 const LF = 0x0a
 
-const NOTHING = Buffer.alloc(0)
-
 const SENT: Delivered = { _tag: "Sent" }
+const TOO_LONG: Delivered = { _tag: "TooLong" }
 
-/** A tracked command: the issuer, what it calls it, whether it is to several, and its timeout in milliseconds. */
+/** A tracked command: the issuer's id for it, whether it is for several, and its timeout in milliseconds. */
 export interface Tracking {
-  readonly issuer: Client
+  readonly issuer: Issuer
   readonly id: string
   readonly several: boolean
   readonly timeout: number
 }
 
-export class Router {
-  readonly #commands: Commands
-  readonly #maxLine: number
-  /** Lines to several targets, those that speak text. */
-  readonly #shared = new Shared()
-  readonly #targets: Array<Roster.Member<Client>> = []
-  /** `EXEC <rank> ` of the issuer that was last, with which each line to its targets begins. */
-  readonly #head = new Head()
-  #headRank = -1
-  /** The same of a tracked command, which has an id. */
-  readonly #trackedHead = new Head()
-  /** The target that was last, which the next often is, too. */
-  #lastRoster: Roster.Roster<Client> | undefined
-  #lastRank = -1
-  #lastTarget: Roster.Member<Client> | undefined
+/** A command: `bytes` from `start` to `end`, and the order that it is routed on. */
+export interface Routed {
+  readonly group: Group
+  readonly roster: Roster.Roster<Peer>
+  /** The issuer's rank. */
+  readonly from: number
+  readonly bytes: Uint8Array
+  readonly start: number
+  readonly end: number
+}
 
-  constructor(commands: Commands, maxLine: number) {
+/** The present command in one encoding that targets of it speak. */
+interface Encoding {
+  readonly codec: Codec
+  readonly lines: ExecLines
+}
+
+/** Where a line for several stands, in one encoding. */
+interface Span {
+  readonly codec: Codec
+  readonly bytes: Uint8Array
+  readonly start: number
+  readonly end: number
+}
+
+export class Router {
+  readonly #commands: TrackedCommands
+  readonly #stats: Stats
+  readonly #maxLine: number
+  readonly #shared = new SharedLines()
+  /** Of the present command: its targets, and the encodings that they speak. */
+  readonly #targets: Array<Roster.Member<Peer>> = []
+  readonly #codecs: Array<Codec> = []
+  readonly #encodings: Array<Encoding> = []
+  /** The target that was last, which the next often is, too. */
+  #lastRoster: Roster.Roster<Peer> | undefined
+  #lastRank = -1
+  #lastTarget: Roster.Member<Peer> | undefined
+
+  constructor(commands: TrackedCommands, stats: Stats, maxLine: number) {
     this.#commands = commands
+    this.#stats = stats
     this.#maxLine = maxLine
   }
 
-  /**
-   * Puts the command on the connections of the members at the ranks `first` to
-   * `last` of `roster`, which is the order as it is now. The command is `bytes`
-   * from `start` to `end`.
-   */
-  deliver(
-    { announcer }: Group,
-    roster: Roster.Roster<Client>,
-    issuer: number,
-    first: number,
-    last: number,
-    bytes: Uint8Array,
-    start: number,
-    end: number,
-    tracking?: Tracking
-  ): Delivered {
-    const targets = this.#targets
-    targets.length = 0
-    let toJson = false
-    for (let rank = first; rank <= last; rank++) {
-      const target = Roster.at(roster, rank)!
-      if (target.data.outbox.congested) return { _tag: "Held", outbox: target.data.outbox }
-      if (target.data.encoding === "json") toJson = true
-      targets.push(target)
+  /** Delivers the command to the members at the ranks `first` to `last`, which are below the issuer. */
+  deliver(routed: Routed, first: number, last: number, tracking?: Tracking): Delivered {
+    const { bytes, end, from, group, roster, start } = routed
+    const congested = this.#gather(roster, first, last)
+    if (congested !== undefined) return { _tag: "Held", outbox: congested }
+    const longest = this.#maxLine - (tracking === undefined ? 0 : ID_BYTES)
+    this.#encodings.length = 0
+    for (const codec of this.#codecs) {
+      const lines = codec.exec(from, roster.epoch, bytes, start, end)
+      if (lines.line(undefined).length > longest) return TOO_LONG
+      this.#encodings.push({ codec, lines })
     }
-
-    const head = this.#headOf(issuer)
-    const length = head.length + (end - start) + 1
-    const json = toJson ? jsonLine(roster.epoch, issuer, bytes.subarray(start, end)) : NOTHING
-    if (Math.max(length, json.length) + (tracking === undefined ? 0 : ID_BYTES) > this.#maxLine) {
-      return { _tag: "TooLong" }
-    }
-    for (let i = 0; i < targets.length; i++) announcer.tell(targets[i]!, first + i, roster)
-    if (tracking !== undefined) {
-      this.#track(roster.epoch, issuer, first, bytes, start, end, tracking)
-      return SENT
-    }
-
-    const shared = this.#shared
-    shared.add(head, bytes, start, end)
-    let missed = 0
-    let denied = 0
-    for (let i = 0; i < targets.length; i++) {
-      const { encoding, executes, outbox } = targets[i]!.data
-      if (!executes) {
-        denied++
-        continue
-      }
-      const taken =
-        encoding === "json"
-          ? outbox.append(json, 0, json.length)
-          : outbox.appendShared(shared.bytes, shared.start, shared.end)
-      if (!taken) missed++
-    }
-    if (missed > 0) return { _tag: "Missed", missed, denied }
-    return denied > 0 ? { _tag: "Denied", denied } : SENT
+    let rank = first
+    for (const target of this.#targets) group.notifier.tell(target, rank++, roster)
+    if (tracking === undefined) return this.#share()
+    this.#track(first, tracking)
+    return SENT
   }
 
   /**
-   * The same to one target, untracked: what comes in millions. The command's own
-   * line begins at `line`. Where the line to the target is as long, it takes its
-   * place in the bytes, and these are passed on as they are: one line after the
+   * The same to one target, untracked: the command that comes by the million. Its own
+   * line begins at `lineStart` of the bytes. Where the line to the target is as long, it
+   * takes its place in the bytes, and these are passed on as they are: one line after the
    * other becomes one piece of what was read.
    */
   deliverToOne(
     group: Group,
-    roster: Roster.Roster<Client>,
-    issuer: number,
+    roster: Roster.Roster<Peer>,
+    from: number,
     rank: number,
     bytes: Uint8Array,
-    line: number,
+    lineStart: number,
     start: number,
     end: number
   ): Delivered {
@@ -176,74 +129,79 @@ export class Router {
       this.#lastRoster = roster
       this.#lastRank = rank
     }
-    const target = this.#lastTarget!
-    const { encoding, executes, outbox } = target.data
-    if (encoding === "json" || !executes) return this.deliver(group, roster, issuer, rank, rank, bytes, start, end)
-    if (outbox.congested) return { _tag: "Held", outbox }
-    const head = this.#headOf(issuer)
-    if (head.length + (end - start) + 1 > this.#maxLine) return { _tag: "TooLong" }
-    group.announcer.tell(target, rank, roster)
-    let taken: boolean
-    if (start - line === head.length && bytes[end] === LF) {
-      copy(head.bytes, 0, head.length, bytes, line)
-      taken = outbox.appendShared(bytes, line, end + 1)
-    } else {
-      taken = outbox.appendLineOf(head, bytes, start, end)
+    const target = this.#lastTarget
+    if (target === undefined || !target.data.executes) {
+      return this.deliver({ group, roster, from, bytes, start, end }, rank, rank)
     }
-    return taken ? SENT : { _tag: "Missed", missed: 1, denied: 0 }
+    const { codec, outbox } = target.data
+    if (outbox.congested) return { _tag: "Held", outbox }
+    const line = codec.exec(from, roster.epoch, bytes, start, end).line(undefined)
+    if (line.length > this.#maxLine) return TOO_LONG
+    group.notifier.tell(target, rank, roster)
+    if (append(outbox, line, bytes, lineStart, start)) {
+      this.#stats.untracked.delivered++
+      return SENT
+    }
+    this.#stats.untracked.missed++
+    return { _tag: "Partly", missed: 1, denied: 0 }
   }
 
-  #headOf(issuer: number): Head {
-    if (issuer !== this.#headRank) {
-      this.#head.write(`EXEC ${issuer} `)
-      this.#headRank = issuer
+  /** Notes the targets and their encodings; the outbox of one that is congested, if there is one. */
+  #gather(roster: Roster.Roster<Peer>, first: number, last: number): Outbox | undefined {
+    this.#targets.length = 0
+    this.#codecs.length = 0
+    for (let rank = first; rank <= last; rank++) {
+      const target = Roster.at(roster, rank)
+      if (target === undefined) break
+      const { codec, outbox } = target.data
+      if (outbox.congested) return outbox
+      if (!this.#codecs.includes(codec)) this.#codecs.push(codec)
+      this.#targets.push(target)
     }
-    return this.#head
+    return undefined
+  }
+
+  #share(): Delivered {
+    const shared = this.#shared
+    const spans = this.#encodings.map(({ codec, lines }): Span => {
+      shared.add(lines.line(undefined))
+      return { codec, bytes: shared.bytes, start: shared.start, end: shared.end }
+    })
+    let missed = 0
+    let denied = 0
+    let span: Span | undefined
+    for (const { data } of this.#targets) {
+      if (span?.codec !== data.codec) span = spans.find(({ codec }) => codec === data.codec)
+      if (!data.executes) denied++
+      else if (span === undefined || !data.outbox.appendShared(span.bytes, span.start, span.end)) missed++
+    }
+    const { untracked } = this.#stats
+    untracked.delivered += this.#targets.length - missed - denied
+    untracked.missed += missed
+    untracked.denied += denied
+    return missed + denied === 0 ? SENT : { _tag: "Partly", missed, denied }
   }
 
   /** Each target gets a line of its own: it has an id of its own to answer with. */
-  #track(
-    epoch: number,
-    from: number,
-    first: number,
-    bytes: Uint8Array,
-    start: number,
-    end: number,
-    tracking: Tracking
-  ): void {
-    const { id, issuer, several, timeout } = tracking
-    const command = this.#commands.open(issuer, id, several, timeout)
-    const targets = this.#targets
-    for (let i = 0; i < targets.length; i++) this.#commands.add(command, first + i, targets[i]!.data)
-    const { tasks } = command
-    let json: string | undefined
-    for (let i = 0; i < tasks.length; i++) {
-      const task = tasks[i]!
-      const { encoding, executes, outbox } = task.target
-      if (!executes) {
-        this.#commands.finish(task, "denied")
-        continue
+  #track(first: number, { id, issuer, several, timeout }: Tracking): void {
+    const command = this.#commands.open(issuer, id, several, timeout, this.#targets.length)
+    let rank = first
+    for (const { data } of this.#targets) this.#commands.add(command, rank++, data)
+    for (const { codec, lines } of this.#encodings) {
+      for (const delivery of command.deliveries) {
+        const { executes, outbox, codec: spoken } = delivery.target
+        if (spoken !== codec) continue
+        if (!executes) this.#commands.finish(delivery, "denied")
+        else if (!outbox.appendLineOf(lines.line(delivery.id), delivery)) this.#commands.finish(delivery, "undelivered")
       }
-      let taken: boolean
-      if (encoding === "text") {
-        taken = outbox.appendLineOf(
-          this.#trackedHead.write("EXEC#").number(task.id).text(" ").number(from).text(" "),
-          bytes,
-          start,
-          end,
-          task
-        )
-      } else {
-        json ??= utf8(bytes.subarray(start, end))
-        const line = Buffer.from(jsonCodec.encodeServer({ _tag: "Exec", id: `${task.id}`, from, command: json, epoch }))
-        taken = outbox.appendLineOf(this.#trackedHead.write(""), line, 0, line.length, task)
-      }
-      if (!taken) this.#commands.finish(task, "undelivered")
     }
   }
 }
 
-const jsonLine = (epoch: number, from: number, command: Uint8Array): Buffer =>
-  Buffer.from(`${jsonCodec.encodeServer({ _tag: "Exec", from, command: utf8(command), epoch })}\n`)
-
-const utf8 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString()
+/** Appends the line: in the place of the issuer's own, where it fits; false where the outbox takes no more. */
+const append = (outbox: Outbox, line: Line, bytes: Uint8Array, lineStart: number, start: number): boolean => {
+  const { end, head } = line
+  if (line.bytes !== bytes || start - lineStart !== head.length || bytes[end] !== LF) return outbox.appendLineOf(line)
+  copy(head.bytes, 0, head.length, bytes, lineStart)
+  return outbox.appendShared(bytes, lineStart, end + 1)
+}

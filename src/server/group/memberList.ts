@@ -1,9 +1,8 @@
-/** A group's members, made piece by piece as the client reads them: a listing of any length costs no memory. */
-import { jsonCodec, stringify } from "../../protocol/json/JsonCodec.ts"
-import { textCodec } from "../../protocol/text/TextCodec.ts"
+/** A group's members as a client gets them: made piece by piece as it reads them, so that a list of any length costs no memory. */
+import { memberIdOf } from "../../protocol/Ids.ts"
+import type { Listed } from "../../protocol/Messages.ts"
 import * as Roster from "../../rank/Roster.ts"
-import type { Client } from "../Peer.ts"
-import { memberId } from "./RankNotifier.ts"
+import type { Peer } from "../Peer.ts"
 
 /** Members in one piece. */
 const PIECE = 128
@@ -11,34 +10,19 @@ const PIECE = 128
 /** Instead of the address of a member whose connection is lost. */
 const ABSENT = "absent"
 
-const pieces = function* (roster: Roster.Roster<Client>) {
+export const listed = ({ data, id, name }: Roster.Member<Peer>, rank: number): Listed => {
+  const { absent, address } = data
+  const member = { rank, member: memberIdOf(id), address: absent ? ABSENT : address }
+  return name === undefined ? member : { ...member, name }
+}
+
+function* pieces(roster: Roster.Roster<Peer>): Generator<ReadonlyArray<Listed>> {
   const size = Roster.size(roster)
   for (let first = 0; first < size; first += PIECE) {
-    yield Array.from({ length: Math.min(PIECE, size - first) }, (_, i) => {
-      const member = Roster.at(roster, first + i)!
-      const { absent, address } = member.data
-      const listed = { rank: first + i, member: memberId(member), address: absent ? ABSENT : address }
-      return member.name === undefined ? listed : { ...listed, name: member.name }
-    })
+    yield Roster.slice(roster, first, Math.min(size, first + PIECE)).map((member, i) => listed(member, first + i))
   }
 }
 
-/** `MEMBER` for each member, and `END`; in JSON one `Roster`. It is of the moment that `roster` is of. */
-export function* listing(roster: Roster.Roster<Client>, encoding: Client["encoding"]): Generator<Uint8Array> {
-  const { epoch } = roster
-  const size = Roster.size(roster)
-  if (encoding === "text") {
-    for (const members of pieces(roster)) {
-      yield Buffer.from(members.map((member) => `${textCodec.encodeServer({ _tag: "Member", ...member })}\n`).join(""))
-    }
-    yield Buffer.from(`${textCodec.encodeServer({ _tag: "End", size, epoch })}\n`)
-    return
-  }
-  yield Buffer.from(jsonCodec.encodeServer({ _tag: "Roster", size, epoch, members: [] }).replace(/\]\}$/, ""))
-  let separator = ""
-  for (const members of pieces(roster)) {
-    yield Buffer.from(separator + members.map(stringify).join(","))
-    separator = ","
-  }
-  yield Buffer.from("]}\n")
-}
+/** The members at the moment that `roster` is of, in the peer's encoding. */
+export const memberList = ({ codec }: Peer, roster: Roster.Roster<Peer>): Generator<Uint8Array> =>
+  codec.encodeMembers(pieces(roster), Roster.size(roster), roster.epoch)

@@ -1,10 +1,8 @@
 /**
- * One client's bytes: what it says, what waits to be said to it, and the end of
- * both. Closing is in order, so that the last words arrive: what waits is
- * written, our side is ended, and what the client still sends is read and thrown
- * away (closing a TCP connection with unread bytes resets it, and a reset
- * overtakes the last words), until it closes too or is silent. All that for
- * `linger` at most; then it is cut off.
+ * The end of a connection, in order, so that the last words arrive. What waits is
+ * written, our side is ended, and what the client still sends is read and discarded,
+ * until it closes too or is silent: closing a TCP connection with unread bytes resets
+ * it, and a reset overtakes the last words. After `linger` the connection is cut.
  */
 import type { Array as Arr } from "effect"
 import { type Duration, Effect } from "effect"
@@ -12,43 +10,32 @@ import type { Socket } from "effect/socket"
 import type { Transport } from "../../net/Transport.ts"
 import type { Outbox } from "../outbound/Outbox.ts"
 
-/** A client that was told everything, and says nothing for so long, has nothing under way that would reset it. */
+/** The bytes of a client, batch by batch; fails when the connection has ended. */
+export type Pull = Effect.Effect<Arr.NonEmptyReadonlyArray<Uint8Array>, Socket.SocketError>
+
+/** A client that has everything, and is silent for so long, has nothing under way that would reset the connection. */
 const SILENCE = "500 millis"
 
-/** How often it is looked whether the transport has sent everything. */
+/** How often to look whether the transport has sent everything. */
 const POLL_UNSENT = "5 millis"
 
-export class Connection {
-  /** The next bytes; fails when the connection has ended. */
-  readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Uint8Array>, Socket.SocketError>
-  readonly outbox: Outbox
-  readonly transport: Transport
+const sent = (transport: Transport): Effect.Effect<void> =>
+  Effect.suspend(() =>
+    transport.unsent() === 0 ? Effect.void : Effect.flatMap(Effect.sleep(POLL_UNSENT), () => sent(transport))
+  )
 
-  constructor(pull: Connection["pull"], outbox: Outbox, transport: Transport) {
-    this.pull = pull
-    this.outbox = outbox
-    this.transport = transport
-  }
-
-  /** The line `lastWords` is the last that the client is told. */
-  closeInOrder(lastWords: string | undefined, linger: Duration.Duration): Effect.Effect<void> {
-    const transport = this.transport
-    const sent = Effect.suspend(
-      (): Effect.Effect<void> =>
-        transport.unsent() === 0 ? Effect.void : Effect.flatMap(Effect.sleep(POLL_UNSENT), () => sent)
-    )
-    return this.outbox
-      .finish(lastWords)
-      .pipe(
-        Effect.andThen(Effect.sync(() => transport.end())),
-        Effect.andThen(sent),
-        Effect.andThen(Effect.ignore(Effect.forever(Effect.timeout(this.pull, SILENCE)))),
-        Effect.timeoutOption(linger),
-        Effect.andThen(this.cut)
-      )
-  }
-
-  get cut(): Effect.Effect<void> {
-    return Effect.sync(() => this.transport.cut())
-  }
-}
+/** @param lastWords the last line that the client gets */
+export const closeInOrder = (
+  transport: Transport,
+  outbox: Outbox,
+  pull: Pull,
+  lastWords: string | undefined,
+  linger: Duration.Duration
+): Effect.Effect<void> =>
+  outbox.finish(lastWords).pipe(
+    Effect.andThen(Effect.sync(() => transport.end())),
+    Effect.andThen(sent(transport)),
+    Effect.andThen(Effect.ignore(Effect.forever(Effect.timeout(pull, SILENCE)))),
+    Effect.timeoutOption(linger),
+    Effect.andThen(Effect.sync(() => transport.cut()))
+  )

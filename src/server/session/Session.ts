@@ -1,210 +1,172 @@
 /**
- * The life of one client: it is admitted, what it says is done (`Conversation`),
- * and it leaves. The session speaks to an `effect/socket` `Socket`, so that it
- * runs without a network.
+ * The life of one client: it is admitted, its lines are read and done, and it leaves.
+ * Leaving is the finalizer of the fiber, so nothing can end a client without the members
+ * behind it moving up. A session speaks to an `effect/socket` `Socket`, so that it runs
+ * without a network.
  */
-import { Cause, Duration, Effect, Exit, type Fiber, type Scope } from "effect"
+import { Cause, Duration, Effect, Exit, Result } from "effect"
 import { Socket } from "effect/socket"
 import { type Transport, TransportOf } from "../../net/Transport.ts"
-import type { Reason } from "../../protocol/Reasons.ts"
-import type { Groups } from "../../rank/Groups.ts"
-import type { Gate } from "../admission/Admission.ts"
-import type { Places } from "../admission/Reservations.ts"
-import type { Commands } from "../commands/Commands.ts"
-import type { Group } from "../group/Group.ts"
-import type { Router } from "../group/Router.ts"
-import { Outbox, type OutboxOptions } from "../outbound/Outbox.ts"
-import { Client, type Ending, farewell } from "../Peer.ts"
-import type { SettingsValues } from "../Settings.ts"
-import type { Liveness } from "./Liveness.ts"
-import { Connection } from "./OrderlyClose.ts"
-import { Conversation } from "./Reader.ts"
+import { memberIdOf } from "../../protocol/Ids.ts"
+import * as Roster from "../../rank/Roster.ts"
+import { nameOf } from "../admission/CertificateName.ts"
+import type { CloseCause } from "../events/CloseCause.ts"
+import { abandonDeliveries } from "../commands/Command.ts"
+import { ClientSession, type Closing } from "./ClientSession.ts"
+import { closingOf, isRefusal, isSlowConsumer } from "./closings.ts"
+import { closeInOrder, type Pull } from "./OrderlyClose.ts"
+import { Reader } from "./Reader.ts"
+import type { ServerContext } from "./ServerContext.ts"
+import { authenticated, seatOnArrival } from "./seating.ts"
 
-/** What the sessions of a server share. */
-export interface Shared {
-  readonly settings: SettingsValues
-  /** What the server calls itself. */
-  readonly server: string
-  readonly groups: Groups<Group>
-  readonly commands: Commands
-  readonly router: Router
-  readonly liveness: Liveness
-  readonly places: Places
-  readonly outboxes: OutboxOptions
-  readonly gate: Gate
-  /** The clients whose sessions run; the refused ones included. */
-  readonly clients: Set<Client>
-  /** How many clients that never were members are being closed in order. */
-  farewells: number
-  /** Whether the server is about to stop: it takes no new client, and no new command. */
-  draining: boolean
-  /** Whether all clients are being told goodbye: they are not told their ranks any more. */
-  stopping: boolean
-}
+/** The most clients without a seat that are closed in order at a time; more of them are cut off. */
+const MAX_LINGERING = 64
 
-/** Of those that never were members so many at a time are told why, and closed in order; more of them are cut off. */
-const MAX_FAREWELLS = 64
+export const run = (context: ServerContext, socket: Socket.Socket): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const pull = yield* Socket.readerBytes(socket)
+    const transport = yield* (yield* TransportOf)(socket)
+    const session = new ClientSession(context, transport, yield* Effect.fiber)
+    const life = Effect.andThen(arrive(session), () => read(session, pull))
+    yield* Effect.onExit(life, (exit) => {
+      session.close(causeOf(exit))
+      return Effect.ensuring(leave(session, pull), forget(session))
+    })
+  }).pipe(Effect.scoped, Effect.ignore)
 
-class Session {
-  readonly shared: Shared
-  readonly connection: Connection
-  readonly client: Client
-  readonly conversation: Conversation
-  /** Why it was not taken in the first place. */
-  refused: Reason | undefined
-  /** Why there was no place for it, unless it has one already. */
-  unplaced: Reason | undefined
-
-  constructor(shared: Shared, pull: Connection["pull"], transport: Transport, fiber: Fiber.Fiber<unknown, unknown>) {
-    const outbox = new Outbox(shared.outboxes, transport, () => this.client.end(farewell("slow consumer")))
-    this.shared = shared
-    this.connection = new Connection(pull, outbox, transport)
-    this.client = new Client(transport.address, outbox, fiber)
-    this.conversation = new Conversation(shared, this.client)
+/** Admits the client, as far as connecting is enough for that. */
+const arrive = Effect.fnUntraced(function* (session: ClientSession): Effect.fn.Return<void> {
+  const { context, transport } = session
+  const { authenticator, events, limits, now, phase, sessions, settings } = context
+  sessions.add(session)
+  events.opened(session.address)
+  const excess = limits.opened(session.address)
+  if (phase !== "serving") return session.close("server shutting down")
+  const name = certificateName(transport)
+  if (Result.isFailure(name)) return session.close("no name in the certificate", name.failure)
+  if (excess !== undefined) return session.close(excess)
+  const bearer = authenticator.greet(session, name.success)
+  if (bearer === undefined) {
+    return session.enter({ _tag: "Unauthenticated", deadline: now() + Duration.toMillis(settings.authTimeout) })
   }
-
-  refuse(reason: Reason, detail?: string): void {
-    this.refused = reason
-    this.client.ending = {
-      reason: "closed",
-      lastWords: { _tag: "Error", reason, ...(detail === undefined ? {} : { detail }) }
-    }
-  }
-}
-
-export const run = (shared: Shared, socket: Socket.Socket): Effect.Effect<void> =>
-  open(shared, socket).pipe(
-    Effect.flatMap((session) =>
-      Effect.onExit(
-        Effect.andThen(admit(session), () => converse(session)),
-        (exit) => end(session, exit)
-      )
-    ),
-    Effect.scoped,
-    Effect.ignore
-  )
-
-const open = Effect.fnUntraced(function* (shared: Shared, socket: Socket.Socket) {
-  const pull = yield* Socket.readerBytes(socket)
-  const transport = yield* (yield* TransportOf)(socket)
-  return new Session(shared, pull, transport, yield* Effect.fiber)
+  authenticated(session, bearer)
+  const step = yield* seatOnArrival(session)
+  if (step?._tag === "Close") session.close(step.cause)
+  // Clients that connect at this moment get their ranks together: the second write in a row costs less.
+  yield* Effect.yieldNow
 })
 
-/** Ranks the client, where that is not for it to ask for; then does what it says. */
-const admit = Effect.fnUntraced(function* (session: Session): Effect.fn.Return<void, Socket.SocketError, Scope.Scope> {
-  const { client, connection, conversation, shared } = session
-  shared.clients.add(client)
-  const crowded = shared.gate.opened(client)
-  if (shared.draining) return session.refuse("shutting down")
-  if (connection.transport.unfit !== undefined) return session.refuse("not authorized", "your certificate names nobody")
-  if (crowded !== undefined) return session.refuse("server full", crowded)
-  if (shared.gate.greet(client, connection.transport.certified)) {
-    conversation.letIn()
-    if (shared.settings.admission === "connect") {
-      const refused = yield* conversation.enter()
-      // It may be one of those whose places are held, which it has yet to say.
-      if (refused !== undefined && shared.places.any()) session.unplaced = refused
-      else if (refused !== undefined) return session.refuse(refused)
-      // Others that connect at this moment are told their ranks together with this one: the second write in a row costs less.
-      yield* Effect.yieldNow
-    }
-  }
-})
+const certificateName = ({ certificate }: Transport): Result.Result<string | undefined, string> =>
+  certificate === undefined ? Result.succeed(undefined) : nameOf(certificate)
 
-/** Does what the client says, until it, or somebody else, ends the session. */
-const converse = Effect.fnUntraced(function* (session: Session): Effect.fn.Return<void, Socket.SocketError> {
-  const { client, connection, conversation, shared } = session
-  const { now, touched } = shared.outboxes
-  const deadline = now() + Duration.toMillis(shared.settings.authTimeout)
-  while (client.ending === undefined) {
-    touched.flush()
-    const known = client.grant !== undefined && (client.member !== undefined || session.unplaced === undefined)
-    const chunks = known ? yield* connection.pull : yield* before(deadline - now(), session)
-    for (const chunk of chunks) {
-      conversation.push(chunk)
-      for (let wait = conversation.advance(); wait !== undefined; wait = conversation.advance()) {
-        touched.flush()
-        yield* wait
+/** Does what the client says until something ends the session. */
+const read = Effect.fnUntraced(function* (
+  session: ClientSession,
+  pull: Pull
+): Effect.fn.Return<void, Socket.SocketError> {
+  const reader = new Reader(session)
+  const { flushQueue } = session.context.outboxes
+  while (session.state._tag !== "Closing") {
+    flushQueue.flush()
+    for (const chunk of yield* inTime(session, pull)) {
+      reader.push(chunk)
+      for (let effect = reader.advance(); effect !== undefined; effect = reader.advance()) {
+        flushQueue.flush()
+        yield* effect
       }
     }
   }
 })
 
-/** What a client says that has yet to show its token, or the secret of its place, if it does so in time. */
-const before = (left: number, session: Session) =>
-  Effect.timeoutOrElse(session.connection.pull, {
-    duration: Duration.millis(Math.max(0, left)),
+/** The next bytes, if they come before the session's deadline. */
+const inTime = (session: ClientSession, pull: Pull): Effect.Effect<ReadonlyArray<Uint8Array>, Socket.SocketError> => {
+  const { context, deadline } = session
+  if (deadline === undefined) return pull
+  return Effect.timeoutOrElse(pull, {
+    duration: Duration.millis(Math.max(0, deadline - context.now())),
     orElse: () =>
       Effect.sync(() => {
-        if (session.unplaced !== undefined) session.refuse(session.unplaced)
-        else session.client.ending ??= farewell("timed out")
+        const { state } = session
+        session.close((state._tag === "AwaitingSeat" && state.limit?.cause) || "no token in time")
         return []
       })
   })
+}
 
-/** Gives up the client's place, tells everybody concerned, and closes its connection. */
-const leave = Effect.fnUntraced(function* (session: Session, exit: Exit.Exit<void, Socket.SocketError>) {
-  const { client, connection, conversation, refused, shared } = session
-  const { address, member } = client
-  client.ending ??= endingOf(exit)
-  const { lastWords, reason } = client.ending
-  const { unfit } = connection.transport
-  if (refused !== undefined) {
-    yield* shared.gate.log("refused", { address, reason: refused, ...(unfit === undefined ? {} : { unfit }) })
-  } else if (member !== undefined) {
-    const what = shared.places.holds(client) ? "lost" : "left"
-    yield* Effect.annotateLogs(Effect.logInfo(what), { member, address, reason })
-  }
-  const group = yield* conversation.leave
-  shared.clients.delete(client)
-  shared.liveness.forget(client)
-  shared.commands.orphan(client)
-  group?.announcer.changed()
-  const closing = connection.closeInOrder(lastWords && client.write(lastWords), shared.settings.linger)
-  const overrun = member === undefined && shared.farewells >= MAX_FAREWELLS
-  if (reason === "http" || overrun) return yield* connection.cut
-  if (member !== undefined) return yield* closing
-  shared.farewells++
+/** Gives up the client's seat, or has it reserved; then closes its connection. */
+const leave = Effect.fnUntraced(function* (session: ClientSession, pull: Pull): Effect.fn.Return<void> {
+  const { context, outbox, state, transport } = session
+  if (state._tag !== "Closing") return
+  const { cause, detail, was } = state
+  const { events, liveness, outboxes, sessions, settings } = context
+  if (isSlowConsumer(cause)) events.slowConsumer(session.address, session.member || undefined, cause)
+  if (isRefusal(cause)) events.refused(session.address, cause, detail)
+  yield* leaveSeat(session)
+  sessions.delete(session)
+  liveness.forget(session)
+  session.orphanCommands()
+  outboxes.flushQueue.flush()
+  const closing = closeInOrder(transport, outbox, pull, lastWordsOf(session, state), settings.linger)
+  if (was._tag === "Seated") return yield* closing
+  if (cause === "http" || context.lingering >= MAX_LINGERING) return transport.cut()
+  context.lingering++
   return yield* Effect.ensuring(
     closing,
     Effect.sync(() => {
-      shared.farewells--
+      context.lingering--
     })
   )
 })
 
-/** The same; however that may fail, without its client a place would be taken for ever. */
-const end = (session: Session, exit: Exit.Exit<void, Socket.SocketError>) =>
-  Effect.ensuring(
-    leave(session, exit),
-    Effect.andThen(
-      session.conversation.leave,
-      Effect.sync(() => session.shared.gate.closed(session.client))
-    )
-  )
+const leaveSeat = Effect.fnUntraced(function* (session: ClientSession): Effect.fn.Return<void> {
+  const { context, state } = session
+  const seat = session.releaseSeat()
+  if (seat === undefined || state._tag !== "Closing") return
+  const { group, member } = seat
+  const name = Roster.byId(group.ranks.snapshot(), member.id)?.name
+  const reserved = yield* context.reservations.leave(session, seat, closingOf(state.cause).reason)
+  if (reserved) context.events.lost(memberIdOf(member.id), name, group.name, session.address, state.cause)
+})
 
-/** What is under way may still end, for a while; then every client is told that the server stops. Succeeds when all are gone. */
-export const stopAll = (shared: Shared): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    shared.draining = true
-    return Effect.andThen(Effect.timeoutOption(shared.commands.idle, shared.settings.drain), dismissAll(shared))
+const lastWordsOf = ({ codec }: ClientSession, { cause, was }: Closing): string | undefined => {
+  const { lastWords } = closingOf(cause)
+  if (lastWords === undefined) return undefined
+  const ranked = lastWords._tag === "Error" && was._tag === "Seated" ? { ...lastWords, rank: was.rank } : lastWords
+  return codec.encodeServer(ranked)
+}
+
+/** The client is gone. However `leave` may have failed, without its client a seat would be taken for ever. */
+const forget = (session: ClientSession): Effect.Effect<void> =>
+  Effect.map(leaveSeat(session), () => {
+    const { authenticator, events, limits, sessions } = session.context
+    sessions.delete(session)
+    limits.closed(session.address)
+    authenticator.forget(session)
+    events.closed(session.address, session.state._tag === "Closing" ? session.state.cause : "internal error")
   })
 
-const dismissAll = (shared: Shared): Effect.Effect<void> =>
+/** Lets open commands end for a while, then closes all clients. Succeeds when all are gone. */
+export const stopAll = (context: ServerContext): Effect.Effect<void> =>
   Effect.suspend(() => {
-    shared.stopping = true
-    const clients = [...shared.clients]
-    // Who waits for an outcome is told that there will be none, before it is told goodbye.
-    for (const client of clients) shared.commands.abandon(client)
-    for (const client of clients) client.end(farewell("shutting down"))
-    return Effect.forEach(clients, (client) => client.ended, { discard: true })
+    context.phase = "draining"
+    return Effect.andThen(Effect.timeoutOption(context.commands.idle, context.settings.drain), dismissAll(context))
   })
 
-/** How a session ended that nobody had decided to end. */
-const endingOf = (exit: Exit.Exit<unknown, Socket.SocketError>): Ending => {
-  if (Exit.isSuccess(exit) || Cause.hasDies(exit.cause)) return { reason: "internal error" }
-  if (Cause.hasInterrupts(exit.cause)) return farewell("shutting down")
+const dismissAll = (context: ServerContext): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    context.phase = "stopping"
+    const sessions = [...context.sessions]
+    // Issuers hear that there will be no outcome before they hear goodbye.
+    for (const session of sessions) abandonDeliveries(session)
+    for (const session of sessions) session.disconnect("shutting down")
+    return Effect.forEach(sessions, ({ ended }) => ended, { discard: true })
+  })
+
+/** The cause of a session's end that nobody has decided. */
+const causeOf = (exit: Exit.Exit<unknown, Socket.SocketError>): CloseCause => {
+  if (Exit.isSuccess(exit) || Cause.hasDies(exit.cause)) return "internal error"
+  if (Cause.hasInterrupts(exit.cause)) return "shutting down"
   const error = Cause.squash(exit.cause)
   const closed = Socket.isSocketError(error) && error.reason._tag === "SocketCloseError" && error.reason.code === 1000
-  return { reason: closed ? "closed" : "reset" }
+  return closed ? "closed" : "reset"
 }

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect } from "effect"
 import { TestClock } from "effect/testing"
-import { networkOf } from "../../../src/net/Subnet.ts"
+import { subnetOf } from "../../../src/net/Subnet.ts"
 import type { AccessPolicy, Grant } from "../../../src/server/admission/Access.ts"
 import type { MemorySocket } from "../../support/MemorySocket.ts"
 import { connect, Network, say, server, settled } from "../../support/memoryServer.ts"
@@ -286,7 +286,7 @@ describe("connections", () => {
     ["[fe80::1:2:3:4]:80", "fe80:0:0:0"],
     ["unknown", "unknown"]
   ])("from %s count for %s", (address, network) => {
-    assert.strictEqual(networkOf(address), network)
+    assert.strictEqual(subnetOf(address), network)
   })
 })
 

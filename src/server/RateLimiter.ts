@@ -1,5 +1,5 @@
-/** A token bucket: so many a second, and as many at once. It costs no timer. */
-export class RateLimit {
+/** A token bucket: it refills by `perSecond` tokens a second and holds as many. It needs no timer. */
+export class RateLimiter {
   readonly perSecond: number
   #left: number
   #at = Number.NEGATIVE_INFINITY
@@ -9,12 +9,7 @@ export class RateLimit {
     this.#left = perSecond
   }
 
-  /** What was taken last is not needed yet. */
-  giveBack(): void {
-    this.#left++
-  }
-
-  /** Whether one more may pass, at a time in milliseconds. */
+  /** Takes a token, if there is one. `now` is in milliseconds. */
   take(now: number): boolean {
     const since = Math.min(1000, Math.max(0, now - this.#at))
     this.#left = Math.min(this.perSecond, this.#left + (since * this.perSecond) / 1000)
@@ -22,5 +17,10 @@ export class RateLimit {
     if (this.#left < 1) return false
     this.#left--
     return true
+  }
+
+  /** Returns the last token: what it was taken for has yet to happen. */
+  giveBack(): void {
+    this.#left++
   }
 }

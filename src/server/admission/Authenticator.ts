@@ -1,0 +1,106 @@
+/**
+ * Turns a connection into a bearer of rights: at once where the server asks for no
+ * token, else when the client has shown one. It owns the clients that have yet to: they
+ * hold no rank and have next to no verbs, so all that they can do is to be many, and
+ * then the oldest is closed.
+ */
+import { Duration, Effect, Result, type Scope } from "effect"
+import { subnetOf } from "../../net/Subnet.ts"
+import type { AuthFailure } from "../events/CloseCause.ts"
+import type { Events } from "../events/Events.ts"
+import type { Peer } from "../Peer.ts"
+import { RateLimiter } from "../RateLimiter.ts"
+import type { SettingsValues } from "../Settings.ts"
+import { type AccessPolicy, type Bearer, EVERYTHING, type Grant } from "./Access.ts"
+import { AuthBackoff } from "./AuthBackoff.ts"
+
+export interface AuthenticatorOptions {
+  readonly access: AccessPolicy | undefined
+  readonly settings: Pick<SettingsValues, "maxUnauthenticated" | "rate">
+  readonly events: Events
+  /** Milliseconds of the monotonic clock. */
+  readonly now: () => number
+}
+
+export class Authenticator {
+  readonly #options: AuthenticatorOptions
+  readonly #backoff = new AuthBackoff()
+  /** In the order in which they came, each with the name in its certificate. */
+  readonly #unauthenticated = new Map<Peer, string | undefined>()
+  /** Of clients that have shown a token, the grant that it has. */
+  readonly #grants = new Map<Peer, Grant>()
+
+  constructor(options: AuthenticatorOptions) {
+    this.#options = options
+  }
+
+  /** The client's rights, where the server asks for no token; undefined where the client has yet to show one. */
+  greet(peer: Peer, certificateName: string | undefined): Bearer | undefined {
+    const { access, settings } = this.#options
+    if (access === undefined) return this.#bearer(EVERYTHING, certificateName)
+    this.#unauthenticated.set(peer, certificateName)
+    const [oldest] = this.#unauthenticated.keys()
+    if (this.#unauthenticated.size > settings.maxUnauthenticated && oldest !== undefined) {
+      this.#unauthenticated.delete(oldest)
+      oldest.disconnect("too many unauthenticated")
+    }
+    return undefined
+  }
+
+  /** The rights of the token's bearer. A failure comes after a delay. */
+  authenticate(peer: Peer, token: string): Effect.Effect<Result.Result<Bearer, AuthFailure>> {
+    const { access } = this.#options
+    if (access === undefined) return Effect.succeed(Result.succeed(this.#bearer(EVERYTHING, undefined)))
+    return Effect.flatMap(access.authenticate(token), (grant) => {
+      const bearer = this.#judge(peer, grant)
+      return Result.isSuccess(bearer) || bearer.failure === "authenticated too late"
+        ? Effect.succeed(bearer)
+        : Effect.delay(Effect.succeed(bearer), this.#delay(peer, bearer.failure))
+    })
+  }
+
+  /** The client is gone. */
+  forget(peer: Peer): void {
+    this.#unauthenticated.delete(peer)
+    this.#grants.delete(peer)
+  }
+
+  /**
+   * Disconnects the clients whose grants are revoked, until the scope closes. `alsoRevoke`
+   * is called after all of them are on their way out, so that none of them is promoted.
+   */
+  watchRevocations(
+    alsoRevoke: (holds: (grant: Grant) => boolean) => void
+  ): Effect.Effect<void, never, Scope.Scope> {
+    return (
+      this.#options.access?.observe((holds) => {
+        for (const [peer, grant] of this.#grants) if (!holds(grant)) peer.disconnect("token revoked")
+        alsoRevoke(holds)
+      }) ?? Effect.void
+    )
+  }
+
+  #judge(peer: Peer, grant: Grant | undefined): Result.Result<Bearer, AuthFailure> {
+    // As the oldest of too many it was closed meanwhile.
+    if (!this.#unauthenticated.has(peer)) return Result.fail("authenticated too late")
+    if (grant === undefined) return Result.fail("wrong token")
+    const certificateName = this.#unauthenticated.get(peer)
+    if (grant.name !== undefined && certificateName !== undefined && grant.name !== certificateName) {
+      return Result.fail("token for another name")
+    }
+    this.#unauthenticated.delete(peer)
+    this.#grants.set(peer, grant)
+    return Result.succeed(this.#bearer(grant, certificateName ?? grant.name))
+  }
+
+  #bearer(grant: Grant, name: string | undefined): Bearer {
+    const { rate } = this.#options.settings
+    return { grant, name, rate: rate > 0 ? new RateLimiter(rate) : undefined }
+  }
+
+  #delay({ address }: Peer, failure: AuthFailure): Duration.Duration {
+    const { events, now } = this.#options
+    events.authFailed(address, failure)
+    return Duration.millis(this.#backoff.failed(subnetOf(address), now()))
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * The log of the server: an observer that writes a line for what an operator wants
+ * to know, through the loggers and at the level of the context that it is made in.
+ *
+ * Nobody can flood it. Strangers, of all addresses together, cause `STRANGER_LINES` a
+ * second at most, and one member that renames, moves or changes groups `MEMBER_LINES`.
+ * Lines beyond that are counted, and the next line says how many: `unlogged=12`.
+ */
+import { Clock, Effect, type LogLevel } from "effect"
+import type { Observer } from "../events/Events.ts"
+import { RateLimiter } from "../RateLimiter.ts"
+import { monotonicMillis } from "../time.ts"
+
+const STRANGER_LINES = 10
+const MEMBER_LINES = 10
+
+/** Per member, the lines of the present second. */
+class MemberLimit {
+  #lines = new Map<string, number>()
+  #since = Number.NEGATIVE_INFINITY
+
+  take(member: string, now: number): boolean {
+    if (now - this.#since >= 1000) {
+      this.#since = now
+      this.#lines = new Map()
+    }
+    const lines = this.#lines.get(member) ?? 0
+    this.#lines.set(member, lines + 1)
+    return lines < MEMBER_LINES
+  }
+}
+
+type Level = LogLevel.Severity
+
+export const make: Effect.Effect<Observer> = Effect.gen(function* () {
+  const now = monotonicMillis(yield* Clock.Clock)
+  const fork = Effect.runForkWith(yield* Effect.context<never>())
+  const strangers = new RateLimiter(STRANGER_LINES)
+  const members = new MemberLimit()
+  let unlogged = 0
+
+  const log = (level: Level, message: string, fields: Record<string, unknown>) => {
+    const known = Object.entries({ ...fields, unlogged: unlogged || undefined }).filter(([, value]) => value !== undefined)
+    unlogged = 0
+    fork(Effect.annotateLogs(Effect.logWithLevel(level)(message), Object.fromEntries(known)))
+  }
+  const logStranger = (message: string, fields: Record<string, unknown>) => {
+    if (strangers.take(now())) log("Warn", message, fields)
+    else unlogged++
+  }
+  const logMember = (message: string, member: string, fields: Record<string, unknown>) => {
+    if (members.take(member, now())) log("Info", message, { member, ...fields })
+    else unlogged++
+  }
+
+  return {
+    refused: (address, cause, detail) => logStranger("refused", { address, reason: cause, detail }),
+    authFailed: (address, cause) => logStranger("authentication failed", { address, reason: cause }),
+    joined: (member, name, group, address) => logMember("joined", member, { name, group, address }),
+    lost: (member, name, group, address, reason) => log("Info", "lost", { member, name, group, address, reason }),
+    resumed: (member, name, group, address) => log("Info", "resumed", { member, name, group, address }),
+    left: (member, name, group, address, reason) => {
+      // Its `joined` tells as much.
+      if (reason !== "joined another group") log("Info", "left", { member, name, group, address, reason })
+    },
+    moved: (member, name, group, from, to) => logMember("stepped down", member, { name, group, from, to }),
+    named: (member, name, group) => logMember("renamed", member, { name, group }),
+    leaderChanged: (member, name, group, epoch) => {
+      const since = new Date(Math.floor(epoch / 1000)).toISOString()
+      logMember("leader changed", member, { name, group, epoch, since })
+    },
+    slowConsumer: (address, member, cause) => log("Warn", "slow consumer", { member, address, cause }),
+    endedWithoutIssuer: (issuer, id, outcomes) =>
+      log("Info", "ended without its issuer", { issuer, id, outcomes: outcomes.join(" ") }),
+    lateResults: (results) => log("Debug", "dropped late results", { results })
+  }
+})

@@ -1,0 +1,195 @@
+/**
+ * One client's session: its state, and what others may do to it (`Peer`).
+ *
+ * The states follow one another from `Connecting` to `Closing`, and what is known in a
+ * state is a field of that state. Only `close` begins `Closing`, and the first cause
+ * stays.
+ */
+import { type Effect, Fiber } from "effect"
+import type { Transport } from "../../net/Transport.ts"
+import type { Codec } from "../../protocol/Codec.ts"
+import type { ServerMessage } from "../../protocol/Messages.ts"
+import { firstCodec } from "../../protocol/codecs.ts"
+import * as Roster from "../../rank/Roster.ts"
+import type { Bearer } from "../admission/Access.ts"
+import type { CloseCause, RefusalCause } from "../events/CloseCause.ts"
+import { Issuer } from "../commands/Command.ts"
+import type { Seat } from "../group/Seat.ts"
+import { Outbox } from "../outbound/Outbox.ts"
+import { NO_RANK, type Peer, type PendingDelivery } from "../Peer.ts"
+import { wakeLater } from "../wakeLater.ts"
+import type { ServerContext } from "./ServerContext.ts"
+
+/** Bytes of a line, its LF included, of a client that has shown no token yet: the longest token fits. */
+const MAX_UNAUTHENTICATED_LINE = 4096
+
+export interface Connecting {
+  readonly _tag: "Connecting"
+}
+
+/** It has yet to show a token, before `deadline` in milliseconds of the monotonic clock. */
+export interface Unauthenticated {
+  readonly _tag: "Unauthenticated"
+  readonly deadline: number
+}
+
+/** It may enter, and has no seat. Where it has only so much time for one, `deadline` and the cause of its end say so. */
+export interface AwaitingSeat {
+  readonly _tag: "AwaitingSeat"
+  readonly bearer: Bearer
+  readonly limit: { readonly deadline: number; readonly cause: RefusalCause } | undefined
+}
+
+/** It is a member. */
+export class Seated {
+  readonly _tag = "Seated"
+  readonly seat: Seat
+  readonly bearer: Bearer
+  /** Whether its commands are to be checked: it may issue none, or not any number. */
+  readonly checked: boolean
+  /** The order as the session last looked at it, and this client's rank in it. */
+  roster: Roster.Roster<Peer> = Roster.empty
+  rank = 0
+
+  constructor(seat: Seat, bearer: Bearer) {
+    this.seat = seat
+    this.bearer = bearer
+    this.checked = bearer.rate !== undefined || !bearer.grant.issue
+  }
+
+}
+
+export type Open = Connecting | Unauthenticated | AwaitingSeat | Seated
+
+export interface Closing {
+  readonly _tag: "Closing"
+  readonly cause: CloseCause
+  /** For the operator. */
+  readonly detail: string | undefined
+  /** The state that it was in: a seat there is to be given up. */
+  readonly was: Open
+}
+
+export type State = Open | Closing
+
+export class ClientSession implements Peer {
+  readonly context: ServerContext
+  readonly transport: Transport
+  readonly outbox: Outbox
+  readonly #fiber: Fiber.Fiber<unknown, unknown>
+  state: State = { _tag: "Connecting" }
+  codec: Codec = firstCodec
+  member = ""
+  executes = true
+  lastRankSent = NO_RANK
+  lastDelivery: PendingDelivery | undefined = undefined
+  /** Whether the client has sent anything since `Liveness` last looked. */
+  heard = false
+  /** Whether it has said `Hello`. */
+  greeted = false
+  /** What it may still do before other sessions run, in deliveries. */
+  budget = 0
+  /** Its open tracked commands; most clients never issue one. */
+  #issuer: Issuer | undefined = undefined
+
+  constructor(context: ServerContext, transport: Transport, fiber: Fiber.Fiber<unknown, unknown>) {
+    this.context = context
+    this.transport = transport
+    this.outbox = new Outbox(context.outboxes, transport, (cause) => this.disconnect(cause))
+    this.#fiber = fiber
+  }
+
+  get address(): string {
+    return this.transport.address
+  }
+
+  get absent(): boolean {
+    return this.context.reservations.isAbsent(this)
+  }
+
+  get leaving(): boolean {
+    return this.state._tag === "Closing" && !this.absent
+  }
+
+  get ended(): Effect.Effect<unknown> {
+    return Fiber.await(this.#fiber)
+  }
+
+  /** Bytes of a line at most, its LF included. */
+  get maxLine(): number {
+    const { maxLine } = this.context.settings
+    const known = this.state._tag === "Seated" || this.state._tag === "AwaitingSeat"
+    return known ? maxLine : Math.min(maxLine, MAX_UNAUTHENTICATED_LINE)
+  }
+
+  /** By when it must get a seat or show a token, in milliseconds of the monotonic clock; undefined where there is no limit. */
+  get deadline(): number | undefined {
+    if (this.state._tag === "Unauthenticated") return this.state.deadline
+    return this.state._tag === "AwaitingSeat" ? this.state.limit?.deadline : undefined
+  }
+
+  send(message: ServerMessage): boolean {
+    return this.outbox.appendLine(this.codec.encodeServer(message))
+  }
+
+  /** The client as an issuer of tracked commands. */
+  issuer(): Issuer {
+    this.#issuer ??= new Issuer(this)
+    return this.#issuer
+  }
+
+  /** Its tracked commands continue without it. */
+  orphanCommands(): void {
+    if (this.#issuer !== undefined) this.context.commands.orphan(this.#issuer)
+    this.#issuer = undefined
+  }
+
+  /** Moves on to another state, unless the session ends. A seat that it gets then is given up. */
+  enter(next: Open): void {
+    if (this.state._tag === "Closing") this.state = { ...this.state, was: next }
+    else this.state = next
+    if (next._tag === "AwaitingSeat" || next._tag === "Seated") this.executes = next.bearer.grant.execute
+  }
+
+  /** The session ends. `detail` is for the operator. */
+  close(cause: CloseCause, detail?: string): void {
+    const was = this.state
+    if (was._tag === "Closing") return
+    this.state = { _tag: "Closing", cause, detail, was }
+    this.outbox.close()
+    // Nothing that waits may reach a browser.
+    if (cause === "http") this.transport.cut()
+  }
+
+  /** The seat of a session that ends, once: whoever takes it gives it up, or has it reserved. */
+  releaseSeat(): Seat | undefined {
+    const { state } = this
+    if (state._tag !== "Closing" || state.was._tag !== "Seated") return undefined
+    const { bearer, seat } = state.was
+    this.state = { ...state, was: { _tag: "AwaitingSeat", bearer, limit: undefined } }
+    return seat
+  }
+
+  disconnect(cause: CloseCause): void {
+    if (this.state._tag === "Closing") return
+    this.close(cause)
+    wakeLater(() => this.#fiber.interruptUnsafe())
+  }
+
+  /** Looks at the order as it is now, and at the own rank, of which the client hears before anything that depends on it. */
+  look(): void {
+    const { state } = this
+    if (state._tag !== "Seated") return
+    const { group, member } = state.seat
+    const roster = group.ranks.snapshot()
+    if (roster === state.roster) return
+    state.roster = roster
+    state.rank = Roster.rankOf(roster, member.id) ?? NO_RANK
+    group.notifier.tell(member, state.rank, roster)
+  }
+
+  /** Drops the order: an idle client keeps no old one in memory. */
+  forgetOrder(): void {
+    if (this.state._tag === "Seated") this.state.roster = Roster.empty
+  }
+}

@@ -1,0 +1,62 @@
+/** How a session ends on the wire, by its cause: the reason that watchers get, and the last words for the client. */
+import type { ServerMessage } from "../../protocol/Messages.ts"
+import type { ByeReason, LeaveReason, Reason } from "../../protocol/Reasons.ts"
+import type { CloseCause, RefusalCause, SlowConsumerCause } from "../events/CloseCause.ts"
+
+export interface Closing {
+  /** For watchers, if the client has a seat. */
+  readonly reason: LeaveReason
+  /** Undefined where nobody is there to read them, or nothing may be said. */
+  readonly lastWords?: ServerMessage
+}
+
+const bye = (reason: ByeReason): Closing => ({ reason, lastWords: { _tag: "Bye", reason } })
+
+/** No client that is refused has a seat, so that no watcher ever sees its reason. */
+const refusal = (reason: Reason, detail?: string): Closing => ({
+  reason: "not authorized",
+  lastWords: { _tag: "Error", reason, ...(detail === undefined ? {} : { detail }) }
+})
+
+const slowConsumers: { readonly [cause in SlowConsumerCause]: Closing } = {
+  "pending bytes": bye("slow consumer"),
+  "write deadline": bye("slow consumer"),
+  "server total": bye("slow consumer"),
+  unauthenticated: bye("slow consumer")
+}
+
+const refusals: { readonly [cause in RefusalCause]: Closing } = {
+  "too many connections": refusal("server full", "too many connections"),
+  "too many connections from the address": refusal("server full", "too many connections from your address"),
+  "too many unauthenticated": refusal("busy", "too many connections that have shown no token"),
+  "no name in the certificate": refusal("not authorized", "your certificate names nobody"),
+  "wrong token": refusal("not authorized", "wrong token"),
+  "token for another name": refusal("not authorized", "wrong token"),
+  "authenticated too late": refusal("not authorized", "too late"),
+  "no token in time": bye("timed out"),
+  "no seat in time": bye("timed out"),
+  "group full": refusal("server full"),
+  "name taken": refusal("name taken"),
+  "server shutting down": refusal("shutting down")
+}
+
+const closings: { readonly [cause in CloseCause]: Closing } = {
+  ...slowConsumers,
+  ...refusals,
+  quit: bye("quit"),
+  closed: { reason: "closed" },
+  reset: { reason: "reset" },
+  heartbeat: bye("timed out"),
+  "line too long": { reason: "line too long", lastWords: { _tag: "Error", reason: "line too long" } },
+  http: { reason: "http" },
+  "token revoked": bye("kicked"),
+  "resumed elsewhere": bye("kicked"),
+  "shutting down": bye("shutting down"),
+  "internal error": { reason: "internal error" }
+}
+
+export const closingOf = (cause: CloseCause): Closing => closings[cause]
+
+export const isRefusal = (cause: CloseCause): cause is RefusalCause => Object.hasOwn(refusals, cause)
+
+export const isSlowConsumer = (cause: CloseCause): cause is SlowConsumerCause => Object.hasOwn(slowConsumers, cause)

@@ -1,0 +1,148 @@
+/** Commands, from the line that a client said to the `Router`: whom they reach, and what becomes of them. */
+import { Duration } from "effect"
+import { type ClientMessage, MAX_LISTED_TARGETS } from "../../protocol/Messages.ts"
+import { memberIdOf } from "../../protocol/Ids.ts"
+import { isForSeveral, type Target } from "../../protocol/Target.ts"
+import type { ExecScanner } from "../../protocol/text/ExecScanner.ts"
+import * as Roster from "../../rank/Roster.ts"
+import { type Reach, reach } from "../group/reach.ts"
+import type { Delivered, Tracking } from "../group/Router.ts"
+import type { Peer } from "../Peer.ts"
+import type { ClientSession, Seated } from "./ClientSession.ts"
+import { mayIssue } from "./guards.ts"
+import { DONE, reject, retry, type Step } from "./Step.ts"
+
+/** What a target costs of a line for several, in those of lines for one: most of its bytes are shared. */
+const SHARED_COST = 1 / 8
+
+/** A command: `bytes` from `start` to `end`. */
+interface Span {
+  readonly bytes: Uint8Array
+  readonly start: number
+  readonly end: number
+}
+
+const EVERYONE: Target = { _tag: "Everyone" }
+
+/** The `EXEC` or `EXEC#` that the scanner has read; its line begins at `line`. */
+export const issueScanned = (
+  session: ClientSession,
+  seated: Seated,
+  { command, everyone, first, idEnd, idStart, last, range }: ExecScanner,
+  bytes: Uint8Array,
+  line: number,
+  end: number
+): Step => {
+  const id = idEnd > idStart ? ascii(bytes, idStart, idEnd) : undefined
+  const rejected = seated.checked ? mayIssue(session, seated, id) : undefined
+  if (rejected !== undefined) return rejected
+  const { context } = session
+  const { rank, roster, seat } = seated
+  const toOne = !everyone && first === last && first > rank && first < Roster.size(roster)
+  if (id === undefined && toOne && context.phase === "serving") {
+    const delivered = context.router.deliverToOne(seat.group, roster, rank, first, bytes, line, command, end)
+    return outcome(session, delivered, 1, undefined)
+  }
+  const reached = reach(roster, rank, everyone ? EVERYONE : { _tag: "Range", first, last })
+  const said = { bytes, start: command, end }
+  if (id === undefined) return route(session, seated, reached, said)
+  const timeout = context.settings.commandTimeout
+  return track(session, seated, reached, said, id, everyone || range, Duration.toMillis(timeout))
+}
+
+const ascii = (bytes: Uint8Array, start: number, end: number): string => {
+  let text = ""
+  for (let i = start; i < end; i++) text += String.fromCharCode(bytes[i] ?? 0)
+  return text
+}
+
+/** An `EXEC` that is more than the scanner reads: to a name, with guards, or in JSON. */
+export const issue = (session: ClientSession, seated: Seated, message: ClientMessage & { _tag: "Exec" }): Step => {
+  const { command, epoch, id, member, timeout, to } = message
+  const { commandTimeout, maxCommandTimeout } = session.context.settings
+  const { rank, roster } = seated
+  const reached = reach(roster, rank, to)
+  if (epoch !== undefined && epoch !== roster.epoch) return reject("stale epoch", undefined, id)
+  if (member !== undefined && !isOnly(member, roster, reached)) {
+    return reject("stale epoch", `${member} alone does not stand there`, id)
+  }
+  const bytes = Buffer.from(command)
+  const said = { bytes, start: 0, end: bytes.length }
+  if (id === undefined) return route(session, seated, reached, said)
+  const longest = Duration.toMillis(maxCommandTimeout)
+  if (timeout !== undefined && timeout > longest) {
+    return reject("malformed", `a command may take ${longest} ms at most`, id)
+  }
+  return track(session, seated, reached, said, id, isForSeveral(to), timeout ?? Duration.toMillis(commandTimeout))
+}
+
+/** Whether the member, and no other, would be reached. That the issuer may not command it is another matter. */
+const isOnly = (member: string, roster: Roster.Roster<Peer>, reached: Reach): boolean => {
+  if (typeof reached === "string") return reached === "rank too high"
+  const { first, last } = reached
+  const at = first === last ? Roster.at(roster, first) : undefined
+  return at !== undefined && memberIdOf(at.id) === member
+}
+
+const track = (
+  session: ClientSession,
+  seated: Seated,
+  reached: Reach,
+  said: Span,
+  id: string,
+  several: boolean,
+  timeout: number
+): Step => {
+  const { commands, settings } = session.context
+  if (typeof reached !== "string" && !commands.hasRoomFor(reached.last - reached.first + 1)) {
+    return reject("too many open commands", "of all clients together", id)
+  }
+  const issuer = session.issuer()
+  if (issuer.open.has(id)) return reject("duplicate id", undefined, id)
+  if (issuer.open.size >= settings.maxOpenCommands) return reject("too many open commands", undefined, id)
+  return route(session, seated, reached, said, { issuer, id, several, timeout })
+}
+
+const route = (session: ClientSession, seated: Seated, reached: Reach, said: Span, tracking?: Tracking): Step => {
+  const { phase, router } = session.context
+  if (phase !== "serving") return reject("shutting down", undefined, tracking?.id)
+  if (typeof reached === "string") return reject(reached, undefined, tracking?.id)
+  const { first, last } = reached
+  const { rank: from, roster, seat } = seated
+  const delivered = router.deliver({ group: seat.group, roster, from, ...said }, first, last, tracking)
+  return outcome(session, delivered, last - first + 1, tracking?.id)
+}
+
+/** What a delivery to so many targets means for the line. */
+const outcome = (session: ClientSession, delivered: Delivered, targets: number, id: string | undefined): Step => {
+  switch (delivered._tag) {
+    case "Sent":
+      session.budget -= (targets - 1) * SHARED_COST
+      return DONE
+    case "Held":
+      return retry(delivered.outbox.writable, true)
+    case "TooLong":
+      return reject("malformed", `a target's line would have more than ${session.context.settings.maxLine} bytes`, id)
+    case "Partly": {
+      const { denied, missed } = delivered
+      if (missed === 0) {
+        return reject("not authorized", `not delivered to ${denied} of ${targets}: may not execute`)
+      }
+      const others = denied === 0 ? "" : `; nor to ${denied}: may not execute`
+      const detail = `not delivered to ${missed} of ${targets}: being closed, or absent${others}`
+      // The targets that are being closed leave before the next line is routed.
+      return { _tag: "Reject", reason: "busy", detail, thenYield: true }
+    }
+  }
+}
+
+/** Tells whom a command would reach. */
+export const explain = (session: ClientSession, roster: Roster.Roster<Peer>, reached: Reach): Step => {
+  if (typeof reached === "string") return reject(reached)
+  const { first, last } = reached
+  const count = last - first + 1
+  const members = Roster.slice(roster, first, first + Math.min(count, MAX_LISTED_TARGETS))
+  const targets = members.map(({ id }, i) => ({ rank: first + i, member: memberIdOf(id) }))
+  session.send({ _tag: "Targets", count, targets })
+  return DONE
+}

@@ -1,0 +1,176 @@
+/** How a session gets its seat: it asks `Admission`, applies the verdict, and tells the client. */
+import { Duration, Effect, Result } from "effect"
+import { memberIdOf } from "../../protocol/Ids.ts"
+import { type ClientMessage, PROTOCOL_VERSION } from "../../protocol/Messages.ts"
+import * as Roster from "../../rank/Roster.ts"
+import type { Announcement, SeatRequest, Verdict } from "../admission/Admission.ts"
+import type { Bearer } from "../admission/Access.ts"
+import type { Group } from "../group/Group.ts"
+import type { Seat } from "../group/Seat.ts"
+import { NO_RANK, type Peer } from "../Peer.ts"
+import { type ClientSession, Seated } from "./ClientSession.ts"
+import { close, DONE, reject, type Step, wait } from "./Step.ts"
+
+/** The client may enter. */
+export const authenticated = (session: ClientSession, bearer: Bearer): void =>
+  session.enter({ _tag: "AwaitingSeat", bearer, limit: undefined })
+
+/** Seats a client that has connected, or authenticated, where that is enough for a seat. */
+export const seatOnArrival = (session: ClientSession): Effect.Effect<Step> =>
+  session.context.settings.admission === "connect" ? takeSeat(session, { implicit: true }) : Effect.succeed(DONE)
+
+/** `AUTH`. */
+export const authenticate = (session: ClientSession, token: string): Effect.Effect<Step> =>
+  afterToken(session, token, () => seatOnArrival(session))
+
+/** `JOIN`. Its own group a member joins again as the last. */
+export const join = (session: ClientSession, group: string): Effect.Effect<Step> => {
+  const { state } = session
+  return state._tag === "Seated" && state.seat.group.name === group
+    ? stepDown(session, state.seat)
+    : takeSeat(session, { group })
+}
+
+/** `NAME`. */
+export const rename = (session: ClientSession, name: string): Effect.Effect<Step> =>
+  takeSeat(session, { name }, () => () => {})
+
+/** `YIELD`. */
+export const stepDown = (session: ClientSession, { group, member }: Seat): Effect.Effect<Step> =>
+  Effect.map(group.ranks.stepDown(member.id), () => {
+    session.look()
+    group.notifier.changed()
+    return DONE
+  })
+
+/** `Hello`. */
+export const hello = (session: ClientSession, message: ClientMessage & { readonly _tag: "Hello" }): Step => {
+  session.greeted = true
+  if (message.protocol !== PROTOCOL_VERSION) {
+    return reject("malformed", `this server speaks protocol ${PROTOCOL_VERSION}`)
+  }
+  const { state } = session
+  if (state._tag !== "Unauthenticated" || message.token === undefined) return wait(greet(session, message))
+  return wait(afterToken(session, message.token, () => greet(session, message)))
+}
+
+const afterToken = Effect.fnUntraced(function* (
+  session: ClientSession,
+  token: string,
+  next: () => Effect.Effect<Step>
+): Effect.fn.Return<Step> {
+  const bearer = yield* session.context.authenticator.authenticate(session, token)
+  if (Result.isFailure(bearer)) return close(bearer.failure)
+  authenticated(session, bearer.success)
+  return yield* next()
+})
+
+/**
+ * Welcomes the client in the atomic step in which it gets its place, so that no command
+ * comes first. The resume token is made before that: it takes a digest.
+ */
+const greet = Effect.fnUntraced(function* (
+  session: ClientSession,
+  { group, heartbeat, name, resume }: ClientMessage & { readonly _tag: "Hello" }
+): Effect.fn.Return<Step> {
+  const { context } = session
+  const minted = yield* context.reservations.mint
+  let welcomed = false
+  const welcome = ({ name: group }: Group, member: Roster.Member<Peer>, rank: number, roster: Roster.Roster<Peer>, token: string | undefined) => {
+    welcomed = true
+    session.member = memberIdOf(member.id)
+    session.send({
+      _tag: "Welcome",
+      protocol: PROTOCOL_VERSION,
+      server: context.serverName,
+      member: session.member,
+      group,
+      rank,
+      size: Roster.size(roster),
+      epoch: roster.epoch,
+      ...(token === undefined ? {} : { resume: token }),
+      maxLine: context.settings.maxLine,
+      heartbeat: context.liveness.watch(session, heartbeat)
+    })
+  }
+  const announce: Announcement = (group, resumed) => (member, rank, roster) => {
+    welcome(group, member, rank, roster, resumed ? resume : minted?.token)
+    if (isElsewhere(session, group)) tellRank(session, group, member, rank, roster)
+  }
+  return yield* applying(session, { group, name, resume }, announce, (verdict) => {
+    if (verdict._tag !== "Seated") return
+    // The same token again, not a new one: the client might never hear of that, and could not come back.
+    if (!verdict.resumed && minted !== undefined) context.reservations.issue(session, verdict.bearer, minted)
+    if (welcomed) return
+    const { group, member } = verdict.seat
+    const roster = group.ranks.snapshot()
+    const rank = Roster.rankOf(roster, member.id) ?? NO_RANK
+    welcome(group, member, rank, roster, verdict.resumed ? resume : minted?.token)
+  })
+})
+
+const isElsewhere = ({ state }: ClientSession, group: Group): boolean =>
+  state._tag !== "Seated" || state.seat.group !== group
+
+const tellRank = (session: ClientSession, { notifier }: Group, member: Roster.Member<Peer>, rank: number, roster: Roster.Roster<Peer>) => {
+  session.member = memberIdOf(member.id)
+  session.lastRankSent = NO_RANK
+  notifier.tell(member, rank, roster)
+}
+
+const takeSeat = (
+  session: ClientSession,
+  request: SeatRequest,
+  announce: Announcement = (group) => (member, rank, roster) => tellRank(session, group, member, rank, roster)
+): Effect.Effect<Step> => applying(session, request, announce, () => {})
+
+/** Not to be interrupted: a seat that the client got, it has when it leaves. */
+const applying = (
+  session: ClientSession,
+  request: SeatRequest,
+  announce: Announcement,
+  onVerdict: (verdict: Verdict) => void
+): Effect.Effect<Step> =>
+  Effect.suspend(() => {
+    const { state } = session
+    if (state._tag !== "AwaitingSeat" && state._tag !== "Seated") return Effect.succeed(DONE)
+    const applicant = { peer: session, bearer: state.bearer, seat: state._tag === "Seated" ? state.seat : undefined }
+    const verdict = session.context.admission.seat(applicant, request, announce)
+    return Effect.uninterruptible(
+      Effect.map(verdict, (verdict) => {
+        onVerdict(verdict)
+        return apply(session, verdict)
+      })
+    )
+  })
+
+const apply = (session: ClientSession, verdict: Verdict): Step => {
+  const { now, settings } = session.context
+  const { state } = session
+  switch (verdict._tag) {
+    case "Seated": {
+      const { bearer, seat } = verdict
+      if (state._tag === "Seated" && state.seat === seat) return DONE
+      session.enter(new Seated(seat, bearer))
+      const { group, member } = seat
+      const roster = group.ranks.snapshot()
+      // While it left its old group, it may have heard of its rank there once more.
+      group.notifier.tell(member, Roster.rankOf(roster, member.id) ?? NO_RANK, roster)
+      return DONE
+    }
+    case "Rejected":
+      return verdict.reason === "not authorized"
+        ? reject(verdict.reason, "your token is for another name, or another group")
+        : reject(verdict.reason)
+    case "Waits": {
+      if (state._tag === "AwaitingSeat") {
+        // A further attempt gives no further time.
+        const limit = state.limit ?? { deadline: now() + Duration.toMillis(settings.authTimeout), cause: verdict.cause }
+        session.enter({ ...state, limit })
+      }
+      return verdict.reason === undefined ? DONE : reject(verdict.reason)
+    }
+    case "Refused":
+      return close(verdict.cause)
+  }
+}
