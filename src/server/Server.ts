@@ -15,7 +15,8 @@ import * as Places from "./admission/Reservations.ts"
 import * as Commands from "./commands/Commands.ts"
 import * as Group from "./group/Group.ts"
 import { Router } from "./group/Router.ts"
-import { Touched } from "./outbound/Outbox.ts"
+import { FlushQueue } from "./outbound/FlushQueue.ts"
+import { ServerTotal } from "./outbound/ServerTotal.ts"
 import type { Client } from "./Peer.ts"
 import { Settings } from "./Settings.ts"
 import * as Liveness from "./session/Liveness.ts"
@@ -47,11 +48,11 @@ export class RankServer extends Context.Service<
     Effect.gen(function* () {
       const socketServer = yield* SocketServer.SocketServer
       const settings = yield* Settings
-      const touched = new Touched()
-      const commands = yield* Commands.make(touched, settings)
+      const flushQueue = new FlushQueue()
+      const commands = yield* Commands.make(flushQueue, settings)
       const groups = yield* Groups.make({
         capacity: settings.maxClients,
-        open: (name, ranks: RankRef<Client>) => Group.make(name, ranks, commands, touched, () => shared.stopping)
+        open: (name, ranks: RankRef<Client>) => Group.make(name, ranks, commands, flushQueue, () => shared.stopping)
       })
       const clock = yield* Clock.Clock
       const clients = new Set<Client>()
@@ -62,17 +63,15 @@ export class RankServer extends Context.Service<
         groups,
         commands,
         router: new Router(commands, settings.maxLine),
-        liveness: yield* Liveness.make(touched),
+        liveness: yield* Liveness.make(flushQueue),
         places,
         outboxes: {
-          touched,
-          total: { bytes: 0 },
-          onOverfull: () => shedMost(clients),
-          maxTotalPending: settings.maxTotalPending,
+          flushQueue,
+          total: new ServerTotal(settings.maxTotalPending, () => shedMost(clients)),
           maxPending: settings.maxPending,
           maxHold: settings.maxHold,
           stallTimeout: settings.stallTimeout,
-          now: () => clock.currentTimeMillisUnsafe(),
+          now: () => Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n),
           fork: Effect.runForkWith(yield* Effect.context<never>())
         },
         clients,

@@ -10,10 +10,11 @@
  */
 import type { Scope } from "effect"
 import { Clock, Duration, Effect, Latch } from "effect"
-import { Head } from "../../protocol/LineBytes.ts"
+import { Line } from "../../protocol/LineBytes.ts"
 import type { ClientMessage, ServerMessage, Status } from "../../protocol/Messages.ts"
 import type { ResultScanner } from "../../protocol/text/ResultScanner.ts"
-import type { Outbox, Touched } from "../outbound/Outbox.ts"
+import type { FlushQueue } from "../outbound/FlushQueue.ts"
+import type { Outbox } from "../outbound/Outbox.ts"
 import { type Client, NO_COMMANDS } from "../Peer.ts"
 import type { SettingsValues } from "../Settings.ts"
 import { Task, Tasks } from "./Delivery.ts"
@@ -65,8 +66,8 @@ export interface Commands {
   /**
    * What the client says of a task goes to the issuer, cut to a line where it has
    * to be; what is not of an open task of this client's is dropped, and counted.
-   * Where the issuer is congested nothing is done: to be reported anew after the
-   * relief of the outbox that is returned.
+   * Where the issuer is congested nothing is done: to be reported anew when the
+   * outbox that is returned is writable.
    */
   readonly report: (client: Client, message: Report) => Outbox | undefined
   /** The same of a `RESULT#` whose line ends at `lineEnd` of the bytes: what comes in hundreds of thousands. */
@@ -99,7 +100,7 @@ const fitting = (client: Client, text: string, maxLine: number, message: (text: 
 
 /** Of the settings, `commandTimeout` is also for how long a command goes on at most whose issuer has left. */
 export const make = Effect.fnUntraced(function* (
-  touched: Touched,
+  touched: FlushQueue,
   { commandTimeout, maxLine, maxOpenTargets }: SettingsValues
 ): Effect.fn.Return<Commands, never, Scope.Scope> {
   const clock = yield* Clock.Clock
@@ -174,7 +175,8 @@ export const make = Effect.fnUntraced(function* (
     return undefined
   }
 
-  const head = new Head()
+  const line = new Line()
+  const { head } = line
 
   const reportResult: Commands["reportResult"] = (client, { id: number, output, status }, bytes, lineEnd) => {
     const task = tasks.get(number)
@@ -189,7 +191,10 @@ export const make = Effect.fnUntraced(function* (
       return report(client, { _tag: "Result", id: `${number}`, status, ...whole })
     }
     if (issuer.outbox.congested) return issuer.outbox
-    end(task, status, ({ outbox }) => outbox.appendLineOf(head, bytes, output, lineEnd))
+    line.bytes = bytes
+    line.start = output
+    line.end = lineEnd
+    end(task, status, ({ outbox }) => outbox.appendLineOf(line))
     return undefined
   }
 
@@ -203,7 +208,7 @@ export const make = Effect.fnUntraced(function* (
       const task = command.tasks[command.next]!
       if (task.ended) continue
       if (command.issuer?.outbox.congested) return
-      if (task.handed) task.target.say({ _tag: "Cancel", id: `${task.id}` })
+      if (task.sent) task.target.say({ _tag: "Cancel", id: `${task.id}` })
       finish(task, command.stopped)
     }
   }
@@ -285,7 +290,7 @@ export const make = Effect.fnUntraced(function* (
       while (first?.earlier !== undefined) first = first.earlier
       for (let task = first, later: Task | undefined; task !== undefined; task = later) {
         later = task.later
-        finish(task, task.handed ? "lost" : "undelivered")
+        finish(task, task.sent ? "lost" : "undelivered")
       }
     },
     orphan: (client) => {

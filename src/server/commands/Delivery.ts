@@ -5,11 +5,11 @@
  * them are most of what the garbage collector would have to do.
  */
 
-import type { Claim } from "../outbound/Outbox.ts"
+import type { Cancellable } from "../outbound/WriteBuffer.ts"
 import type { Client } from "../Peer.ts"
 import type { Command } from "./Commands.ts"
 
-export class Task implements Claim {
+export class Task implements Cancellable {
   /** What the server calls it, towards the executor. */
   readonly id: number
   readonly command: Command
@@ -17,7 +17,7 @@ export class Task implements Claim {
   readonly rank: number
   readonly target: Client
   /** Whether its line was handed to the target's socket: the target may have it. If not, it never will once the task has ended. */
-  handed = false
+  sent = false
   ended = false
 
   /** The next one in its bucket of the table. */
@@ -33,9 +33,9 @@ export class Task implements Claim {
     this.target = target
   }
 
-  hand(): boolean {
-    this.handed = !this.ended
-    return this.handed
+  send(): boolean {
+    this.sent = !this.ended
+    return this.sent
   }
 }
 

@@ -3,7 +3,7 @@ import type { Scope } from "effect"
 import { Effect } from "effect"
 import type { RankRef } from "../../rank/RankRef.ts"
 import type { Commands } from "../commands/Commands.ts"
-import type { Touched } from "../outbound/Outbox.ts"
+import type { FlushQueue } from "../outbound/FlushQueue.ts"
 import type { Client } from "../Peer.ts"
 import * as Announcer from "./RankNotifier.ts"
 
@@ -17,7 +17,7 @@ export const make = Effect.fnUntraced(function* (
   name: string,
   ranks: RankRef<Client>,
   commands: Commands,
-  touched: Touched,
+  touched: FlushQueue,
   stopping: () => boolean
 ): Effect.fn.Return<Group, never, Scope.Scope> {
   // Before the announcer's: what a member was to execute ends before others are told that it left.

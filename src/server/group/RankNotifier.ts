@@ -15,7 +15,8 @@ import { Clock, Duration, Effect, Latch } from "effect"
 import type { ServerMessage } from "../../protocol/Messages.ts"
 import type { Change, RankRef } from "../../rank/RankRef.ts"
 import * as Roster from "../../rank/Roster.ts"
-import type { Outbox, Touched } from "../outbound/Outbox.ts"
+import type { FlushQueue } from "../outbound/FlushQueue.ts"
+import type { Outbox } from "../outbound/Outbox.ts"
 import { type Client, NOT_TOLD, sayToAll } from "../Peer.ts"
 
 /** Members told between two chances for the others to run: about a millisecond of writes. */
@@ -61,7 +62,7 @@ const asMessage = (change: Change<Client>): ServerMessage => {
 /** @param stopping whether the server stops: then nothing is said, for nobody is promoted by that */
 export const make = Effect.fnUntraced(function* (
   ranks: RankRef<Client>,
-  touched: Touched,
+  touched: FlushQueue,
   stopping: () => boolean
 ): Effect.fn.Return<Announcer, never, Scope.Scope> {
   const watchers = new Set<Client>()

@@ -3,12 +3,13 @@
  * reaches in an order as it is now, or why it reaches nobody; then the delivery.
  */
 import { jsonCodec } from "../../protocol/json/JsonCodec.ts"
-import { copy, Head, Shared } from "../../protocol/LineBytes.ts"
+import { copy, Line } from "../../protocol/LineBytes.ts"
 import type { Reason } from "../../protocol/Reasons.ts"
 import type { Target } from "../../protocol/Target.ts"
 import * as Roster from "../../rank/Roster.ts"
 import type { Commands } from "../commands/Commands.ts"
 import type { Outbox } from "../outbound/Outbox.ts"
+import { SharedLines } from "../outbound/SharedLines.ts"
 import type { Client } from "../Peer.ts"
 import type { Group } from "./Group.ts"
 
@@ -50,7 +51,7 @@ const rankOf = (roster: Roster.Roster<unknown>, who: string): number | undefined
 export type Delivered =
   /** All targets have it on their connections; those of a tracked command have it, or are told of as `undelivered`. */
   | { readonly _tag: "Sent" }
-  /** Nobody has it: a target is congested. To be routed anew after `outbox.relief`. */
+  /** Nobody has it: a target is congested. To be routed anew when `outbox` is writable. */
   | { readonly _tag: "Held"; readonly outbox: Outbox }
   /** Nobody has it: the line to the targets would be over the limit. */
   | { readonly _tag: "TooLong" }
@@ -80,13 +81,13 @@ export class Router {
   readonly #commands: Commands
   readonly #maxLine: number
   /** Lines to several targets, those that speak text. */
-  readonly #shared = new Shared()
+  readonly #shared = new SharedLines()
   readonly #targets: Array<Roster.Member<Client>> = []
-  /** `EXEC <rank> ` of the issuer that was last, with which each line to its targets begins. */
-  readonly #head = new Head()
+  /** Its head is `EXEC <rank> ` of the issuer that was last, with which each line to its targets begins. */
+  readonly #line = new Line()
   #headRank = -1
   /** The same of a tracked command, which has an id. */
-  readonly #trackedHead = new Head()
+  readonly #trackedLine = new Line()
   /** The target that was last, which the next often is, too. */
   #lastRoster: Roster.Roster<Client> | undefined
   #lastRank = -1
@@ -123,10 +124,9 @@ export class Router {
       targets.push(target)
     }
 
-    const head = this.#headOf(issuer)
-    const length = head.length + (end - start) + 1
+    const line = this.#lineOf(issuer, bytes, start, end)
     const json = toJson ? jsonLine(roster.epoch, issuer, bytes.subarray(start, end)) : NOTHING
-    if (Math.max(length, json.length) + (tracking === undefined ? 0 : ID_BYTES) > this.#maxLine) {
+    if (Math.max(line.length, json.length) + (tracking === undefined ? 0 : ID_BYTES) > this.#maxLine) {
       return { _tag: "TooLong" }
     }
     for (let i = 0; i < targets.length; i++) announcer.tell(targets[i]!, first + i, roster)
@@ -136,7 +136,7 @@ export class Router {
     }
 
     const shared = this.#shared
-    shared.add(head, bytes, start, end)
+    shared.add(line)
     let missed = 0
     let denied = 0
     for (let i = 0; i < targets.length; i++) {
@@ -157,7 +157,7 @@ export class Router {
 
   /**
    * The same to one target, untracked: what comes in millions. The command's own
-   * line begins at `line`. Where the line to the target is as long, it takes its
+   * line begins at `from`. Where the line to the target is as long, it takes its
    * place in the bytes, and these are passed on as they are: one line after the
    * other becomes one piece of what was read.
    */
@@ -167,7 +167,7 @@ export class Router {
     issuer: number,
     rank: number,
     bytes: Uint8Array,
-    line: number,
+    from: number,
     start: number,
     end: number
   ): Delivered {
@@ -180,25 +180,31 @@ export class Router {
     const { encoding, executes, outbox } = target.data
     if (encoding === "json" || !executes) return this.deliver(group, roster, issuer, rank, rank, bytes, start, end)
     if (outbox.congested) return { _tag: "Held", outbox }
-    const head = this.#headOf(issuer)
-    if (head.length + (end - start) + 1 > this.#maxLine) return { _tag: "TooLong" }
+    const line = this.#lineOf(issuer, bytes, start, end)
+    if (line.length > this.#maxLine) return { _tag: "TooLong" }
     group.announcer.tell(target, rank, roster)
     let taken: boolean
-    if (start - line === head.length && bytes[end] === LF) {
-      copy(head.bytes, 0, head.length, bytes, line)
-      taken = outbox.appendShared(bytes, line, end + 1)
+    const { head } = line
+    if (start - from === head.length && bytes[end] === LF) {
+      copy(head.bytes, 0, head.length, bytes, from)
+      taken = outbox.appendShared(bytes, from, end + 1)
     } else {
-      taken = outbox.appendLineOf(head, bytes, start, end)
+      taken = outbox.appendLineOf(line)
     }
     return taken ? SENT : { _tag: "Missed", missed: 1, denied: 0 }
   }
 
-  #headOf(issuer: number): Head {
+  /** The line to the targets of an untracked command; it is used again for the next. */
+  #lineOf(issuer: number, bytes: Uint8Array, start: number, end: number): Line {
+    const line = this.#line
     if (issuer !== this.#headRank) {
-      this.#head.write(`EXEC ${issuer} `)
+      line.head.write(`EXEC ${issuer} `)
       this.#headRank = issuer
     }
-    return this.#head
+    line.bytes = bytes
+    line.start = start
+    line.end = end
+    return line
   }
 
   /** Each target gets a line of its own: it has an id of its own to answer with. */
@@ -216,6 +222,7 @@ export class Router {
     const targets = this.#targets
     for (let i = 0; i < targets.length; i++) this.#commands.add(command, first + i, targets[i]!.data)
     const { tasks } = command
+    const line = this.#trackedLine
     let json: string | undefined
     for (let i = 0; i < tasks.length; i++) {
       const task = tasks[i]!
@@ -224,21 +231,19 @@ export class Router {
         this.#commands.finish(task, "denied")
         continue
       }
-      let taken: boolean
       if (encoding === "text") {
-        taken = outbox.appendLineOf(
-          this.#trackedHead.write("EXEC#").number(task.id).text(" ").number(from).text(" "),
-          bytes,
-          start,
-          end,
-          task
-        )
+        line.head.write("EXEC#").number(task.id).text(" ").number(from).text(" ")
+        line.bytes = bytes
+        line.start = start
+        line.end = end
       } else {
         json ??= utf8(bytes.subarray(start, end))
-        const line = Buffer.from(jsonCodec.encodeServer({ _tag: "Exec", id: `${task.id}`, from, command: json, epoch }))
-        taken = outbox.appendLineOf(this.#trackedHead.write(""), line, 0, line.length, task)
+        line.head.write("")
+        line.bytes = Buffer.from(jsonCodec.encodeServer({ _tag: "Exec", id: `${task.id}`, from, command: json, epoch }))
+        line.start = 0
+        line.end = line.bytes.length
       }
-      if (!taken) this.#commands.finish(task, "undelivered")
+      if (!outbox.appendLineOf(line, task)) this.#commands.finish(task, "undelivered")
     }
   }
 }

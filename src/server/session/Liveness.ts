@@ -12,7 +12,7 @@
  */
 import type { Scope } from "effect"
 import { Clock, Effect, Latch } from "effect"
-import type { Touched } from "../outbound/Outbox.ts"
+import type { FlushQueue } from "../outbound/FlushQueue.ts"
 import { type Client, farewell } from "../Peer.ts"
 
 /** A sweep comes this often in milliseconds, or four times in the shortest heartbeat, within these bounds. */
@@ -38,7 +38,7 @@ export interface Liveness {
   readonly forget: (client: Client) => void
 }
 
-export const make = Effect.fnUntraced(function* (touched: Touched): Effect.fn.Return<Liveness, never, Scope.Scope> {
+export const make = Effect.fnUntraced(function* (touched: FlushQueue): Effect.fn.Return<Liveness, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const watched = new Map<Client, Watched>()
   const any = Latch.makeUnsafe(false)
@@ -51,7 +51,7 @@ export const make = Effect.fnUntraced(function* (touched: Touched): Effect.fn.Re
       const { heartbeat } = its
       shortest = Math.min(shortest, heartbeat)
       // Who has yet to read what it asked for is not listened to; the outbox finds out if it does not read at all.
-      if (client.heard || client.outbox.behind) {
+      if (client.heard || client.outbox.readPaused) {
         client.heard = false
         its.heardAt = now
       } else if (now - its.heardAt >= SILENCE * heartbeat) {

@@ -138,7 +138,7 @@ export class Conversation {
     // Here and not in `push`: after a wait for another client it is there as well.
     this.#client.heard = true
     while (this.#client.ending === undefined) {
-      if (outbox.behind) return outbox.caughtUp
+      if (outbox.readPaused) return outbox.drained
       if (this.#budget <= 0) {
         this.#budget = BATCH
         return Effect.yieldNow
@@ -380,11 +380,11 @@ export class Conversation {
       case "Explain":
         return this.#explain(reach(this.#roster, this.#rank, message.to))
       case "Ranks":
-        client.outbox.appendListing(listing(this.#roster, client.encoding))
+        client.outbox.appendStream(listing(this.#roster, client.encoding))
         return undefined
       case "Watch":
         announcer.watch(client)
-        client.outbox.appendListing(listing(this.#roster, client.encoding))
+        client.outbox.appendStream(listing(this.#roster, client.encoding))
         return undefined
       case "Unwatch":
         announcer.unwatch(client)
@@ -528,7 +528,7 @@ export class Conversation {
 
   #spendTracked(): void {
     this.#budget -= TRACKED_COST
-    if (++this.#trackedLines % this.#lump === 0) this.#shared.outboxes.touched.flush()
+    if (++this.#trackedLines % this.#lump === 0) this.#shared.outboxes.flushQueue.flush()
   }
 
   /** The `EXEC#` that the scanner has read. */
@@ -566,7 +566,7 @@ export class Conversation {
   /** A line that is to be done once more, when there is room for what it says. */
   #held(outbox: Outbox | undefined): Step {
     this.#again = outbox !== undefined
-    return outbox?.relief
+    return outbox?.writable
   }
 
   /** Whether the member, and nobody else, would be reached. That the issuer may not command it is another matter. */
@@ -595,7 +595,7 @@ export class Conversation {
         // It is counted when it is done once more.
         this.#client.rate?.giveBack()
         this.#again = true
-        return delivered.outbox.relief
+        return delivered.outbox.writable
       case "TooLong":
         return this.#reject("malformed", `a target's line would have more than ${settings.maxLine} bytes`, tracking?.id)
       case "Denied":

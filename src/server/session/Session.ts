@@ -114,16 +114,16 @@ const admit = Effect.fnUntraced(function* (session: Session): Effect.fn.Return<v
 /** Does what the client says, until it, or somebody else, ends the session. */
 const converse = Effect.fnUntraced(function* (session: Session): Effect.fn.Return<void, Socket.SocketError> {
   const { client, connection, conversation, shared } = session
-  const { now, touched } = shared.outboxes
+  const { flushQueue, now } = shared.outboxes
   const deadline = now() + Duration.toMillis(shared.settings.authTimeout)
   while (client.ending === undefined) {
-    touched.flush()
+    flushQueue.flush()
     const known = client.grant !== undefined && (client.member !== undefined || session.unplaced === undefined)
     const chunks = known ? yield* connection.pull : yield* before(deadline - now(), session)
     for (const chunk of chunks) {
       conversation.push(chunk)
       for (let wait = conversation.advance(); wait !== undefined; wait = conversation.advance()) {
-        touched.flush()
+        flushQueue.flush()
         yield* wait
       }
     }
