@@ -1,78 +1,30 @@
 /**
- * What waits to be written to one client. Appending never blocks and never
- * fails; `flush` hands the bytes to the socket, and while the client does not
- * read they wait here, up to a bound. It owns the bound, and the three states a
- * client's reading can be in:
- *
- * - *flowing*: little waits;
- * - *congested*: half of the bound waits. Whoever would add more waits for
- *   `relief` first, which is how a slow reader slows its issuers down, TCP's way;
- * - *stalled*: congested for longer than `maxHold`. Nobody waits any more; the
- *   rest of the bound fills, and then the client is a slow consumer.
- *
- * Resuming a fiber runs it there and then. Appending happens in the middle of
- * another client's batch, so whoever waits here is woken in a microtask, after it.
+ * Moves the bytes for one client to its `Transport`. Appending never blocks and never
+ * fails; `flush` hands what waits to the socket. It owns what is in flight (handed to
+ * the socket, which has yet to accept it), how long that may take, and the fibers that
+ * wait for the client to read. The order of bytes is `WriteBuffer`'s, and when a client
+ * is too slow is `SlowConsumer`'s to say.
  */
-
-import { Array as Arr, Duration, Effect, Exit, type Fiber } from "effect"
+import { Array as Arr, type Duration, Effect, Exit, type Fiber, Latch } from "effect"
 import type { Socket } from "effect/socket"
 import type { Transport } from "../../net/Transport.ts"
-import { copy, type Head, writeLine } from "../../protocol/LineBytes.ts"
+import type { Line } from "../../protocol/LineBytes.ts"
+import { wakeLater } from "../wakeLater.ts"
+import type { FlushQueue } from "./FlushQueue.ts"
+import type { ServerTotal } from "./ServerTotal.ts"
+import { isCongested, SlowConsumer, type SlowConsumerCause, type SlowConsumerLimits } from "./SlowConsumer.ts"
+import { type Cancellable, WriteBuffer } from "./WriteBuffer.ts"
 
 /** Bytes handed to the socket in one write: what is in flight must be read within the stall timeout. */
 const WRITE_BYTES = 65_536
 
-/** The smallest and the largest buffer that appended bytes are gathered in. */
-const MIN_BUFFER_BYTES = 256
-const MAX_BUFFER_BYTES = 65_536
-
-/** Outboxes that have something to be flushed. Whoever appends flushes them all, once, when its batch is done. */
-export class Touched {
-  readonly #outboxes: Array<Outbox> = []
-
-  add(outbox: Outbox): void {
-    this.#outboxes.push(outbox)
-  }
-
-  flush(): void {
-    for (const outbox of this.#outboxes.splice(0)) outbox.flush()
-  }
-}
-
-/** What a line is for that may not be wanted any more when it could be written. */
-export interface Claim {
-  /** Called when the line is about to be handed to the socket: whether it still should be. */
-  readonly hand: () => boolean
-}
-
-/** Bytes, some lines of which are asked for before they are written. */
-interface Claimed {
-  readonly bytes: Uint8Array
-  readonly claims: ReadonlyArray<Claim>
-  /** Where the line of each claim begins and ends. */
-  readonly bounds: ReadonlyArray<number>
-}
-
-/** Never added to: an idle client has no arrays of its own. */
-const NO_CLAIMS: Array<Claim> = []
-const NO_BOUNDS: Array<number> = []
-
-/** What waits for all clients together, in bytes, as of when each was last flushed. */
-export interface Total {
-  bytes: number
-}
-
 /** What the outboxes of a server have in common. */
-export interface OutboxOptions {
-  readonly total: Total
-  /** Called when more waits for all together than may. */
-  readonly onOverfull: () => void
-  readonly maxTotalPending: number
-  readonly touched: Touched
-  readonly maxPending: number
-  readonly maxHold: Duration.Duration
+export interface OutboxOptions extends SlowConsumerLimits {
+  readonly total: ServerTotal
+  readonly flushQueue: FlushQueue
+  /** How long the socket may take to accept one write. */
   readonly stallTimeout: Duration.Duration
-  /** The time, in milliseconds. */
+  /** Milliseconds of a monotonic clock: they measure durations, and mean nothing else. */
   readonly now: () => number
   /** Runs a wait, or a timer, as a fiber. */
   readonly fork: (effect: Effect.Effect<void, Socket.SocketError>) => Fiber.Fiber<void, Socket.SocketError>
@@ -81,177 +33,94 @@ export interface OutboxOptions {
 export class Outbox {
   readonly #options: OutboxOptions
   readonly #transport: Transport
-  readonly #onSlow: () => void
-
-  /** Bytes, lines that may not be wanted any more, and listings that make their bytes when it is their turn; in order. */
-  #queue: Array<Uint8Array | Claimed | Iterator<Uint8Array>> = []
-  #queuedBytes = 0
-  /** Gathers what is appended, behind the queue. */
-  #buffer: Uint8Array | undefined
-  #buffered = 0
-  #claims = NO_CLAIMS
-  #bounds = NO_BOUNDS
-  /** Behind what was gathered: a piece of bytes that others have, too. */
-  #sharedBytes: Uint8Array | undefined
-  #sharedStart = 0
-  #sharedEnd = 0
-  /** Bytes of the last write, or half, a quarter and so on of those before where they were more. */
-  #usuallyWritten = 0
-  #listings = 0
-
+  readonly #onSlow: (cause: SlowConsumerCause) => void
+  readonly #buffer = new WriteBuffer()
   #inFlight = 0
-  /** What of this is in the total. */
+  /** How many of the pending bytes are in the server's total. */
   #counted = 0
-  #stallTimer: Fiber.Fiber<void, Socket.SocketError> | undefined
   #open = true
-  #touched = false
-  /** Since when more waits than should; in milliseconds. */
-  #congestedSince: number | undefined
-  /** Those who are to look again when something has changed; most of the time there are none. */
-  #waiting: Set<() => void> | undefined
+  /** Whether it is in the flush queue. */
+  #queued = false
+  /** None while the client is flowing. */
+  #slowConsumer: SlowConsumer | undefined
+  /** Opened when something has changed that fibers wait for; none while no fiber waits. */
+  #change: Latch.Latch | undefined
 
-  /** @param onSlow is called, at most once, when the client is found to be a slow consumer: nothing is appended from then on */
-  constructor(options: OutboxOptions, transport: Transport, onSlow: () => void) {
+  /** @param onSlow is called at most once, when the client is too slow; nothing more is appended then */
+  constructor(options: OutboxOptions, transport: Transport, onSlow: (cause: SlowConsumerCause) => void) {
     this.#options = options
     this.#transport = transport
     this.#onSlow = onSlow
   }
 
-  /** Bytes that wait, those handed to the socket and not yet taken by it included. */
+  /** Bytes that wait, those in flight included. */
   get pending(): number {
-    return this.#queuedBytes + this.#buffered + (this.#sharedEnd - this.#sharedStart) + this.#inFlight
+    return this.#buffer.size + this.#inFlight
   }
 
-  /** Whether others should wait for `relief` before they append. */
+  /** Whether others should wait until it is `writable` before they append. */
   get congested(): boolean {
     return this.#open && this.#holdLeft() > 0
   }
 
-  /** Whether the client has yet to read what it asked for; it should wait for `caughtUp` before it asks for more. */
-  get behind(): boolean {
-    return (this.#congestedSince !== undefined || this.#listings > 0) && this.#open
+  /** Whether the client has yet to read what it asked for: nothing more is read from it until the outbox is `drained`. */
+  get readPaused(): boolean {
+    return (this.#slowConsumer !== undefined || this.#buffer.isStreaming) && this.#open
   }
 
   /**
-   * Appends a copy of `bytes` from `start` to `end`. False where they will not be
-   * written: the client is being closed, for this one line too many perhaps.
+   * Appends a copy of `bytes` from `start` to `end`. False if they will not be written,
+   * since the client is being closed; perhaps just now, for being too slow.
    */
   append(bytes: Uint8Array, start: number, end: number): boolean {
-    const length = end - start
-    if (!this.#admit(length)) return false
-    const buffer = this.#room(length)
-    copy(bytes, start, end, buffer, this.#buffered)
-    this.#buffered += length
-    this.#appended()
+    if (!this.#admit(end - start)) return false
+    this.#buffer.append(bytes, start, end)
     return true
   }
 
-  /**
-   * Appends the line that `head`, and `bytes` from `start` to `end`, make up; its
-   * end is added. With a claim it is written only if that is still held then.
-   */
-  appendLineOf(head: Head, bytes: Uint8Array, start: number, end: number, claim?: Claim): boolean {
-    const length = head.length + (end - start) + 1
-    if (!this.#admit(length)) return false
-    const buffer = this.#room(length)
-    const from = this.#buffered
-    this.#buffered = writeLine(buffer, from, head, bytes, start, end)
-    if (claim !== undefined) {
-      if (this.#claims === NO_CLAIMS) {
-        this.#claims = []
-        this.#bounds = []
-      }
-      this.#claims.push(claim)
-      this.#bounds.push(from, this.#buffered)
-    }
-    this.#appended()
+  /** Appends a copy of the line; a cancellable one is written only if it still should be when its turn comes. */
+  appendLineOf(line: Line, cancellable?: Cancellable): boolean {
+    if (!this.#admit(line.length)) return false
+    this.#buffer.appendLine(line, cancellable)
     return true
   }
 
   /** Appends `bytes` from `start` to `end` without a copy, unless they have to wait: nobody may change them any more. */
   appendShared(bytes: Uint8Array, start: number, end: number): boolean {
     if (!this.#admit(end - start)) return false
-    if (this.#sharedBytes === bytes && this.#sharedEnd === start) {
-      this.#sharedEnd = end
-    } else {
-      this.#settleShared()
-      this.#sharedBytes = bytes
-      this.#sharedStart = start
-      this.#sharedEnd = end
-    }
-    this.#appended()
+    this.#buffer.appendShared(bytes, start, end)
     return true
   }
 
-  /** Appends a line; its end is added. */
+  /** Appends a line, given without its LF. */
   appendLine(line: string): boolean {
     const bytes = Buffer.from(`${line}\n`)
     return this.append(bytes, 0, bytes.length)
   }
 
-  /** Appends a listing: its bytes are made as the client reads them, so that a long one costs no memory. */
-  appendListing(listing: Iterator<Uint8Array>): void {
+  /** Appends pieces that are made as the client reads them; no bound applies to them. */
+  appendStream(pieces: Iterator<Uint8Array>): void {
     if (!this.#open) return
-    this.#sealAll()
-    this.#queue.push(listing)
-    this.#listings++
-    this.#touch()
+    this.#buffer.appendStream(pieces)
+    this.#enqueue()
   }
 
-  /** Hands what waits to the socket, unless it has not taken the last write yet. */
+  /** Hands what waits to the socket, unless the last write is still in flight. */
   flush(): void {
-    this.#touched = false
-    // This client may not read for a while.
-    if (this.#inFlight > 0) this.#settleShared()
-    const transport = this.#transport
+    this.#queued = false
     while (this.#inFlight === 0) {
-      const chunks = this.#take()
+      const chunks = this.#buffer.take(WRITE_BYTES)
       if (!Arr.isArrayNonEmpty(chunks)) break
-      if (transport.gone()) {
-        this.#inFlight = 0
-        this.#discard()
-        break
-      }
-      if (transport.write(chunks)) {
-        this.#inFlight = 0
-        continue
-      }
-      const drained = this.#options.fork(transport.drained)
-      const exit = drained.pollUnsafe()
-      if (exit === undefined) {
-        this.#stallTimer = this.#options.fork(
-          Effect.delay(
-            Effect.sync(() => this.#slow()),
-            this.#options.stallTimeout
-          )
-        )
-        drained.addObserver((exit) => this.#written(exit))
-      } else {
-        this.#written(exit)
-      }
+      this.#write(chunks)
     }
-    if (this.pending <= this.#options.maxPending / 4) this.#congestedSince = undefined
+    if (this.#inFlight > 0) this.#buffer.hold()
+    if (this.#slowConsumer?.hasRecovered(this.pending)) this.#slowConsumer = undefined
     this.#wake()
     this.#count()
   }
 
-  #count(): void {
-    const { maxTotalPending, onOverfull, total } = this.#options
-    const more = this.pending - this.#counted
-    this.#counted += more
-    total.bytes += more
-    if (more > 0 && total.bytes > maxTotalPending) onOverfull()
-  }
-
-  /** Gives up what waits: it costs others too much. What is in flight stays, until the connection is cut. */
-  shed(): void {
-    this.#slow()
-    this.#discard()
-    this.#count()
-  }
-
-  /** Waits until the client is congested no more, be it that it reads or that it has stalled. */
-  get relief(): Effect.Effect<void> {
+  /** Waits until the client is congested no more: because it reads, or because it has stalled. */
+  get writable(): Effect.Effect<void> {
     return Effect.suspend(() =>
       Effect.timeoutOrElse(
         this.#until(() => !this.congested),
@@ -260,23 +129,30 @@ export class Outbox {
     )
   }
 
-  /** Waits until the client is not behind; without a limit, for only the client itself waits. */
-  get caughtUp(): Effect.Effect<void> {
-    return this.#until(() => !this.behind)
+  /** Waits until reading is not paused; without a limit, since only the client itself waits. */
+  get drained(): Effect.Effect<void> {
+    return this.#until(() => !this.readPaused)
   }
 
-  /** Takes nothing more. What was accepted is still written. */
+  /** Drops what waits, because all clients together exceed the server's total. What is in flight stays. */
+  shed(): void {
+    this.#slow("server total")
+    this.#discard()
+    this.#count()
+  }
+
+  /** Accepts nothing more. What was accepted is still written. */
   close(): void {
     this.#open = false
     this.#wake()
   }
 
-  /** Takes nothing more but `lastWords`; succeeds when the socket has taken all, or is gone. */
+  /** Accepts nothing more but `lastWords`; succeeds when the socket has accepted everything, or is gone. */
   finish(lastWords: string | undefined): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (lastWords !== undefined) {
-        this.#sealAll()
-        this.#enqueue(Buffer.from(`${lastWords}\n`))
+        const bytes = Buffer.from(`${lastWords}\n`)
+        this.#buffer.append(bytes, 0, bytes.length)
       }
       this.#open = false
       this.flush()
@@ -284,186 +160,99 @@ export class Outbox {
     })
   }
 
-  #until(condition: () => boolean): Effect.Effect<void> {
-    const change = Effect.callback<void>((resume) => {
-      const wake = () => resume(Effect.void)
-      this.#waiting ??= new Set()
-      this.#waiting.add(wake)
-      return Effect.sync(() => this.#waiting?.delete(wake))
-    })
-    const wait: Effect.Effect<void> = Effect.suspend(() => (condition() ? Effect.void : Effect.andThen(change, wait)))
-    return wait
-  }
-
-  /** Whether so many bytes more may wait; the client is a slow consumer if not. */
+  /** Whether so many bytes more may wait: if not, the client is too slow, or is being closed anyway. */
   #admit(length: number): boolean {
-    if (this.#open && this.pending + length > this.#options.maxPending) this.#slow()
-    return this.#open
+    if (!this.#open) return false
+    const pending = this.pending + length
+    if (isCongested(this.#options, pending)) {
+      this.#slowConsumer ??= new SlowConsumer(this.#options, this.#options.now())
+      const cause = this.#slowConsumer.verdict(pending)
+      if (cause !== undefined) {
+        this.#slow(cause)
+        return false
+      }
+    }
+    this.#enqueue()
+    return true
   }
 
-  #appended(): void {
-    if (this.pending > this.#options.maxPending / 2) this.#congestedSince ??= this.#options.now()
-    this.#touch()
+  #enqueue(): void {
+    if (this.#queued) return
+    this.#queued = true
+    this.#options.flushQueue.add(this)
   }
 
-  /** For how many milliseconds more others are to wait for the client. */
+  /** For how many milliseconds more others wait for the client. */
   #holdLeft(): number {
-    if (this.#congestedSince === undefined) return 0
-    return this.#congestedSince + Duration.toMillis(this.#options.maxHold) - this.#options.now()
+    return this.#slowConsumer === undefined ? 0 : this.#slowConsumer.holdLeft(this.#options.now())
   }
 
-  #touch(): void {
-    if (this.#touched) return
-    this.#touched = true
-    this.#options.touched.add(this)
-  }
-
-  #enqueue(bytes: Uint8Array): void {
-    this.#queue.push(bytes)
-    this.#queuedBytes += bytes.length
-  }
-
-  /** A buffer with room for so many bytes more behind what was gathered. */
-  #room(length: number): Uint8Array {
-    this.#settleShared()
-    if (this.#buffer === undefined || this.#buffered + length > this.#buffer.length) {
-      // Twice what is usually written mostly holds what comes next, and what is in one buffer costs one write.
-      const usual = Math.max(2 * this.#usuallyWritten, 4 * this.#seal())
-      this.#buffer = Buffer.allocUnsafe(Math.max(length, Math.min(MAX_BUFFER_BYTES, Math.max(MIN_BUFFER_BYTES, usual))))
+  #write(chunks: Arr.NonEmptyReadonlyArray<Uint8Array>): void {
+    for (const chunk of chunks) this.#inFlight += chunk.length
+    if (this.#transport.gone()) {
+      this.#inFlight = 0
+      this.#discard()
+      return
     }
-    return this.#buffer
-  }
-
-  /** Moves what was gathered into the queue; returns how much that was. */
-  #seal(): number {
-    const length = this.#buffered
-    if (this.#buffer !== undefined && length > 0) {
-      const bytes = this.#buffer.subarray(0, length)
-      if (this.#claims.length === 0) {
-        this.#enqueue(bytes)
-      } else {
-        this.#queue.push({ bytes, claims: this.#claims, bounds: this.#bounds })
-        this.#queuedBytes += length
-        this.#claims = NO_CLAIMS
-        this.#bounds = NO_BOUNDS
-      }
+    if (this.#transport.write(chunks)) {
+      this.#inFlight = 0
+      return
     }
-    this.#buffer = undefined
-    this.#buffered = 0
-    return length
-  }
-
-  #sealAll(): void {
-    this.#settleShared()
-    this.#seal()
-  }
-
-  /**
-   * Moves the piece that is shared behind what was gathered: into the queue; or, where
-   * it has to wait, into the buffer, for it would keep all that is shared in memory.
-   */
-  #settleShared(): void {
-    if (this.#sharedBytes === undefined) return
-    const bytes = this.#sharedBytes.subarray(this.#sharedStart, this.#sharedEnd)
-    this.#forgetShared()
-    if (this.#inFlight > 0) {
-      this.#room(bytes.length).set(bytes, this.#buffered)
-      this.#buffered += bytes.length
-    } else {
-      this.#seal()
-      this.#enqueue(bytes)
+    const drained = this.#options.fork(this.#transport.drained)
+    const exit = drained.pollUnsafe()
+    if (exit !== undefined) {
+      this.#written(exit)
+      return
     }
-  }
-
-  #forgetShared(): void {
-    this.#sharedBytes = undefined
-    this.#sharedStart = 0
-    this.#sharedEnd = 0
-  }
-
-  /** The next bytes to be written; they are in flight from now on. */
-  #take(): Array<Uint8Array> {
-    this.#sealAll()
-    const chunks: Array<Uint8Array> = []
-    while (this.#inFlight < WRITE_BYTES) {
-      const head = this.#queue[0]
-      if (head === undefined) break
-      let chunk: Uint8Array
-      if (head instanceof Uint8Array) {
-        this.#queue.shift()
-        this.#queuedBytes -= head.length
-        chunk = head
-      } else if ("bytes" in head) {
-        this.#queue.shift()
-        this.#queuedBytes -= head.bytes.length
-        this.#hand(head, chunks)
-        continue
-      } else {
-        const next = head.next()
-        if (next.done === true) {
-          this.#queue.shift()
-          this.#listings--
-          continue
-        }
-        chunk = next.value
-      }
-      chunks.push(chunk)
-      this.#inFlight += chunk.length
-    }
-    if (this.#inFlight > 0) this.#usuallyWritten = Math.max(this.#inFlight, this.#usuallyWritten >> 1)
-    return chunks
-  }
-
-  /** What of it is still wanted is in flight from now on. */
-  #hand({ bounds, bytes, claims }: Claimed, chunks: Array<Uint8Array>): void {
-    const before = chunks.length
-    let from = 0
-    for (let i = 0; i < claims.length; i++) {
-      if (claims[i]!.hand()) continue
-      if (bounds[2 * i]! > from) chunks.push(bytes.subarray(from, bounds[2 * i]))
-      from = bounds[2 * i + 1]!
-    }
-    if (from < bytes.length) chunks.push(bytes.subarray(from))
-    for (let i = before; i < chunks.length; i++) this.#inFlight += chunks[i]!.length
+    const late = Effect.delay(
+      Effect.sync(() => this.#slow("write deadline")),
+      this.#options.stallTimeout
+    )
+    const deadline = this.#options.fork(late)
+    drained.addObserver((exit) => {
+      deadline.interruptUnsafe()
+      this.#written(exit)
+      this.flush()
+    })
   }
 
   #written(exit: Exit.Exit<void, Socket.SocketError>): void {
-    const waited = this.#stallTimer
-    this.#stallTimer = undefined
-    waited?.interruptUnsafe()
     this.#inFlight = 0
-    if (Exit.isFailure(exit)) {
-      this.#discard()
-      this.#wake()
-      this.#count()
-    } else if (waited !== undefined) {
-      this.flush()
-    }
+    if (Exit.isFailure(exit)) this.#discard()
   }
 
-  /** Has those who wait look again. */
+  #count(): void {
+    const change = this.pending - this.#counted
+    this.#counted += change
+    this.#options.total.add(change)
+  }
+
+  #until(condition: () => boolean): Effect.Effect<void> {
+    const wait: Effect.Effect<void> = Effect.suspend(() => {
+      if (condition()) return Effect.void
+      this.#change ??= Latch.makeUnsafe(false)
+      return Effect.andThen(this.#change.await, wait)
+    })
+    return wait
+  }
+
+  /** The fibers that wait look again. */
   #wake(): void {
-    if (this.#waiting === undefined) return
-    for (const wake of this.#waiting) queueMicrotask(wake)
-    this.#waiting = undefined
+    const change = this.#change
+    if (change === undefined) return
+    this.#change = undefined
+    wakeLater(() => change.openUnsafe())
   }
 
-  /** What was accepted stays: it is still written if the client reads before the connection is cut. */
-  #slow(): void {
+  /** What was accepted is still written, if the client reads it before the connection is cut. */
+  #slow(cause: SlowConsumerCause): void {
     if (!this.#open) return
     this.close()
-    this.#onSlow()
+    this.#onSlow(cause)
   }
 
   #discard(): void {
     this.#open = false
-    this.#queue = []
-    this.#queuedBytes = 0
-    this.#listings = 0
-    this.#buffer = undefined
-    this.#buffered = 0
-    this.#claims = NO_CLAIMS
-    this.#bounds = NO_BOUNDS
-    this.#forgetShared()
+    this.#buffer.clear()
   }
 }

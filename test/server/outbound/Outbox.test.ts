@@ -1,74 +1,55 @@
-/** That what is appended is what is written, in order, whatever it is made of and however it is taken. */
+/** What is appended is what is written, in order; and what happens while the socket does not accept it. */
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Schema } from "effect"
-import { Head, Shared } from "../../../src/protocol/LineBytes.ts"
-import { type Claim, Outbox, type OutboxOptions, Touched } from "../../../src/server/outbound/Outbox.ts"
+import { Clock, Duration, Effect, Fiber, Schema } from "effect"
+import { TestClock } from "effect/testing"
+import { Line } from "../../../src/protocol/LineBytes.ts"
+import { FlushQueue } from "../../../src/server/outbound/FlushQueue.ts"
+import { Outbox, type OutboxOptions } from "../../../src/server/outbound/Outbox.ts"
+import { ServerTotal } from "../../../src/server/outbound/ServerTotal.ts"
+import { SharedLines } from "../../../src/server/outbound/SharedLines.ts"
+import type { SlowConsumerCause } from "../../../src/server/outbound/SlowConsumer.ts"
+import type { Cancellable } from "../../../src/server/outbound/WriteBuffer.ts"
+import { memoryTransport } from "./memoryTransport.ts"
 
 const Step = Schema.Struct({
   kind: Schema.Literals([
     "append",
     "line",
-    "claim",
-    "claim",
-    "claim",
+    "cancellable",
+    "cancellable",
+    "cancellable",
     "broadcast",
     "piece",
     "piece",
-    "drop",
+    "stream",
+    "cancel",
     "flush",
     "drain"
   ]),
   length: Schema.Literals([0, 1, 30, 127, 130, 3000]),
-  /** Whether the socket takes what is flushed next at once. */
-  taken: Schema.Boolean
+  /** Whether the socket accepts what is flushed next at once. */
+  accepted: Schema.Boolean
 })
 
-/** A transport that keeps what it is handed, and is not always ready for more. */
-const memory = () => {
-  const written: Array<string> = []
-  let taken = true
-  let drain: (() => void) | undefined
-  return {
-    written,
-    ready: (next: boolean) => {
-      taken = next
-    },
-    /** Takes what it has not taken yet; whether there was any. */
-    drain: () => {
-      const waiting = drain
-      drain = undefined
-      waiting?.()
-      return waiting !== undefined
-    },
-    transport: {
-      address: "unknown",
-      write: (chunks: ReadonlyArray<Uint8Array>) => {
-        for (const chunk of chunks) written.push(Buffer.from(chunk).toString())
-        return taken
-      },
-      drained: Effect.callback<void>((resume) => {
-        drain = () => resume(Effect.void)
-      }),
-      gone: () => false,
-      unsent: () => 0,
-      end: () => {},
-      cut: () => {}
-    }
-  }
+const lineOf = (head: string, bytes: Uint8Array, start: number, end: number) => {
+  const line = new Line()
+  line.head.write(head)
+  line.bytes = bytes
+  line.start = start
+  line.end = end
+  return line
 }
 
 describe("Outbox", () => {
   it.prop(
-    "writes what is appended, in order, and of what was claimed only what is still wanted",
+    "writes what is appended, in order, and of the cancellable lines only those that still should be",
     [Schema.Array(Step).check(Schema.isMinLength(30), Schema.isMaxLength(80))],
     ([steps]) => {
-      const { drain, ready, transport, written } = memory()
-      const touched = new Touched()
+      const { accept, drain, transport, written } = memoryTransport()
+      const flushQueue = new FlushQueue()
       const options: OutboxOptions = {
-        touched,
-        total: { bytes: 0 },
-        onOverfull: () => assert.fail("overfull"),
-        maxTotalPending: 10_000_000,
+        flushQueue,
+        total: new ServerTotal(10_000_000, () => assert.fail("too much waits for all")),
         maxPending: 10_000_000,
         maxHold: Duration.millis(500),
         stallTimeout: Duration.seconds(10),
@@ -76,46 +57,46 @@ describe("Outbox", () => {
         fork: Effect.runFork
       }
       const outbox = new Outbox(options, transport, () => assert.fail("slow"))
-      /** What is appended and not handed over; a claim of it may be dropped until then. */
-      const waiting: Array<{ readonly text: string; wanted: boolean; readonly claim: boolean }> = []
+      /** What is appended and not handed to the socket; a cancellable line of it may be cancelled until then. */
+      const waiting: Array<{ readonly text: string; wanted: boolean; readonly cancellable: boolean }> = []
       const expected: Array<string> = []
       let inFlight = false
       /** What was read: pieces of it are passed on, one after the other. */
       let read = Buffer.alloc(0)
       let at = 0
-      const shared = new Shared()
+      const shared = new SharedLines()
       let count = 0
 
-      const flush = (taken: boolean) => {
-        ready(taken)
-        touched.flush()
+      const flush = (accepted: boolean) => {
+        accept(accepted)
+        flushQueue.flush()
         if (inFlight) return
-        const handed = waiting.splice(0).filter(({ wanted }) => wanted)
-        expected.push(...handed.map(({ text }) => text))
-        inFlight = handed.some(({ text }) => text !== "") && !taken
+        const sent = waiting.splice(0).filter(({ wanted }) => wanted)
+        expected.push(...sent.map(({ text }) => text))
+        inFlight = sent.some(({ text }) => text !== "") && !accepted
       }
 
-      for (const { kind, length, taken } of steps) {
+      for (const { accepted, kind, length } of steps) {
         const text = `${++count}${"x".repeat(length)}`
         const bytes = Buffer.from(`__${text}__`)
         const [start, end] = [2, bytes.length - 2]
-        const claim: Claim = { hand: () => entry.wanted }
-        const entry = { text: `${text}\n`, wanted: true, claim: kind === "claim" }
+        const cancellable: Cancellable = { send: () => entry.wanted }
+        const entry = { text: `${text}\n`, wanted: true, cancellable: kind === "cancellable" }
         switch (kind) {
           case "append":
             outbox.append(bytes, start, end)
             waiting.push({ ...entry, text })
             break
           case "line":
-            outbox.appendLineOf(new Head().write("EXEC 0 "), bytes, start, end)
+            outbox.appendLineOf(lineOf("EXEC 0 ", bytes, start, end))
             waiting.push({ ...entry, text: `EXEC 0 ${text}\n` })
             break
-          case "claim":
-            outbox.appendLineOf(new Head().write(""), bytes, start, end, claim)
+          case "cancellable":
+            outbox.appendLineOf(lineOf("", bytes, start, end), cancellable)
             waiting.push(entry)
             break
           case "broadcast":
-            shared.add(new Head().write("EXEC 1 "), bytes, start, end)
+            shared.add(lineOf("EXEC 1 ", bytes, start, end))
             outbox.appendShared(shared.bytes, shared.start, shared.end)
             waiting.push({ ...entry, text: `EXEC 1 ${text}\n` })
             break
@@ -125,33 +106,371 @@ describe("Outbox", () => {
               at = length
             }
             // Not every line that was read is for this client.
-            if (taken) at += 7
+            if (accepted) at += 7
             read.write(text, at)
             outbox.appendShared(read, at, at + text.length)
             at += text.length
             waiting.push({ ...entry, text })
             break
-          case "drop":
-            for (const [index, one] of waiting.entries()) if (one.claim && (index + length) % 3 > 0) one.wanted = false
+          case "stream":
+            outbox.appendStream([Buffer.from(text), Buffer.from("END\n")].values())
+            waiting.push({ ...entry, text: `${text}END\n` })
+            assert.isTrue(outbox.readPaused)
+            break
+          case "cancel":
+            for (const [index, one] of waiting.entries()) {
+              if (one.cancellable && (index + length) % 3 > 0) one.wanted = false
+            }
             break
           case "flush":
-            flush(taken)
+            flush(accepted)
             // What could not be handed over has to be its own by now.
             if (inFlight) read.fill("!")
             break
           case "drain":
             inFlight = false
-            ready(true)
+            accept(true)
             if (drain()) flush(true)
         }
       }
       inFlight = false
-      ready(true)
+      accept(true)
       drain()
       flush(true)
       assert.strictEqual(written.join(""), expected.join(""))
       assert.strictEqual(outbox.pending, 0)
+      assert.isFalse(outbox.readPaused)
     },
     { arbitrary: { runs: 1000 } }
+  )
+})
+
+const MAX_PENDING = 1000
+const MAX_TOTAL = 1500
+
+/** An outbox on the test's clock, whose socket accepts nothing until it is drained. */
+const outboxes = Effect.gen(function* () {
+  const clock = yield* Clock.Clock
+  let exceeded = 0
+  const options: OutboxOptions = {
+    flushQueue: new FlushQueue(),
+    total: new ServerTotal(MAX_TOTAL, () => exceeded++),
+    maxPending: MAX_PENDING,
+    maxHold: Duration.millis(500),
+    stallTimeout: Duration.seconds(10),
+    now: () => Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n),
+    fork: Effect.runForkWith(yield* Effect.context<never>())
+  }
+  const make = () => {
+    const memory = memoryTransport()
+    memory.accept(false)
+    const causes: Array<SlowConsumerCause> = []
+    const outbox = new Outbox(options, memory.transport, (cause) => causes.push(cause))
+    return {
+      ...memory,
+      outbox,
+      causes,
+      /** Appends so many bytes, and flushes; whether they were accepted. */
+      put: (length: number) => {
+        const taken = outbox.append(Buffer.alloc(length, "x"), 0, length)
+        options.flushQueue.flush()
+        return taken
+      }
+    }
+  }
+  return { make, options, exceeded: () => exceeded }
+})
+
+const outbox = Effect.map(outboxes, ({ make }) => make())
+
+/** Lets the fibers that were woken run. */
+const settled = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
+
+const lengths = (written: ReadonlyArray<string>) => written.map(({ length }) => length)
+
+describe("an outbox", () => {
+  it.effect("writes nothing while a write is in flight, then all that waits at once", () =>
+    Effect.gen(function* () {
+      const { drain, outbox: it, put, written } = yield* outbox
+      for (const length of [10, 20, 30]) put(length)
+      assert.deepStrictEqual(lengths(written), [10])
+      assert.strictEqual(it.pending, 60)
+      drain()
+      assert.deepStrictEqual(lengths(written), [10, 50])
+      drain()
+      assert.strictEqual(it.pending, 0)
+    })
+  )
+
+  it.effect("is flushed once for all that a batch appends", () =>
+    Effect.gen(function* () {
+      const { make, options } = yield* outboxes
+      const { accept, outbox: it, written } = make()
+      accept(true)
+      for (let batch = 0; batch < 2; batch++) {
+        for (const line of ["a", "b", "c"]) it.appendLine(line)
+        options.flushQueue.flush()
+      }
+      assert.deepStrictEqual(written, ["a\nb\nc\n", "a\nb\nc\n"])
+    })
+  )
+
+  it.effect("accepts as much as may wait; one byte more is a slow consumer's, told once", () =>
+    Effect.gen(function* () {
+      const { accept, causes, drain, outbox: it, put, written } = yield* outbox
+      assert.isTrue(put(1))
+      assert.isTrue(put(MAX_PENDING - 1))
+      assert.deepStrictEqual(causes, [])
+      assert.isFalse(put(1))
+      assert.isFalse(put(1))
+      assert.deepStrictEqual(causes, ["pending bytes"])
+      assert.isFalse(it.congested || it.readPaused)
+      // What was accepted is still written.
+      accept(true)
+      drain()
+      assert.deepStrictEqual(lengths(written), [1, MAX_PENDING - 1])
+    })
+  )
+
+  it.effect("accepts no line that alone is more than may wait", () =>
+    Effect.gen(function* () {
+      const { causes, put } = yield* outbox
+      assert.isFalse(put(MAX_PENDING + 1))
+      assert.deepStrictEqual(causes, ["pending bytes"])
+    })
+  )
+
+  it.effect("gives each write until the stall timeout", () =>
+    Effect.gen(function* () {
+      const { causes, drain, put } = yield* outbox
+      put(1)
+      put(1)
+      yield* TestClock.adjust("9999 millis")
+      drain()
+      yield* TestClock.adjust("9999 millis")
+      assert.deepStrictEqual(causes, [])
+      yield* TestClock.adjust("1 millis")
+      assert.deepStrictEqual(causes, ["write deadline"])
+      assert.isFalse(put(1))
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(causes, ["write deadline"])
+    })
+  )
+
+  it.effect("has no deadline while nothing is in flight", () =>
+    Effect.gen(function* () {
+      const { accept, causes, drain, put } = yield* outbox
+      put(1)
+      drain()
+      accept(true)
+      put(1)
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(causes, [])
+    })
+  )
+
+  it.effect("is congested from half of what may wait down to a quarter; others wait meanwhile", () =>
+    Effect.gen(function* () {
+      const { drain, outbox: it, put } = yield* outbox
+      put(200)
+      put(300)
+      assert.isFalse(it.congested || it.readPaused)
+      put(1)
+      assert.isTrue(it.congested && it.readPaused)
+      const waits = yield* Effect.forkChild(it.writable)
+      const reads = yield* Effect.forkChild(it.drained)
+      yield* settled
+      // Only 301 bytes wait now: fewer than half, more than a quarter.
+      drain()
+      yield* settled
+      assert.isTrue(it.congested && it.readPaused)
+      assert.deepStrictEqual([waits.pollUnsafe(), reads.pollUnsafe()], [undefined, undefined])
+      drain()
+      assert.isFalse(it.congested || it.readPaused)
+      yield* Fiber.join(waits)
+      yield* Fiber.join(reads)
+    })
+  )
+
+  it.effect("holds others up for a while at most, but its own client until it has read", () =>
+    Effect.gen(function* () {
+      const { drain, outbox: it, put } = yield* outbox
+      put(400)
+      yield* TestClock.adjust("100 millis")
+      put(200)
+      yield* TestClock.adjust("200 millis")
+      // More bytes do not start the time anew.
+      put(200)
+      const waits = yield* Effect.forkChild(it.writable)
+      const reads = yield* Effect.forkChild(it.drained)
+      yield* TestClock.adjust("299 millis")
+      assert.isTrue(it.congested)
+      assert.isUndefined(waits.pollUnsafe())
+      yield* TestClock.adjust("1 millis")
+      assert.isFalse(it.congested)
+      yield* Fiber.join(waits)
+      assert.isTrue(it.readPaused)
+      assert.isUndefined(reads.pollUnsafe())
+      yield* it.writable
+      drain()
+      drain()
+      yield* Fiber.join(reads)
+      // Once it has recovered, the time starts anew.
+      put(400)
+      put(200)
+      assert.isTrue(it.congested)
+    })
+  )
+
+  it.effect("pauses reading until its client has been handed the last piece of a stream", () =>
+    Effect.gen(function* () {
+      const { accept, drain, outbox: it, put, written } = yield* outbox
+      put(1)
+      it.appendStream(["a".repeat(70_000), "b"].map((piece) => Buffer.from(piece)).values())
+      assert.isTrue(it.readPaused)
+      const reads = yield* Effect.forkChild(it.drained)
+      drain()
+      yield* settled
+      assert.deepStrictEqual(lengths(written), [1, 70_000])
+      assert.isTrue(it.readPaused)
+      assert.isUndefined(reads.pollUnsafe())
+      accept(true)
+      drain()
+      assert.deepStrictEqual(lengths(written), [1, 70_000, 1])
+      assert.isFalse(it.readPaused)
+      yield* Fiber.join(reads)
+    })
+  )
+
+  it.effect("resumes no fiber inline", () =>
+    Effect.gen(function* () {
+      const { drain, outbox: it, put } = yield* outbox
+      put(1)
+      put(600)
+      const resumed: Array<string> = []
+      yield* Effect.forkChild(Effect.tap(it.writable, () => Effect.sync(() => resumed.push("writable"))))
+      yield* Effect.forkChild(Effect.tap(it.drained, () => Effect.sync(() => resumed.push("drained"))))
+      yield* settled
+      drain()
+      drain()
+      assert.deepStrictEqual(resumed, [])
+      yield* Effect.promise(() => Promise.resolve())
+      assert.sameMembers(resumed, ["writable", "drained"])
+    })
+  )
+
+  it.effect("lets others wait no longer when it is closed, and accepts nothing more", () =>
+    Effect.gen(function* () {
+      const { accept, causes, drain, outbox: it, put, written } = yield* outbox
+      put(1)
+      put(600)
+      const waits = yield* Effect.forkChild(it.writable)
+      yield* settled
+      it.close()
+      assert.isFalse(it.congested || it.readPaused)
+      yield* Fiber.join(waits)
+      assert.isFalse(put(1))
+      it.appendStream([Buffer.from("y")].values())
+      accept(true)
+      drain()
+      assert.deepStrictEqual(lengths(written), [1, 600])
+      assert.deepStrictEqual(causes, [])
+    })
+  )
+
+  it.effect("finishes with its last words, once the socket has accepted them", () =>
+    Effect.gen(function* () {
+      const { drain, outbox: it, put, written } = yield* outbox
+      put(1)
+      put(1)
+      const finishes = yield* Effect.forkChild(it.finish("BYE kicked"))
+      yield* settled
+      assert.isFalse(put(1))
+      drain()
+      yield* settled
+      assert.isUndefined(finishes.pollUnsafe())
+      drain()
+      yield* Fiber.join(finishes)
+      assert.deepStrictEqual(written, ["x", "xBYE kicked\n"])
+    })
+  )
+
+  it.effect("finishes when the connection is closed, and has nothing pending then", () =>
+    Effect.gen(function* () {
+      const { causes, close, outbox: it, put, written } = yield* outbox
+      put(1)
+      put(1)
+      const finishes = yield* Effect.forkChild(it.finish("BYE kicked"))
+      yield* settled
+      close()
+      yield* Fiber.join(finishes)
+      assert.deepStrictEqual(written, ["x"])
+      assert.strictEqual(it.pending, 0)
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(causes, [])
+    })
+  )
+
+  it.effect("drops what waits when it finds its connection gone", () =>
+    Effect.gen(function* () {
+      const { close, outbox: it, put, written } = yield* outbox
+      close()
+      put(1)
+      assert.strictEqual(it.pending, 0)
+      assert.isFalse(put(1))
+      assert.deepStrictEqual(written, [])
+    })
+  )
+
+  it.effect("counts what waits in the server's total when it is flushed, and what no longer does", () =>
+    Effect.gen(function* () {
+      const { exceeded, make, options } = yield* outboxes
+      const [a, b] = [make(), make()]
+      a.put(MAX_PENDING)
+      b.put(500)
+      assert.strictEqual(exceeded(), 0)
+      b.outbox.append(Buffer.from("x"), 0, 1)
+      assert.strictEqual(exceeded(), 0)
+      options.flushQueue.flush()
+      assert.strictEqual(exceeded(), 1)
+      a.drain()
+      assert.strictEqual(exceeded(), 1)
+      b.put(499)
+      assert.strictEqual(exceeded(), 1)
+      a.put(500)
+      assert.strictEqual(exceeded(), 1)
+      a.put(1)
+      assert.strictEqual(exceeded(), 2)
+      // Closing gives back what waited.
+      a.close()
+      b.close()
+      const c = make()
+      c.put(MAX_PENDING)
+      assert.strictEqual(exceeded(), 2)
+    })
+  )
+
+  it.effect("sheds what waits for the server's total: what is in flight stays", () =>
+    Effect.gen(function* () {
+      const { exceeded, make } = yield* outboxes
+      const [a, b] = [make(), make()]
+      a.put(100)
+      a.put(900)
+      a.outbox.shed()
+      assert.deepStrictEqual(a.causes, ["server total"])
+      assert.strictEqual(a.outbox.pending, 100)
+      assert.isFalse(a.put(1))
+      // The total has room again for what was shed, and no more than that.
+      const c = make()
+      b.put(MAX_PENDING)
+      c.put(400)
+      assert.strictEqual(exceeded(), 0)
+      c.put(1)
+      assert.strictEqual(exceeded(), 1)
+      a.outbox.shed()
+      assert.deepStrictEqual(a.causes, ["server total"])
+      a.drain()
+      assert.deepStrictEqual(lengths(a.written), [100])
+    })
   )
 })

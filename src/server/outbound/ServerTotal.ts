@@ -1,0 +1,21 @@
+/**
+ * How many bytes wait for all clients of a server together, and the bound on that.
+ * Each client reports its share when it is flushed, not for each line.
+ */
+export class ServerTotal {
+  readonly #max: number
+  readonly #onExceeded: () => void
+  #bytes = 0
+
+  /** @param onExceeded is called whenever the total grows and is more than `max` */
+  constructor(max: number, onExceeded: () => void) {
+    this.#max = max
+    this.#onExceeded = onExceeded
+  }
+
+  /** Counts so many bytes more; fewer where `change` is negative. */
+  add(change: number): void {
+    this.#bytes += change
+    if (change > 0 && this.#bytes > this.#max) this.#onExceeded()
+  }
+}
