@@ -10,14 +10,14 @@ export interface Rejection {
   readonly id?: string
 }
 
-/** Words that differ more are not mistaken for each other; in words of up to four letters one letter is much. */
+/** A word with more typing errors is taken for another word; in a short word, one error is a lot. */
 const MAX_EDITS = 2
 const SHORT_WORD = 4
 
-/** So many letters that two words begin with are no accident. */
+/** Two words that share so many first letters share them on purpose. */
 const PREFIX = 3
 
-/** How many letters have to be inserted, removed, replaced or swapped with the next to make `b` of `a`. */
+/** The number of typing errors from `a` to `b`: letters inserted, removed, replaced, or swapped with the next. */
 const edits = (a: string, b: string): number => {
   let beforeLast: Array<number> = []
   let last = Array.from({ length: b.length + 1 }, (_, i) => i)
@@ -35,17 +35,22 @@ const edits = (a: string, b: string): number => {
   return last[b.length]!
 }
 
+/** How unlikely it is that one word was meant by the other; infinite where it cannot be. */
 const distance = (typed: string, word: string): number => {
-  const isPrefix = Math.min(typed.length, word.length) >= PREFIX && (typed.startsWith(word) || word.startsWith(typed))
-  return isPrefix ? Math.min(1, edits(typed, word)) : edits(typed, word)
+  if (Math.min(typed.length, word.length) >= PREFIX && (typed.startsWith(word) || word.startsWith(typed))) {
+    return typed === word ? 0 : 1
+  }
+  const isFar = Math.abs(typed.length - word.length) > MAX_EDITS
+  return isFar ? Number.POSITIVE_INFINITY : edits(typed, word)
 }
 
 /** The word of `known` that was most likely meant, in either case. */
 const nearest = (typed: string, known: Iterable<string>): string | undefined => {
+  const lower = typed.toLowerCase()
   let found: string | undefined
   let least = (typed.length <= SHORT_WORD ? 1 : MAX_EDITS) + 1
   for (const word of known) {
-    const far = distance(typed.toLowerCase(), word.toLowerCase())
+    const far = distance(lower, word.toLowerCase())
     if (far >= least) continue
     least = far
     found = word
@@ -53,10 +58,10 @@ const nearest = (typed: string, known: Iterable<string>): string | undefined => 
   return found
 }
 
-/** Letters that are compared: a line may be one long word. */
+/** Letters to compare: a line may be one long word. */
 const MAX_COMPARED = 16
 
-/** The rejection of a line whose first word, which is `typed`, is none of `verbs`. */
+/** Rejects a line that begins with `typed`, which is none of `verbs`. */
 export const unknownCommand = (typed: string, verbs: Iterable<string>): Rejection => {
   const meant = nearest(typed.slice(0, MAX_COMPARED), verbs)
   return { reason: "unknown command", detail: meant === undefined ? "try HELP" : `try HELP; did you mean ${meant}?` }
@@ -69,7 +74,7 @@ const leafHook: SchemaIssue.LeafHook = (issue) => {
 
 const issuesOf = SchemaIssue.makeFormatterStandardSchemaV1({ leafHook })
 
-/** What is wrong with a message, and with which of its fields; of several faults the first. */
+/** The first fault of a message, and the field that has it. */
 export const faultOf = ({ issue }: Schema.SchemaError) => {
   const [{ message, path = [] }] = issuesOf(issue).issues as [{ message: string; path?: ReadonlyArray<PropertyKey> }]
   return { field: path[0], fault: message.charAt(0).toLowerCase() + message.slice(1) }

@@ -1,4 +1,4 @@
-/** Whom a command is for: a rank, a range, everyone below, or one member. It owns how targets are written. */
+/** The target of a command: a rank, a range, everyone below, or one member. It owns the notation of targets. */
 import { Effect, Schema, SchemaIssue, SchemaTransformation } from "effect"
 import { MemberId, Name, Whole } from "./Ids.ts"
 
@@ -15,23 +15,20 @@ export const Target = Schema.Union([
 ]).pipe(Schema.toTaggedUnion("_tag"))
 export type Target = typeof Target.Type
 
-/** Whether a command to this target has several outcomes, and a `Done` after them; a range of one counts. */
+/** Whether a command to this target ends with `Done`; a range of one rank counts. */
 export const isForSeveral = ({ _tag: tag }: Target): boolean => tag === "Everyone" || tag === "Range"
 
 const decimal = "0|[1-9][0-9]*"
 const rankOrRange = new RegExp(`^(?<first>${decimal})(?:-(?<last>${decimal}))?$`)
 
-/**
- * A rank of any length is well formed, but a number holds 2^53 - 1 at most. What
- * is larger counts as that: nobody ever stands there.
- */
+/** A rank may have any number of digits. A larger one than a number holds counts as the largest, which nobody has. */
 const saturated = (rank: number): number => Math.min(rank, Number.MAX_SAFE_INTEGER)
 
 const RANK = "Expected a rank (3), a range (2-5), *, @name or @m7"
 
 const read = (written: string | number): typeof Target.Encoded | undefined => {
   if (typeof written === "number") {
-    // The sum makes 0 of -0.
+    // Adding 0 turns -0 into 0.
     return Number.isInteger(written) && written >= 0 ? { _tag: "Rank", rank: saturated(written + 0) } : undefined
   }
   if (written === "*") return { _tag: "Everyone" }
@@ -56,7 +53,7 @@ const write = (to: Target): string => {
   }
 }
 
-/** `3`, `2-5`, `*`, `@name` or `@m7`; in JSON a rank may be a number. Written as a string always. */
+/** `3`, `2-5`, `*`, `@name` or `@m7`. In JSON a rank may be a number; the encoder always writes a string. */
 export const WrittenTarget = Schema.Union([Schema.String, Schema.Number])
   .annotate({ message: RANK })
   .pipe(

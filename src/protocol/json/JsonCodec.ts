@@ -1,6 +1,6 @@
 /**
  * The JSON encoding: one message, one object, one line, for programs. `_tag` names the message; a key that the
- * message does not have is an error. What takes several lines in text (the members) is one message here.
+ * message does not have is an error. The list of members, several lines in text, is one message here.
  */
 import { Result, Schema } from "effect"
 import type { Codec, ExecLines } from "../Codec.ts"
@@ -15,11 +15,11 @@ const encodeClient = Schema.encodeSync(ClientMessage)
 const isCommandId = Schema.is(CommandId)
 const tags = new Set<unknown>(ClientMessage.members.map((member) => member.fields._tag.schema.literal))
 
-/** What a tag may be mistaken for. `Help` is suggested anyway. */
+/** The tags to suggest for an unknown one, besides `HELP`. */
 const suggestions = [...tags].map(String).filter((tag) => tag !== "Help")
 
-/** Characters of a detail: it may quote a key of the client's, which may be as long as a line. */
-const MAX_DETAIL = 200
+/** Characters of a client's key that a detail quotes: a key may be as long as a line. */
+const MAX_KEY = 100
 
 const strict = { onExcessProperty: "error" } as const
 
@@ -37,12 +37,14 @@ const parse = (line: string): unknown => {
 export const stringify = (value: unknown): string => JSON.stringify(value).replaceAll("\u007f", "\\u007f")
 
 /** A key of the client's, quoted where it is no plain word: it may be anything. */
-const quoted = (key: PropertyKey): string => (/^\w+$/.test(String(key)) ? String(key) : stringify(String(key)))
+const nameOf = (key: PropertyKey): string => {
+  const name = String(key)
+  return (/^\w+$/.test(name) ? name : stringify(name)).slice(0, MAX_KEY).toWellFormed()
+}
 
 const malformed = (error: Schema.SchemaError): Rejection => {
   const { fault, field } = faultOf(error)
-  const detail = field === undefined ? fault : `${quoted(field)}: ${fault}`
-  return { reason: "malformed", detail: detail.slice(0, MAX_DETAIL).toWellFormed() }
+  return { reason: "malformed", detail: field === undefined ? fault : `${nameOf(field)}: ${fault}` }
 }
 
 const decodeClientLine: Codec["decodeClient"] = (line) => {
@@ -59,7 +61,7 @@ const decodeClientLine: Codec["decodeClient"] = (line) => {
   return Result.mapError(decodeClient(object, strict), (error) => ({ ...malformed(error), ...withId }))
 }
 
-/** A line as bytes; the head stays empty. */
+/** Makes the text the whole line; its head stays empty. */
 const encoded = (line: Line, text: string): Line => {
   const bytes = Buffer.from(text)
   line.bytes = bytes
@@ -67,12 +69,12 @@ const encoded = (line: Line, text: string): Line => {
   return line
 }
 
-/** The command is decoded and escaped once. Targets of an untracked one share a line; of a tracked one each has its own. */
+/** Decodes and escapes the command once. All targets of an untracked command get the same line. */
 class Exec implements ExecLines {
   readonly #line = new Line()
-  /** What follows the id. */
+  /** The line from behind the id on. */
   #rest = ""
-  /** Whether the line is the untracked one. */
+  /** Whether the line is that of the untracked command. */
   #isShared = false
 
   begin(from: number, epoch: number, command: string): this {

@@ -2,17 +2,16 @@
  * How a line is laid out: reading and writing, derived from the usage that people read. Words are separated by
  * exactly one space; the last one takes the rest of the line, so that a command arrives exactly as it was sent.
  *
- * It owns the order of words, and how one is written that differs from the field's value. Whether a value is
- * right is for the schemas to judge.
+ * It owns the order of the words. Whether a value is right is for the schemas to judge.
  */
 
 export type Fields = Record<string, unknown>
 
-/** How a word is read and written that is not its field's value as it stands. */
+/** How a word is read and written where it is not the value of its field as it stands. */
 export interface Word {
-  /** The fields that the word stands for; the word is undefined where the line ends before it. */
+  /** The fields in the word, which is undefined where the line ends before it. */
   readonly read: (word: string | undefined) => Fields
-  /** The word; undefined or empty where nothing is written. */
+  /** The word; undefined or empty to write none. */
   readonly write: (fields: Fields) => unknown
 }
 
@@ -29,10 +28,10 @@ export class Layout {
   readonly verb: string
   readonly id: "none" | "optional" | "required"
   readonly #words: ReadonlyArray<Word>
-  /** The words that every such line has. */
+  /** How many of the words every line has. */
   readonly #required: number
 
-  /** @param special the words that are not their fields' values as they stand, by field */
+  /** @param special by field, the words that are not the field's value as it stands */
   constructor(usage: string, special: { readonly [field: string]: Word } = {}) {
     const { id, verb = "", words = "" } = USAGE.exec(usage)?.groups ?? {}
     const fields = Array.from(words.matchAll(/<(\w+)>/g), ([, field = ""]) => field)

@@ -1,6 +1,6 @@
 /**
- * The text encoding: one message, one line, for people with `nc` and for small scripts. It owns the tables of
- * verbs, a row for each; `Layout` reads and writes by them, the schemas judge what is read.
+ * The text encoding: one message, one line, for people with `nc` and for small scripts. It owns the tables of verbs.
+ * Each row serves reading, writing and `HELP`; `Layout` does the first two, the schemas judge the values.
  */
 import { Result, Schema } from "effect"
 import type { Codec, ExecLines } from "../Codec.ts"
@@ -22,7 +22,7 @@ const verb = (usage: string, help: string, special?: ConstructorParameters<typeo
   help
 })
 
-/** What a client says in text. `Hello`, and what else a usage has no word for (`timeout`, guards), is for JSON alone. */
+/** The verbs of clients. Only JSON has `Hello`, and fields that no usage has a word for (`timeout`, guards). */
 const clientVerbs: { readonly [tag in Exclude<ClientMessage["_tag"], "Hello">]: Verb } = {
   Exec: verb(
     "EXEC[#<id>] <to> <command>",
@@ -50,7 +50,7 @@ const clientVerbs: { readonly [tag in Exclude<ClientMessage["_tag"], "Hello">]: 
   Quit: verb("QUIT", "disconnect")
 }
 
-/** What the server says in text. `Roster` and `Welcome` are written as others. */
+/** The verbs of the server. In text, a `Roster` is several lines and a `Welcome` is a `RANK`. */
 const serverLayouts: { readonly [tag in Exclude<ServerMessage["_tag"], "Roster" | "Welcome">]: Layout } = {
   Rank: new Layout("RANK <rank> <size> <epoch> <member>"),
   Exec: new Layout("EXEC[#<id>] <from> <command>"),
@@ -78,10 +78,10 @@ const byVerb = <A>(rows: ReadonlyArray<readonly [tag: string, row: A]>, verbOf: 
 const clientTable = byVerb(Object.entries(clientVerbs), ({ layout }) => layout.verb)
 const serverTable = byVerb(Object.entries(serverLayouts), (layout) => layout.verb)
 
-/** What a verb may be mistaken for. `HELP` is suggested anyway. */
+/** The verbs to suggest for an unknown one, besides `HELP`. */
 const suggestions = [...clientTable.keys()].filter((verb) => verb !== "HELP")
 
-/** The answer to `HELP`: a text a line. */
+/** The answer to `HELP`, a text for each line. */
 export const helpTexts: ReadonlyArray<string> = Object.values(clientVerbs).map(
   ({ help, layout }) => `${layout.usage.padEnd(32)}${help}`
 )
@@ -140,7 +140,7 @@ const memberLine = (member: Listed): string => serverLayouts.Member.write(member
 /** In a string tree numbers are strings, as they are in a line. */
 const decodeServer = Schema.decodeUnknownResult(Schema.toCodecStringTree(ServerMessage))
 
-/** Only the very line that `encodeServerLine` writes is accepted: `RANK 01 ...` is malformed. */
+/** Accepts exactly the lines that `encodeServerLine` writes: `RANK 01 ...` is malformed. */
 const decodeServerLine: Codec["decodeServer"] = (line) => {
   const { rest, verb, withId } = split(line)
   const [tag, layout] = serverTable.get(verb) ?? []
@@ -156,7 +156,7 @@ function* encodeMembers(pieces: Iterable<ReadonlyArray<Listed>>, size: number, e
   yield Buffer.from(`${serverLayouts.End.write({ size, epoch })}\n`)
 }
 
-/** Makes no string for an untracked command, nor an object for any: millions a second pass. */
+/** Makes no string for an untracked command, and no object for any: millions pass in a second. */
 class Exec implements ExecLines {
   /** Its head stays while the issuer's rank is the same. */
   readonly #untracked = new Line()
@@ -178,7 +178,7 @@ class Exec implements ExecLines {
   }
 }
 
-/** The line ends with these bytes, as they are. */
+/** Makes these bytes the rest of the line, without a copy. */
 const pass = (line: Line, bytes: Uint8Array, start: number, end: number): Line => {
   line.bytes = bytes
   line.start = start

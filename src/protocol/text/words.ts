@@ -1,4 +1,4 @@
-/** The words of text lines that are not their fields' values as they stand. */
+/** The words of text lines that are not the value of a field as it stands. */
 import type { Word } from "./Layout.ts"
 
 /**
@@ -13,7 +13,7 @@ const escaped = (text: string): string =>
     return char === "\\" ? "\\\\" : `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`
   })
 
-/** The inverse. A backslash that begins no escape is one: a script need not know of any. */
+/** The inverse. A backslash that begins no escape stands for itself, so a script need not know about escapes. */
 const unescaped = (text: string): string =>
   text.replace(/\\(?:([nr\\])|x([0-9a-f]{2}))/g, (_, char: string | undefined, code: string) => {
     if (char === undefined) return String.fromCharCode(Number.parseInt(code, 16))
@@ -25,13 +25,13 @@ export const output = (field: string): Word => ({
   write: ({ [field]: text }) => text && escaped(`${text}`)
 })
 
-/** A field that may be absent before others that are not. */
+/** An optional field that is not the last: `-` where it is absent. */
 export const orDash = (field: string): Word => ({
   read: (word) => (word === "-" ? {} : { [field]: word }),
   write: ({ [field]: value }) => value ?? "-"
 })
 
-/** A number where the word is one as the grammar has them; else it stays a string, for the schema to judge. */
+/** A number where the word is a plain decimal; anything else stays a string, for the schema to judge. */
 export const exitCode: Word = {
   read: (word) => ({ status: /^(?:0|[1-9][0-9]{0,2})$/.test(`${word}`) ? Number(word) : word }),
   write: ({ status }) => status
