@@ -116,6 +116,12 @@ describe("a session", () => {
       ])
       assert.isAbove((yield* say(b, "HELP")).length, 10)
       assert.deepStrictEqual(yield* say(b, "UNWATCH", "PONG x"), [])
+      // Names that differ by case are two.
+      assert.deepStrictEqual(yield* say(b, "NAME Boss", "WHOIS @boss", "WHOIS @Boss"), [
+        "NAMED 1 m2 Boss",
+        "MEMBER 0 m1 boss unknown",
+        "MEMBER 1 m2 Boss unknown"
+      ])
       assert.deepStrictEqual(yield* say(b, "QUIT", "RANKS"), ["BYE quit"])
       assert.isTrue(b.ended)
       b.close()
