@@ -37,7 +37,7 @@ export class Head {
     this.length = end
     do {
       const rest = Math.floor(value / 10)
-      this.bytes[--end] = ZERO + value - 10 * rest
+      this.bytes[--end] = ZERO + (value - 10 * rest)
       value = rest
     } while (value > 0)
     return this
