@@ -5,7 +5,7 @@
  * A client that has a seat keeps it whenever it does not get the one that it asks for.
  */
 import { Effect, Exit, Result, Scope } from "effect"
-import { DEFAULT_GROUP } from "../../protocol/Ids.ts"
+import { DEFAULT_GROUP, memberIdOf } from "../../protocol/Ids.ts"
 import type { Groups } from "../../rank/Groups.ts"
 import type { Announce } from "../../rank/RankRef.ts"
 import * as Roster from "../../rank/Roster.ts"
@@ -13,7 +13,6 @@ import type { RefusalCause } from "../events/CloseCause.ts"
 import type { Events } from "../events/Events.ts"
 import type { Group } from "../group/Group.ts"
 import { giveUp, type Seat } from "../group/Seat.ts"
-import { memberIdOf } from "../../protocol/Ids.ts"
 import type { Peer } from "../Peer.ts"
 import type { Bearer } from "./Access.ts"
 import type { Reservations } from "./Reservations.ts"
@@ -92,45 +91,47 @@ export class Admission {
     )
   }
 
-  readonly #resume = Effect.fnUntraced({ self: this }, function* (
-    { bearer, peer, seat }: Applicant,
-    { resume }: SeatRequest,
-    announce: Announcement
-  ) {
-    if (resume === undefined) return undefined
-    const { events, reservations } = this.#options
-    const resumed = yield* reservations.resume(peer, bearer, resume)
-    if (resumed === "own") return seat && seated(seat, bearer, true)
-    if (resumed === undefined) return undefined
-    if (seat !== undefined) yield* giveUp(seat, "joined another group")
-    const { group, member, scope } = resumed.seat
-    const now = yield* group.ranks.replace(member.id, peer, announce(group, true))
-    events.resumed(memberIdOf(member.id), now?.name, group.name, peer.address)
-    return seated({ group, member: now ?? member, scope }, resumed.bearer, true)
-  })
-
-  readonly #enter = Effect.fnUntraced({ self: this }, function* (
-    { bearer, peer, seat }: Applicant,
-    { group: asked, name: wanted }: SeatRequest,
-    announce: Announcement
-  ): Effect.fn.Return<Result.Result<Seat, Failure>> {
-    const { draining, groups, reservations } = this.#options
-    const groupName = asked ?? seat?.group.name ?? homeOf(bearer)
-    if (!isAllowed(bearer, groupName, wanted)) return Result.fail("not authorized")
-    if (seat?.group.name === groupName) return yield* rename(seat, wanted, announce)
-    if (seat === undefined && draining()) return Result.fail("shutting down")
-    const name = bearer.name ?? wanted ?? nameNow(seat)
-    const scope = yield* Scope.fork(reservations.scope)
-    const group = yield* Scope.provide(groups.enter(groupName), scope)
-    const join = group.ranks.join(peer, { id: seat?.member.id, name }, announce(group, false))
-    const joined = yield* Effect.result(Scope.provide(join, scope))
-    if (Result.isFailure(joined)) {
-      yield* Scope.close(scope, Exit.void)
-      return Result.fail(joined.failure._tag === "GroupFull" ? "group full" : "name taken")
+  readonly #resume = Effect.fnUntraced(
+    { self: this },
+    function* ({ bearer, peer, seat }: Applicant, { resume }: SeatRequest, announce: Announcement) {
+      if (resume === undefined) return undefined
+      const { events, reservations } = this.#options
+      const resumed = yield* reservations.resume(peer, bearer, resume)
+      if (resumed === "own") return seat && seated(seat, bearer, true)
+      if (resumed === undefined) return undefined
+      if (seat !== undefined) yield* giveUp(seat, "joined another group")
+      const { group, member, scope } = resumed.seat
+      const now = yield* group.ranks.replace(member.id, peer, announce(group, true))
+      events.resumed(memberIdOf(member.id), now?.name, group.name, peer.address)
+      return seated({ group, member: now ?? member, scope }, resumed.bearer, true)
     }
-    if (seat !== undefined) yield* giveUp(seat, "joined another group")
-    return Result.succeed({ group, member: joined.success, scope })
-  })
+  )
+
+  readonly #enter = Effect.fnUntraced(
+    { self: this },
+    function* (
+      { bearer, peer, seat }: Applicant,
+      { group: asked, name: wanted }: SeatRequest,
+      announce: Announcement
+    ): Effect.fn.Return<Result.Result<Seat, Failure>> {
+      const { draining, groups, reservations } = this.#options
+      const groupName = asked ?? seat?.group.name ?? homeOf(bearer)
+      if (!isAllowed(bearer, groupName, wanted)) return Result.fail("not authorized")
+      if (seat?.group.name === groupName) return yield* rename(seat, wanted, announce)
+      if (seat === undefined && draining()) return Result.fail("shutting down")
+      const name = bearer.name ?? wanted ?? nameNow(seat)
+      const scope = yield* Scope.fork(reservations.scope)
+      const group = yield* Scope.provide(groups.enter(groupName), scope)
+      const join = group.ranks.join(peer, { id: seat?.member.id, name }, announce(group, false))
+      const joined = yield* Effect.result(Scope.provide(join, scope))
+      if (Result.isFailure(joined)) {
+        yield* Scope.close(scope, Exit.void)
+        return Result.fail(joined.failure._tag === "GroupFull" ? "group full" : "name taken")
+      }
+      if (seat !== undefined) yield* giveUp(seat, "joined another group")
+      return Result.succeed({ group, member: joined.success, scope })
+    }
+  )
 
   #judge({ bearer, seat }: Applicant, { implicit = false }: SeatRequest, failure: Failure): Verdict {
     if (seat !== undefined || failure === "not authorized") return { _tag: "Rejected", reason: REJECTED[failure] }

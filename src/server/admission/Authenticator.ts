@@ -69,9 +69,7 @@ export class Authenticator {
    * Disconnects the clients whose grants are revoked, until the scope closes. `alsoRevoke`
    * is called after all of them are on their way out, so that none of them is promoted.
    */
-  watchRevocations(
-    alsoRevoke: (holds: (grant: Grant) => boolean) => void
-  ): Effect.Effect<void, never, Scope.Scope> {
+  watchRevocations(alsoRevoke: (holds: (grant: Grant) => boolean) => void): Effect.Effect<void, never, Scope.Scope> {
     return (
       this.#options.access?.observe((holds) => {
         for (const [peer, grant] of this.#grants) if (!holds(grant)) peer.disconnect("token revoked")

@@ -10,12 +10,12 @@ import { Duration, Effect, type Fiber, Latch, Scope } from "effect"
 import { SubnetCounter } from "../../net/Subnet.ts"
 import type { LeaveReason } from "../../protocol/Reasons.ts"
 import { abandonDeliveries } from "../commands/Command.ts"
+import { giveUp, type Seat } from "../group/Seat.ts"
 import type { Peer } from "../Peer.ts"
 import type { SettingsValues } from "../Settings.ts"
-import { giveUp, type Seat } from "../group/Seat.ts"
 import { wakeLater } from "../wakeLater.ts"
 import { type Bearer, type Grant, isSameBearer } from "./Access.ts"
-import { type ResumeToken, type ResumeTokens, make as makeTokens } from "./ResumeTokens.ts"
+import { make as makeTokens, type ResumeToken, type ResumeTokens } from "./ResumeTokens.ts"
 
 /** Connections that end like this are lost; in any other way the member leaves for good. */
 const LOST: ReadonlySet<LeaveReason> = new Set(["closed", "reset", "timed out", "internal error"])

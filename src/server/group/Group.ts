@@ -39,38 +39,38 @@ export const opening = ({ events, flushQueue, stopping }: GroupOptions) =>
     name: string,
     ranks: RankRef<Peer, LeaveReason>
   ): Effect.fn.Return<Group, never, Scope.Scope> {
-  const notifier = new RankNotifier(ranks, flushQueue, stopping)
-  /** The member at rank 0, by number. */
-  let leader: number | undefined
+    const notifier = new RankNotifier(ranks, flushQueue, stopping)
+    /** The member at rank 0, by number. */
+    let leader: number | undefined
 
-  const emit = (change: PeerChange) => {
-    const { data, id, name: called } = change.member
-    const member = memberIdOf(id)
-    switch (change._tag) {
-      case "Joined":
-        return events.joined(member, called, name, data.address)
-      case "Left":
-        return events.left(member, called, name, data.address, change.reason)
-      case "Moved":
-        return events.moved(member, called, name, change.from, change.to)
-      case "Named":
-        return events.named(member, change.member.name, name)
+    const emit = (change: PeerChange) => {
+      const { data, id, name: called } = change.member
+      const member = memberIdOf(id)
+      switch (change._tag) {
+        case "Joined":
+          return events.joined(member, called, name, data.address)
+        case "Left":
+          return events.left(member, called, name, data.address, change.reason)
+        case "Moved":
+          return events.moved(member, called, name, change.from, change.to)
+        case "Named":
+          return events.named(member, change.member.name, name)
+      }
     }
-  }
 
-  const followLeader = (roster: Roster.Roster<Peer>) => {
-    const first = Roster.at(roster, 0)
-    if (first?.id === leader || first?.data.leaving || stopping()) return
-    leader = first?.id
-    if (first !== undefined) events.leaderChanged(memberIdOf(first.id), first.name, name, roster.epoch)
-  }
+    const followLeader = (roster: Roster.Roster<Peer>) => {
+      const first = Roster.at(roster, 0)
+      if (first?.id === leader || first?.data.leaving || stopping()) return
+      leader = first?.id
+      if (first !== undefined) events.leaderChanged(memberIdOf(first.id), first.name, name, roster.epoch)
+    }
 
-  yield* ranks.observe((change, roster) => {
-    if (change._tag === "Left") abandonDeliveries(change.member.data)
-    notifier.observe(change)
-    emit(change)
-    followLeader(roster)
+    yield* ranks.observe((change, roster) => {
+      if (change._tag === "Left") abandonDeliveries(change.member.data)
+      notifier.observe(change)
+      emit(change)
+      followLeader(roster)
+    })
+    yield* notifier.run
+    return { name, ranks, notifier }
   })
-  yield* notifier.run
-  return { name, ranks, notifier }
-})

@@ -1,8 +1,7 @@
 /** A member's seat in a group. It lasts until its scope closes, and may outlive the member's connection. */
 import { Effect, Exit, Scope } from "effect"
-
-import type * as Roster from "../../rank/Roster.ts"
 import type { LeaveReason } from "../../protocol/Reasons.ts"
+import type * as Roster from "../../rank/Roster.ts"
 import type { Peer } from "../Peer.ts"
 import type { Group } from "./Group.ts"
 

@@ -40,7 +40,9 @@ export const make: Effect.Effect<Observer> = Effect.gen(function* () {
   let unlogged = 0
 
   const log = (level: Level, message: string, fields: Record<string, unknown>) => {
-    const known = Object.entries({ ...fields, unlogged: unlogged || undefined }).filter(([, value]) => value !== undefined)
+    const known = Object.entries({ ...fields, unlogged: unlogged || undefined }).filter(
+      ([, value]) => value !== undefined
+    )
     unlogged = 0
     fork(Effect.annotateLogs(Effect.logWithLevel(level)(message), Object.fromEntries(known)))
   }

@@ -8,12 +8,12 @@
 import { type Effect, Fiber } from "effect"
 import type { Transport } from "../../net/Transport.ts"
 import type { Codec } from "../../protocol/Codec.ts"
-import type { ServerMessage } from "../../protocol/Messages.ts"
 import { firstCodec } from "../../protocol/codecs.ts"
+import type { ServerMessage } from "../../protocol/Messages.ts"
 import * as Roster from "../../rank/Roster.ts"
 import type { Bearer } from "../admission/Access.ts"
-import type { CloseCause, RefusalCause } from "../events/CloseCause.ts"
 import { Issuer } from "../commands/Command.ts"
+import type { CloseCause, RefusalCause } from "../events/CloseCause.ts"
 import type { Seat } from "../group/Seat.ts"
 import { Outbox } from "../outbound/Outbox.ts"
 import { NO_RANK, type Peer, type PendingDelivery } from "../Peer.ts"
@@ -56,7 +56,6 @@ export class Seated {
     this.bearer = bearer
     this.checked = bearer.rate !== undefined || !bearer.grant.issue
   }
-
 }
 
 export type Open = Connecting | Unauthenticated | AwaitingSeat | Seated

@@ -32,10 +32,12 @@ export const closeInOrder = (
   lastWords: string | undefined,
   linger: Duration.Duration
 ): Effect.Effect<void> =>
-  outbox.finish(lastWords).pipe(
-    Effect.andThen(Effect.sync(() => transport.end())),
-    Effect.andThen(sent(transport)),
-    Effect.andThen(Effect.ignore(Effect.forever(Effect.timeout(pull, SILENCE)))),
-    Effect.timeoutOption(linger),
-    Effect.andThen(Effect.sync(() => transport.cut()))
-  )
+  outbox
+    .finish(lastWords)
+    .pipe(
+      Effect.andThen(Effect.sync(() => transport.end())),
+      Effect.andThen(sent(transport)),
+      Effect.andThen(Effect.ignore(Effect.forever(Effect.timeout(pull, SILENCE)))),
+      Effect.timeoutOption(linger),
+      Effect.andThen(Effect.sync(() => transport.cut()))
+    )

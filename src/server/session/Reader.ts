@@ -16,7 +16,7 @@ import type { ClientSession } from "./ClientSession.ts"
 import { dispatch } from "./Dispatcher.ts"
 import { looksLikeHttp } from "./http.ts"
 import { issueScanned } from "./issuing.ts"
-import { type Step, close, DONE, reject, retry } from "./Step.ts"
+import { close, DONE, reject, retry, type Step } from "./Step.ts"
 
 /** All sessions share them: a line is done before the next line of anybody is scanned. */
 const exec = new ExecScanner()

@@ -21,7 +21,7 @@ export type Step =
   /** The session ends. */
   | { readonly _tag: "Close"; readonly cause: CloseCause }
 
-export const DONE: Step = undefined
+export const DONE = undefined
 
 export const reject = (reason: Reason, detail?: string, id?: string): Step => ({ _tag: "Reject", reason, detail, id })
 

@@ -1,7 +1,7 @@
 /** The questions that the `Dispatcher` asks before a verb: each answers with nothing, or with why not. */
 import type { RateLimiter } from "../RateLimiter.ts"
 import type { ClientSession, Seated } from "./ClientSession.ts"
-import { close, type Step, reject, retry } from "./Step.ts"
+import { close, reject, retry, type Step } from "./Step.ts"
 
 /** Bytes that may wait for a client that has shown no token: some hundred answers. */
 const MAX_UNAUTHENTICATED_PENDING = 16_384

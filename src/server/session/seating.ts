@@ -3,8 +3,8 @@ import { Duration, Effect, Result } from "effect"
 import { memberIdOf } from "../../protocol/Ids.ts"
 import { type ClientMessage, PROTOCOL_VERSION } from "../../protocol/Messages.ts"
 import * as Roster from "../../rank/Roster.ts"
-import type { Announcement, SeatRequest, Verdict } from "../admission/Admission.ts"
 import type { Bearer } from "../admission/Access.ts"
+import type { Announcement, SeatRequest, Verdict } from "../admission/Admission.ts"
 import type { Group } from "../group/Group.ts"
 import type { Seat } from "../group/Seat.ts"
 import { NO_RANK, type Peer } from "../Peer.ts"
@@ -76,7 +76,13 @@ const greet = Effect.fnUntraced(function* (
   const { context } = session
   const minted = yield* context.reservations.mint
   let welcomed = false
-  const welcome = ({ name: group }: Group, member: Roster.Member<Peer>, rank: number, roster: Roster.Roster<Peer>, token: string | undefined) => {
+  const welcome = (
+    { name: group }: Group,
+    member: Roster.Member<Peer>,
+    rank: number,
+    roster: Roster.Roster<Peer>,
+    token: string | undefined
+  ) => {
     welcomed = true
     session.member = memberIdOf(member.id)
     session.send({
@@ -112,7 +118,13 @@ const greet = Effect.fnUntraced(function* (
 const isElsewhere = ({ state }: ClientSession, group: Group): boolean =>
   state._tag !== "Seated" || state.seat.group !== group
 
-const tellRank = (session: ClientSession, { notifier }: Group, member: Roster.Member<Peer>, rank: number, roster: Roster.Roster<Peer>) => {
+const tellRank = (
+  session: ClientSession,
+  { notifier }: Group,
+  member: Roster.Member<Peer>,
+  rank: number,
+  roster: Roster.Roster<Peer>
+) => {
   session.member = memberIdOf(member.id)
   session.lastRankSent = NO_RANK
   notifier.tell(member, rank, roster)

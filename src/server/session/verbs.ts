@@ -6,8 +6,8 @@ import { listed, memberList } from "../group/memberList.ts"
 import { find, reach } from "../group/reach.ts"
 import type { ClientSession, Seated } from "./ClientSession.ts"
 import { explain, issue } from "./issuing.ts"
-import { authenticate, hello, join, rename, stepDown } from "./seating.ts"
 import { close, DONE, reject, retry, type Step, wait } from "./Step.ts"
+import { authenticate, hello, join, rename, stepDown } from "./seating.ts"
 
 interface Flags {
   /** Whether it may change who stands where: it waits for watchers that do not keep up, and counts in the rate. */
