@@ -57,10 +57,9 @@ const parse = (transcript: string): ReadonlyArray<Step> =>
     const line = indented.trimStart()
     if (line === "" || line.startsWith("#")) return []
     if (line.startsWith("-- ")) return [{ line, names: [], kind: "time", text: line.slice(3) }]
-    const match = /^(?<names>\w+(?: \w+)*?)(?<says>>| )(?: (?<text>.*))?$/.exec(line)?.groups
+    const [match, names = "", mark, text = ""] = /^(\w+(?: \w+)*?)(>| )(?: (.*))?$/.exec(line) ?? []
     if (match === undefined) throw new Error(`not a line of a transcript: ${line}`)
-    const names = match["names"]!.split(" ")
-    return [{ line, names, kind: match["says"] === ">" ? "says" : "hears", text: match["text"] ?? "" }]
+    return [{ line, names: names.split(" "), kind: mark === ">" ? "says" : "hears", text }]
   })
 
 /** Which value of this run stands for a printed one, of each kind. */
