@@ -1,8 +1,35 @@
 import { defineConfig } from "vitest/config"
+import { BaseSequencer, type TestSpecification } from "vitest/node"
+
+/** What these measure, others at work beside them would disturb. */
+const timed = ["test/client/faults.test.ts", "test/client/liveness.test.ts"]
+const loads = ["test/server/hostile.test.ts"]
+
+/** Files that start processes wait for most of their time: they begin first, and others work meanwhile. */
+class WaitingFirst extends BaseSequencer {
+  override async sort(files: Array<TestSpecification>) {
+    const waits = ({ moduleId }: TestSpecification) => (/\/test\/(?:cli\/|client\/|[^/]+$)/.test(moduleId) ? 0 : 1)
+    return (await super.sort(files)).sort((a, b) => waits(a) - waits(b))
+  }
+}
 
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
-    testTimeout: 30_000
+    testTimeout: 30_000,
+    globalSetup: "test/support/program.ts",
+    sequence: { sequencer: WaitingFirst },
+    // No file leaves anything behind, and to load the modules again for each costs a second.
+    isolate: false,
+    projects: [
+      {
+        extends: true,
+        test: {
+          ...{ name: "together", include: ["test/**/*.test.ts"], exclude: [...timed, ...loads] },
+          ...{ maxWorkers: 3, sequence: { groupOrder: 0 } }
+        }
+      },
+      { extends: true, test: { name: "timed", include: timed, maxWorkers: 2, sequence: { groupOrder: 1 } } },
+      { extends: true, test: { name: "loads", include: loads, maxWorkers: 1, sequence: { groupOrder: 2 } } }
+    ]
   }
 })

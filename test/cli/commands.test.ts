@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Fiber } from "effect"
 import { rankdHere } from "../support/cli.ts"
-import { gone, rankd, says, shell } from "../support/process.ts"
+import { gone, rankd, rankdCommand, says, shell } from "../support/process.ts"
 import { client, Port, serverLayer } from "../support/wire.ts"
 
 const withServer = <A, E, R>(test: Effect.Effect<A, E, R>) =>
@@ -71,7 +71,7 @@ describe("what tells of changes", { concurrent: true, timeout: 60_000 }, () => {
         const boss = yield* client
         boss.send("WATCH")
         const port = (yield* to)[1]
-        const piped = yield* shell(`${process.execPath} --import tsx src/main.ts ${command} --port ${port} | head -1`)
+        const piped = yield* shell(`${rankdCommand} ${command} --port ${port} | head -1`)
         yield* boss.until((line) => line.startsWith("JOINED"))
         const left = boss.until((line) => line.startsWith("LEFT"))
         yield* Effect.raceFirst(

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { rankd, says } from "../support/process.ts"
+import { rankd, rankdCommand, says } from "../support/process.ts"
 import { terminal } from "../support/tmux.ts"
 import { client, Port, serverLayer, type WireClient } from "../support/wire.ts"
 
@@ -14,7 +14,7 @@ const withServer = <A, E, R>(test: Effect.Effect<A, E, R>) =>
 /** A command of rankd in a terminal, connected to the server of the test. */
 const inTerminal = Effect.fnUntraced(function* (args: string, env = "RANKD_HISTORY=") {
   const port = yield* Port
-  return yield* terminal(`${env} ${process.execPath} --import tsx src/main.ts ${args} --port ${port}`)
+  return yield* terminal(`${env} ${rankdCommand} ${args} --port ${port}`)
 })
 
 /** The id of the next tracked command that reaches a client. */
@@ -128,8 +128,7 @@ describe("in a terminal", { concurrent: true, timeout: 90_000 }, () => {
       const first = yield* rankd(["--port", "0"])
       yield* says(first.stdout, /listening/)
       const port = /:(\d+)\n/.exec(first.stdout())![1]!
-      const run = (args: string, env = "") =>
-        terminal(`${env} ${process.execPath} --import tsx src/main.ts ${args} --port ${port}`)
+      const run = (args: string, env = "") => terminal(`${env} ${rankdCommand} ${args} --port ${port}`)
       const person = yield* run("connect --name boss", "RANKD_HISTORY=")
       yield* person.shows(/rank 0 of 1>/)
       const agent = yield* run("agent --name worker --allow 'echo *' --allow 'sleep *'")

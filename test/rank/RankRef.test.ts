@@ -2,21 +2,21 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Scheduler, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as Groups from "../../src/rank/Groups.ts"
-import * as RankRef from "../../src/rank/RankRef.ts"
+import { RankRef } from "../../src/rank/RankRef.ts"
 import * as Roster from "../../src/rank/Roster.ts"
 
 const make = (capacity = 1000) => {
   let lastId = 0
-  return RankRef.make<string>({ capacity, nextMemberId: () => ++lastId, epoch: 0 })
+  return new RankRef<string, boolean>({ capacity, nextMemberId: () => ++lastId, epoch: 0, reasonOf: Exit.isSuccess })
 }
 
-const order = (ranks: RankRef.RankRef<string>) => {
+const order = (ranks: RankRef<string, boolean>) => {
   const roster = ranks.snapshot()
   return Array.from({ length: Roster.size(roster) }, (_, rank) => Roster.at(roster, rank)!.data)
 }
 
 /** Joins in a scope of its own; closing it leaves. */
-const joined = Effect.fnUntraced(function* (ranks: RankRef.RankRef<string>, data: string) {
+const joined = Effect.fnUntraced(function* (ranks: RankRef<string, boolean>, data: string) {
   const scope = yield* Scope.make()
   const member = yield* Scope.provide(ranks.join(data), scope)
   return { id: member.id, leave: Scope.close(scope, Exit.void) }
@@ -199,7 +199,11 @@ describe("RankRef", () => {
 })
 
 describe("Groups", () => {
-  const makeGroups = Groups.make({ capacity: 2, open: (_, ranks: RankRef.RankRef<string>) => Effect.succeed(ranks) })
+  const makeGroups = Groups.make({
+    capacity: 2,
+    reasonOf: Exit.isSuccess,
+    open: (_, ranks: RankRef<string, boolean>) => Effect.succeed(ranks)
+  })
 
   it.effect("hands out one order a group, and no id twice over all of them", () =>
     Effect.gen(function* () {

@@ -5,8 +5,6 @@ import { TestClock } from "effect/testing"
 import type { MemorySocket } from "../support/MemorySocket.ts"
 import { connect, Network, say, server, settled } from "../support/memoryServer.ts"
 
-type Three = [MemorySocket, MemorySocket, MemorySocket]
-
 const stopping = Effect.gen(function* () {
   const stop = yield* Effect.forkChild((yield* Network).stop)
   yield* settled
@@ -25,7 +23,7 @@ describe("a server that is to stop", () => {
   it.effect("waits for the commands that are open, and takes no new ones, from nobody", () =>
     Effect.gen(function* () {
       const network = yield* Network
-      const [a, b, c] = (yield* connect(3)) as Three
+      const [a, b, c] = yield* connect(3)
       yield* say(a, "EXEC#1 1 x", "EXEC#2 2 y")
       assert.isTrue(network.ready())
       const stop = yield* stopping
@@ -57,7 +55,7 @@ describe("a server that is to stop", () => {
 
   it.effect("waits for no longer than it is told to, whoever is stuck", () =>
     Effect.gen(function* () {
-      const [a, b, c] = (yield* connect(3)) as Three
+      const [a, b, c] = yield* connect(3)
       b.reading = false
       yield* say(a, ...Array.from({ length: 20 }, () => `EXEC 1 ${"x".repeat(1000)}`), "EXEC#1 1-2 y")
       const stop = yield* stopping
@@ -74,7 +72,7 @@ describe("a server that is to stop", () => {
 
   it.effect("does not wait where nothing is open, nor once who was to execute has left", () =>
     Effect.gen(function* () {
-      const [a, b, c] = (yield* connect(3)) as Three
+      const [a, b, c] = yield* connect(3)
       yield* say(a, "EXEC#1 1 x")
       a.close()
       const stop = yield* stopping

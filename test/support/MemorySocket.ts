@@ -21,7 +21,7 @@ export class MemorySocket {
   #received = ""
   #unread: Array<Uint8Array | string> = []
   #unreadBytes = 0
-  readonly #inbound = Effect.runSync(Queue.unbounded<Uint8Array, Socket.SocketError>())
+  readonly #inbound: Queue.Queue<Uint8Array, Socket.SocketError>
   readonly #drains = new Set<(exit: Exit.Exit<void, Socket.SocketError>) => void>()
 
   readonly address: string
@@ -29,7 +29,19 @@ export class MemorySocket {
   /** The name that its certificate would give it. */
   readonly certified: string | undefined
 
-  constructor(address = "unknown", certified?: string) {
+  /** The bytes that it sends wake the server through the scheduler of the fiber that makes it. */
+  static readonly make = (address: string, certified?: string): Effect.Effect<MemorySocket> =>
+    Effect.map(
+      Queue.unbounded<Uint8Array, Socket.SocketError>(),
+      (inbound) => new MemorySocket(inbound, address, certified)
+    )
+
+  private constructor(
+    inbound: Queue.Queue<Uint8Array, Socket.SocketError>,
+    address: string,
+    certified: string | undefined
+  ) {
+    this.#inbound = inbound
     this.address = address
     this.certified = certified
     const writeAll: Socket.Writer["writeAll"] = (chunks) =>

@@ -1,12 +1,28 @@
-/** A whole server on `MemorySocket`s: no network, and with `TestClock` no real time. */
-import { Context, Effect, Exit, Fiber, Layer, Logger, References, Scope } from "effect"
+/**
+ * A whole server on `MemorySocket`s: no network, and with `TestClock` no real time.
+ * All of it runs on one `IdleScheduler`, which is how a test knows that the server has done all it can.
+ */
+import { createHash } from "node:crypto"
+import { Context, type Duration, Effect, Exit, Fiber, Layer, Logger, References, Scheduler, Scope } from "effect"
+import { WebCrypto } from "effect/crypto"
 import { NetAddress } from "effect/net"
 import { SocketServer } from "effect/socket"
+import { TestClock } from "effect/testing"
 import { TransportOf, throughWriter } from "../../src/net/Transport.ts"
 import { Access, type AccessPolicy } from "../../src/server/admission/Access.ts"
 import { RankServer } from "../../src/server/Server.ts"
 import { Settings, type SettingsValues } from "../../src/server/Settings.ts"
+import { IdleScheduler } from "./IdleScheduler.ts"
 import { MemorySocket } from "./MemorySocket.ts"
+import type { Tuple } from "./tuple.ts"
+
+/** Digests made at once: the real ones are made by a thread, whose end no scheduler can wait for. */
+const syncCrypto = {
+  subtle: {
+    digest: async (algorithm: string, data: Uint8Array) =>
+      Uint8Array.from(createHash(algorithm.replace("-", "")).update(data).digest()).buffer
+  }
+} as unknown as Crypto
 
 export class Network extends Context.Service<
   Network,
@@ -25,56 +41,15 @@ export class Network extends Context.Service<
     logged: Array<string> = [],
     access: AccessPolicy | undefined = undefined
   ): Layer.Layer<Network> =>
-    Layer.effect(
-      Network,
+    Layer.effectContext(
       Effect.gen(function* () {
-        let accept: (socket: MemorySocket) => void = () => {}
-        const socketServer = SocketServer.SocketServer.of({
-          address: NetAddress.unixPathAddress("/memory"),
-          run: Effect.fnUntraced(function* (handler) {
-            const connections = yield* Scope.make()
-            const services = yield* Effect.context<never>()
-            accept = (socket) => {
-              const unsent = () => (socket.destroyed ? 0 : socket.unread)
-              const session = Effect.provideService(
-                handler(socket.socket) as Effect.Effect<unknown>,
-                TransportOf,
-                (transported) =>
-                  throughWriter(transported, { unsent, address: socket.address, certified: socket.certified })
-              )
-              Fiber.runIn(Effect.runForkWith(services)(session), connections)
-            }
-            return yield* Effect.never.pipe(Effect.onExit(() => Scope.close(connections, Exit.void)))
-          })
-        })
-        const sockets = new Set<MemorySocket>()
-        const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => {
-          // Clients that linger would be waited for, on a clock that stands still.
-          for (const socket of sockets) socket.reset()
-          return Scope.close(scope, Exit.void)
-        })
-        const services = yield* Layer.buildWithScope(
-          RankServer.layer.pipe(
-            Layer.provide(Layer.succeed(SocketServer.SocketServer, socketServer)),
-            Layer.provide(Settings.layer(settings)),
-            Layer.provide(Layer.succeed(Access, access))
-          ),
-          scope
+        const scheduler = new IdleScheduler(yield* Scheduler.Scheduler)
+        const network = yield* make(settings, access).pipe(
+          Effect.provideService(Scheduler.Scheduler, scheduler),
+          Effect.provideService(WebCrypto.WebCrypto, syncCrypto)
         )
-        yield* settled
-        const connectFrom = Effect.fnUntraced(function* (address: string, certified?: string) {
-          const socket = new MemorySocket(address, certified)
-          sockets.add(socket)
-          accept(socket)
-          yield* settled
-          return socket
-        })
-        return {
-          connect: connectFrom("unknown"),
-          connectFrom,
-          ready: Context.get(services, RankServer).ready,
-          stop: Scope.close(scope, Exit.void)
-        }
+        // What a test forks runs on it, too.
+        return Context.make(Network, network).pipe(Context.add(Scheduler.Scheduler, scheduler))
       })
     ).pipe(
       Layer.provide(
@@ -89,23 +64,92 @@ export class Network extends Context.Service<
     )
 }
 
-/** Lets every fiber run that can, without time passing. */
-export const settled: Effect.Effect<void> = Effect.promise(async () => {
-  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve))
+const make = Effect.fnUntraced(function* (settings: Partial<SettingsValues>, access: AccessPolicy | undefined) {
+  let accept: (socket: MemorySocket) => void = () => {}
+  const socketServer = SocketServer.SocketServer.of({
+    address: NetAddress.unixPathAddress("/memory"),
+    run: Effect.fnUntraced(function* (handler) {
+      const connections = yield* Scope.make()
+      const services = yield* Effect.context<never>()
+      accept = (socket) => {
+        const unsent = () => (socket.destroyed ? 0 : socket.unread)
+        const session = Effect.provideService(
+          handler(socket.socket) as Effect.Effect<unknown>,
+          TransportOf,
+          (transported) =>
+            throughWriter(transported, {
+              unsent,
+              address: socket.address,
+              certificate:
+                socket.certified === undefined
+                  ? undefined
+                  : { verified: true, subjectAltName: `DNS:${socket.certified}` }
+            })
+        )
+        Fiber.runIn(Effect.runForkWith(services)(session), connections)
+      }
+      return yield* Effect.never.pipe(Effect.onExit(() => Scope.close(connections, Exit.void)))
+    })
+  })
+  const sockets = new Set<MemorySocket>()
+  const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => {
+    // The server would wait for clients that linger, on a clock that stands still.
+    for (const socket of sockets) socket.reset()
+    return Scope.close(scope, Exit.void)
+  })
+  const services = yield* Layer.buildWithScope(
+    RankServer.layer.pipe(
+      Layer.provide(Layer.succeed(SocketServer.SocketServer, socketServer)),
+      Layer.provide(Settings.layer(settings)),
+      Layer.provide(Layer.succeed(Access, access))
+    ),
+    scope
+  )
+  yield* settled
+  const context = yield* Effect.context<never>()
+  const connectFrom = (address: string, certified?: string) =>
+    Effect.gen(function* () {
+      const socket = yield* MemorySocket.make(address, certified)
+      sockets.add(socket)
+      accept(socket)
+      yield* settled
+      return socket
+    }).pipe(Effect.provideContext(context))
+  return {
+    connect: connectFrom("unknown"),
+    connectFrom,
+    ready: Context.get(services, RankServer).ready,
+    stop: Scope.close(scope, Exit.void)
+  }
 })
+
+/**
+ * Waits until the server has done all that it can do without time passing. It says nothing to the server: a `PING` of
+ * each client would count for its heartbeat, end its half line, and bring out a `RANK` that is not due yet.
+ */
+export const settled: Effect.Effect<void> = Effect.withFiber((fiber) => {
+  const scheduler = fiber.getRef(Scheduler.Scheduler)
+  return scheduler instanceof IdleScheduler
+    ? Effect.promise(() => scheduler.idle())
+    : Effect.die(new Error("only a test of `server()` can wait for its server"))
+})
+
+/** Lets so much time pass, and the server do what is due then. */
+export const passes = (duration: Duration.Input): Effect.Effect<void> =>
+  settled.pipe(Effect.andThen(TestClock.adjust(duration)), Effect.andThen(settled))
 
 /** A server of its own for a test. */
 export const server = (settings?: Partial<SettingsValues>, logged?: Array<string>, access?: AccessPolicy) =>
   Effect.provide(Network.layer(settings, logged, access))
 
-/** Clients in the order of their ranks; what they were told so far is taken. */
-export const connect = (count: number) =>
+/** Clients in the order of their ranks; what they heard so far is taken. */
+export const connect = <const N extends number>(count: N): Effect.Effect<Tuple<MemorySocket, N>, never, Network> =>
   Effect.gen(function* () {
     const network = yield* Network
     const clients: Array<MemorySocket> = []
     for (let i = 0; i < count; i++) clients.push(yield* network.connect)
     for (const client of clients) client.lines()
-    return clients
+    return clients as Tuple<MemorySocket, N>
   })
 
 /** What the client received after it said `lines`. */

@@ -59,6 +59,13 @@ export class WireClient {
     this.socket.write(lines.map((line) => `${line}\n`).join(""))
   }
 
+  /** Takes the next line; undefined when the server has closed the connection, or says nothing for too long. */
+  readonly next: Effect.Effect<string | undefined> = Effect.suspend(() =>
+    this.heard.length > 0 || this.closed
+      ? Effect.succeed(this.heard.shift())
+      : Effect.flatMap(Deferred.await(this.#changed), () => this.next)
+  ).pipe(Effect.timeoutOrElse({ duration: DEADLINE, orElse: () => Effect.succeed(undefined) }))
+
   /** Takes what is heard up to the first line that `isLast` accepts, that line included. */
   until(isLast: (line: string) => boolean): Effect.Effect<Array<string>> {
     const wait: Effect.Effect<Array<string>> = Effect.suspend(() => {

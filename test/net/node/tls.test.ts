@@ -2,9 +2,10 @@ import { copyFileSync, writeFileSync } from "node:fs"
 import { createConnection } from "node:net"
 import { type ConnectionOptions, connect as connectSecurely, type TLSSocket } from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Layer, Logger, Queue, type Scope } from "effect"
+import { Duration, Effect, Layer, Logger, Queue, Result, type Scope } from "effect"
 import { Socket, SocketServer } from "effect/socket"
-import { NodeClient, NodeServer, RankClient, type Transport, TransportOf } from "../../../src/index.ts"
+import { TransportOf } from "../../../src/net/Transport.ts"
+import { nameOf } from "../../../src/server/admission/CertificateName.ts"
 import { type Certificates, certificates, type Issued, LOCAL } from "../../support/certificates.ts"
 import { client, connect, connectTls, Port, serverLayer } from "../../support/wire.ts"
 
@@ -153,11 +154,11 @@ describe("clients with certificates", () => {
       const issuer = yield* certificates
       const ca = issuer.authority("ca")
       const { certPath: cert, keyPath: key } = issuer.issue("server", ca, LOCAL)
-      const told = yield* Queue.unbounded<Pick<Transport, "certified" | "unfit">>()
+      const told = yield* Queue.unbounded<string | undefined>()
       const handle = Effect.fnUntraced(function* (socket: Socket.Socket) {
         yield* Socket.readerBytes(socket)
-        const { certified, unfit } = yield* (yield* TransportOf)(socket)
-        yield* Queue.offer(told, { certified, unfit })
+        const { certificate } = yield* (yield* TransportOf)(socket)
+        yield* Queue.offer(told, certificate && Result.getOrUndefined(nameOf(certificate)))
       }, Effect.scoped)
       yield* Effect.gen(function* () {
         const { address, run } = yield* SocketServer.SocketServer
@@ -175,9 +176,7 @@ describe("clients with certificates", () => {
         ] as const) {
           const issued = issuer.issue("client", ca, altNames, "x, DNS:subject")
           yield* Effect.provideService(connectTls({ ca: ca.cert, ...issued }), Port, port)
-          const { certified, unfit } = yield* Queue.take(told)
-          assert.strictEqual(certified, name, altNames.join())
-          assert.strictEqual(unfit === undefined, name !== undefined)
+          assert.strictEqual(yield* Queue.take(told), name, altNames.join())
         }
       }).pipe(Effect.provide(NodeServer.layer({ host: "127.0.0.1", port: 0, tls: { cert, key, ca: ca.certPath } })))
     }).pipe(Effect.scoped, Effect.provide(Logger.layer([])))

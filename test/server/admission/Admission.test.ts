@@ -4,7 +4,6 @@ import { Duration, Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { subnetOf } from "../../../src/net/Subnet.ts"
 import type { AccessPolicy, Grant } from "../../../src/server/admission/Access.ts"
-import type { MemorySocket } from "../../support/MemorySocket.ts"
 import { connect, Network, say, server, settled } from "../../support/memoryServer.ts"
 import { client, serverLayer } from "../../support/wire.ts"
 
@@ -293,7 +292,7 @@ describe("connections", () => {
 describe("a rate", () => {
   it.effect("holds for the commands of each client, in bursts of as many", () =>
     Effect.gen(function* () {
-      const [a, b] = (yield* connect(3)) as [never, never, never]
+      const [a, b] = yield* connect(3)
       const limited = "rate limited: 3 commands a second at most"
       assert.deepStrictEqual(yield* say(a, "EXEC 1 1", "EXEC#x 1 2", "EXEC @m2 3", "EXEC 1 4", "EXEC#y 1 5", "PING"), [
         `ERROR 0 ${limited}`,
@@ -333,7 +332,7 @@ describe("a rate, and what waits", () => {
 
   it.effect("holds who changes the order while a watcher does not keep up, as it does who gives commands", () =>
     Effect.gen(function* () {
-      const [watcher, flooder] = (yield* connect(2)) as [MemorySocket, MemorySocket]
+      const [watcher, flooder] = yield* connect(2)
       yield* say(watcher, "WATCH")
       watcher.reading = false
       flooder.send(`${"NAME a\nNAME b\n".repeat(3000)}PING\n`)
@@ -355,7 +354,7 @@ describe("a rate, and what waits", () => {
 
   it.effect("is bounded for the changes of the order, too", () =>
     Effect.gen(function* () {
-      const [a] = (yield* connect(1)) as [MemorySocket]
+      const [a] = yield* connect(1)
       assert.deepStrictEqual(yield* say(a, "NAME a", "NAME b", "NAME c", "YIELD", "JOIN g"), [
         "NAMED 0 m1 a",
         "NAMED 0 m1 b",
@@ -370,7 +369,7 @@ describe("a rate, and what waits", () => {
 describe("the targets of open commands", () => {
   it.effect("are bounded, those of issuers that have left included", () =>
     Effect.gen(function* () {
-      const [a, b] = (yield* connect(4)) as [MemorySocket, MemorySocket]
+      const [a, b] = yield* connect(4)
       assert.deepStrictEqual(yield* say(a, "EXEC#1 * x"), [])
       a.reset()
       yield* settled

@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import type { Command } from "../../../src/server/commands/Commands.ts"
-import { Task, Tasks } from "../../../src/server/commands/Delivery.ts"
-import type { Client } from "../../../src/server/Peer.ts"
+import { Command, Delivery, Issuer } from "../../../src/server/commands/Command.ts"
+import { DeliveryTable } from "../../../src/server/commands/DeliveryTable.ts"
+import type { PendingDelivery } from "../../../src/server/Peer.ts"
+import { fakePeer } from "../../support/fakePeer.ts"
 
 const Step = Schema.Struct({
   /** How many are added; for none, as many are deleted. */
@@ -11,52 +12,48 @@ const Step = Schema.Struct({
 })
 
 /** Those of a target, by its list, forwards; backwards it has to be the same. */
-const listOf = ({ lastTask }: Client): Array<number> => {
-  const backwards: Array<number> = []
-  let first = lastTask
-  for (let task = lastTask; task !== undefined; task = task.earlier) {
-    backwards.push(task.id)
-    first = task
+const listOf = (last: PendingDelivery | undefined): Array<PendingDelivery> => {
+  const backwards: Array<PendingDelivery> = []
+  let first = last
+  for (let delivery = last; delivery !== undefined; delivery = delivery.earlier) {
+    backwards.push(delivery)
+    first = delivery
   }
-  const forwards: Array<number> = []
-  for (let task = first; task !== undefined; task = task.later) forwards.push(task.id)
+  const forwards: Array<PendingDelivery> = []
+  for (let delivery = first; delivery !== undefined; delivery = delivery.later) forwards.push(delivery)
   assert.deepStrictEqual(forwards, backwards.reverse())
   return forwards
 }
 
-describe("Tasks", () => {
+describe("DeliveryTable", () => {
   it.prop(
-    "are found by their numbers and by their targets, as in a Map, while thousands come and go",
+    "finds deliveries by their numbers and by their targets, as a Map would, while thousands come and go",
     [Schema.Array(Step).check(Schema.isMaxLength(40))],
     ([steps]) => {
-      const tasks = new Tasks()
-      const model = new Map<number, Task>()
-      const targets = [{ lastTask: undefined }, { lastTask: undefined }] as unknown as [Client, Client]
+      const table = new DeliveryTable()
+      const model = new Map<number, Delivery>()
+      const even = fakePeer()
+      const odd = fakePeer()
+      const command = new Command(new Issuer(fakePeer()), "x", false, 0)
       let last = 2 ** 32 - 3000
       for (const { add, which } of steps) {
         for (let i = 0; i < add; i++) {
-          const task = new Task(++last, {} as Command, 0, targets[last % 2]!)
-          tasks.add(task)
-          model.set(task.id, task)
+          const delivery = new Delivery(++last, command, 0, last % 2 === 0 ? even : odd, { finish: () => {} })
+          table.add(delivery)
+          model.set(delivery.id, delivery)
         }
         const present = [...model.values()]
         for (let i = 0; add === 0 && i < which && i < present.length; i++) {
-          const task = present[(i * 7919 + which) % present.length]!
-          if (model.delete(task.id)) tasks.delete(task)
+          const delivery = present[(i * 7919 + which) % present.length]!
+          if (model.delete(delivery.id)) table.delete(delivery)
         }
-        assert.strictEqual(tasks.size, model.size)
-        for (const id of [last - which, last, last + 1]) assert.strictEqual(tasks.get(id), model.get(id))
-        assert.deepStrictEqual(
-          tasks
-            .list()
-            .map(({ id }) => id)
-            .sort((a, b) => a - b),
-          [...model.keys()].sort((a, b) => a - b)
-        )
-        for (const parity of [0, 1] as const) {
+        assert.strictEqual(table.size, model.size)
+        for (const id of [last - which, last, last + 1]) assert.strictEqual(table.get(id), model.get(id))
+        assert.deepStrictEqual(new Set(table.list()), new Set(model.values()))
+        for (const [parity, peer] of [even, odd].entries()) {
           assert.deepStrictEqual(
-            listOf(targets[parity]),
-            [...model.keys()].filter((id) => id % 2 === parity)
+            listOf(peer.lastDelivery),
+            [...model.values()].filter(({ id }) => id % 2 === parity)
           )
         }
       }

@@ -6,13 +6,10 @@ import { textCodec } from "../../../src/protocol/text/TextCodec.ts"
 import type { MemorySocket } from "../../support/MemorySocket.ts"
 import { connect, Network, say, server, settled } from "../../support/memoryServer.ts"
 
-type Two = [MemorySocket, MemorySocket]
-type Three = [MemorySocket, MemorySocket, MemorySocket]
-
 describe("a tracked command", () => {
   it.effect("has its output and its outcome told to the issuer, by the rank it was sent to", () =>
     Effect.gen(function* () {
-      const [a, b, c] = (yield* connect(3)) as Three
+      const [a, b, c] = yield* connect(3)
       assert.deepStrictEqual(yield* say(a, "EXEC#job.1 2 uptime"), [])
       assert.deepStrictEqual(c.lines(), ["EXEC#1 0 uptime"])
       yield* say(b, "QUIT")
@@ -33,7 +30,7 @@ describe("a tracked command", () => {
   it.effect("has its outcomes logged where its issuer has left, and what comes late counted", () => {
     const logged: Array<string> = []
     return Effect.gen(function* () {
-      const [a, b, c] = (yield* connect(3)) as Three
+      const [a, b, c] = yield* connect(3)
       yield* say(a, "EXEC#x * make", "EXEC#y 1 x", "QUIT")
       yield* say(b, "RESULT#1 7 failed", "RESULT#1 0", "RESULT#3 denied", "RESULT#99 0")
       yield* say(c, "QUIT")
@@ -90,7 +87,7 @@ describe("a tracked command", () => {
 
   it.effect("to several has an outcome from each, and then is done", () =>
     Effect.gen(function* () {
-      const [a, b, c] = (yield* connect(3)) as Three
+      const [a, b, c] = yield* connect(3)
       yield* say(a, "EXEC#x * make")
       assert.deepStrictEqual([b.lines(), c.lines()], [["EXEC#1 0 make"], ["EXEC#2 0 make"]])
       yield* say(c, "RESULT#2 7 failed")
@@ -105,7 +102,7 @@ describe("a tracked command", () => {
 
   it.effect("is rejected as a whole, with its id", () =>
     Effect.gen(function* () {
-      const [a, b] = (yield* connect(2)) as Two
+      const [a, b] = yield* connect(2)
       assert.deepStrictEqual(
         yield* say(
           b,
@@ -141,7 +138,7 @@ describe("a tracked command", () => {
 
   it.effect("is answered by whom it was sent to, and by nobody else", () =>
     Effect.gen(function* () {
-      const [a, b, c] = (yield* connect(3)) as Three
+      const [a, b, c] = yield* connect(3)
       yield* say(a, "EXEC#x 1 make")
       yield* say(c, "OUTPUT#1 evil", "RESULT#1 0 evil")
       yield* say(a, "RESULT#1 0 evil")
@@ -153,7 +150,7 @@ describe("a tracked command", () => {
 
   it.effect("is withdrawn at once, and the executors are told to stop", () =>
     Effect.gen(function* () {
-      const [a, b, c] = (yield* connect(3)) as Three
+      const [a, b, c] = yield* connect(3)
       yield* say(a, "EXEC#x * make")
       b.send("RESULT#1 0\n")
       yield* settled
@@ -167,7 +164,7 @@ describe("a tracked command", () => {
 
   it.effect("ends in time: after a minute, or what the issuer says", () =>
     Effect.gen(function* () {
-      const [a, b] = (yield* connect(2)) as Two
+      const [a, b] = yield* connect(2)
       yield* say(a, "EXEC#slow 1 sleep")
       yield* TestClock.adjust("59900 millis")
       yield* settled
@@ -189,7 +186,7 @@ describe("a tracked command", () => {
 
   it.effect("is lost when the target leaves after it was sent, and undelivered when before", () =>
     Effect.gen(function* () {
-      const [a, b] = (yield* connect(2)) as Two
+      const [a, b] = yield* connect(2)
       yield* say(a, "EXEC#sent 1 x")
       b.reading = false
       // This fills what is in flight; what comes behind it waits in the server.
@@ -203,7 +200,7 @@ describe("a tracked command", () => {
 
   it.effect("that was said to be undelivered, or ended before it was sent, is never sent", () =>
     Effect.gen(function* () {
-      const [a, b] = (yield* connect(2)) as Two
+      const [a, b] = yield* connect(2)
       b.reading = false
       yield* say(a, `EXEC 1 ${"x".repeat(60_000)}`)
       yield* say(a, "EXEC#gone 1 x", "EXEC#back 1 y", "EXEC 1 plain")
@@ -219,7 +216,7 @@ describe("a tracked command", () => {
 
   it.effect("has output that fits a line, be it cut for it", () =>
     Effect.gen(function* () {
-      const [a, b] = (yield* connect(2)) as Two
+      const [a, b] = yield* connect(2)
       yield* say(a, '{"_tag":"Exec","id":"i","to":"1","command":"x"}')
       b.send(`RESULT#1 0 ${"\\x7f".repeat(200)}\n`)
       yield* settled
@@ -235,7 +232,7 @@ describe("a tracked command", () => {
   it.effect("ends before the server says goodbye", () =>
     Effect.gen(function* () {
       const network = yield* Network
-      const [a, b, c] = (yield* connect(3)) as Three
+      const [a, b, c] = yield* connect(3)
       yield* say(a, "EXEC#x * make")
       const stop = yield* Effect.forkChild(network.stop)
       yield* settled
@@ -247,7 +244,7 @@ describe("a tracked command", () => {
 
   it.effect("of an issuer that has left goes on for a minute at most", () =>
     Effect.gen(function* () {
-      const [a, b] = (yield* connect(2)) as Two
+      const [a, b] = yield* connect(2)
       yield* say(a, '{"_tag":"Exec","id":"i","to":"1","command":"x","timeout":3600000}')
       a.close()
       yield* TestClock.adjust("61 seconds")
@@ -261,7 +258,7 @@ describe("a tracked command", () => {
 
   it.effect("goes on without its issuer, and its outcome is told to nobody", () =>
     Effect.gen(function* () {
-      const [a, b, c] = (yield* connect(3)) as Three
+      const [a, b, c] = yield* connect(3)
       yield* say(a, "EXEC#x 2 make")
       a.close()
       yield* settled
@@ -277,7 +274,7 @@ describe("a tracked command", () => {
     "of a hundred thousand is swept in one go",
     () =>
       Effect.gen(function* () {
-        const [a, b] = (yield* connect(2)) as Two
+        const [a, b] = yield* connect(2)
         for (let i = 0; i < 100; i++) {
           yield* say(a, ...Array.from({ length: 1000 }, (_, j) => `EXEC#${i}.${j} 1 x`))
           for (let turn = 0; turn < 60; turn++) yield* settled
@@ -320,7 +317,7 @@ describe("encodings", () => {
 
   it.effect("reject a PING whose answer would not fit a line", () =>
     Effect.gen(function* () {
-      const [a] = (yield* connect(1)) as [MemorySocket]
+      const [a] = yield* connect(1)
       yield* say(a, '{"_tag":"Ping"}')
       const [answer] = yield* say(a, `PING ${'"'.repeat(300)}`)
       assert.deepInclude(JSON.parse(answer!), { _tag: "Error", reason: "malformed" })
@@ -341,7 +338,7 @@ describe("encodings", () => {
         ["json", "json"]
       ] as const) {
         yield* Effect.gen(function* () {
-          const [a, b] = (yield* connect(2)) as Two
+          const [a, b] = yield* connect(2)
           if (issues === "json") yield* say(a, hello)
           if (executes === "json") yield* say(b, hello)
           const exec = (id?: string) =>
@@ -383,7 +380,7 @@ describe("encodings", () => {
 
   it.effect("guard a command by the epoch, or by who is to be at the rank", () =>
     Effect.gen(function* () {
-      const [a, b] = (yield* connect(2)) as Two
+      const [a, b] = yield* connect(2)
       const exec = (guard: object) => JSON.stringify({ _tag: "Exec", to: "1", command: "x", ...guard })
       const stale = (line: string) => assert.strictEqual(JSON.parse(line).reason, "stale epoch")
       assert.deepStrictEqual(
@@ -411,7 +408,7 @@ describe("encodings", () => {
 describe("groups", () => {
   it.effect("have an order each, and commands stay within", () =>
     Effect.gen(function* () {
-      const [a, b, c] = (yield* connect(3)) as Three
+      const [a, b, c] = yield* connect(3)
       yield* say(a, "WATCH")
       yield* say(b, "NAME bea")
       a.lines()
@@ -437,7 +434,7 @@ describe("groups", () => {
 
   it.effect("are entered with one's name, or not at all", () =>
     Effect.gen(function* () {
-      const [a, b, c] = (yield* connect(3)) as Three
+      const [a, b, c] = yield* connect(3)
       yield* say(b, "JOIN other", "WATCH")
       yield* say(a, "NAME x", "JOIN other")
       assert.deepStrictEqual(b.lines(), ["JOINED 1 m1", "NAMED 1 m1 x"])
@@ -457,7 +454,7 @@ describe("groups", () => {
 
   it.effect("end what a member was to execute when it joins another", () =>
     Effect.gen(function* () {
-      const [a, b] = (yield* connect(2)) as Two
+      const [a, b] = yield* connect(2)
       yield* say(a, "EXEC#x 1 make")
       yield* say(b, "JOIN other", "RESULT#1 0")
       assert.deepStrictEqual(a.lines(), ["RESULT#x 1 lost"])

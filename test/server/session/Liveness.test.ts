@@ -2,7 +2,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
-import type { MemorySocket } from "../../support/MemorySocket.ts"
 import { connect, say, server, settled } from "../../support/memoryServer.ts"
 
 const hello = (heartbeat?: number) =>
@@ -17,7 +16,7 @@ const PING = '{"_tag":"Ping"}'
 describe("a client with a heartbeat", () => {
   it.effect("is asked after one without a word, and leaves after two and a half; the next is promoted", () =>
     Effect.gen(function* () {
-      const [a, b] = (yield* connect(2)) as [MemorySocket, MemorySocket]
+      const [a, b] = yield* connect(2)
       assert.strictEqual(heartbeatOf(yield* say(a, hello(5000))), 5000)
       yield* passes(4999)
       assert.deepStrictEqual(a.lines(), [])
@@ -34,7 +33,7 @@ describe("a client with a heartbeat", () => {
 
   it.effect("stays as long as it says something, whatever that is", () =>
     Effect.gen(function* () {
-      const [a, b] = (yield* connect(2)) as [MemorySocket, MemorySocket]
+      const [a, b] = yield* connect(2)
       yield* say(b, "WATCH")
       yield* say(a, hello(1000))
       for (let i = 0; i < 10; i++) {
@@ -57,7 +56,7 @@ describe("a client with a heartbeat", () => {
 
   it.effect("is looked at four times in its heartbeat, however long those of others are", () =>
     Effect.gen(function* () {
-      const [a, b] = (yield* connect(2)) as [MemorySocket, MemorySocket]
+      const [a, b] = yield* connect(2)
       yield* say(a, hello(60_000))
       yield* passes(1000)
       yield* say(b, hello(110))
@@ -70,7 +69,7 @@ describe("a client with a heartbeat", () => {
 
   it.live("is given the time to be heard after the server itself was frozen", () =>
     Effect.gen(function* () {
-      const [a] = (yield* connect(1)) as [MemorySocket]
+      const [a] = yield* connect(1)
       yield* say(a, hello(400))
       yield* Effect.sleep("200 millis")
       for (const end = performance.now() + 1500; performance.now() < end; );
@@ -105,7 +104,7 @@ describe("a client with a heartbeat", () => {
 
   it.effect("has the one of its last Hello that had one; without one nobody is asked, or timed out", () =>
     Effect.gen(function* () {
-      const [a, b] = (yield* connect(2)) as [MemorySocket, MemorySocket]
+      const [a, b] = yield* connect(2)
       assert.strictEqual(heartbeatOf(yield* say(a, hello())), 0)
       assert.strictEqual(heartbeatOf(yield* say(a, hello(200))), 200)
       assert.strictEqual(heartbeatOf(yield* say(a, hello(3000))), 3000)

@@ -1,0 +1,58 @@
+/** A peer without a session: its outbox writes to memory. */
+import { Duration, Effect } from "effect"
+import { textCodec } from "../../src/protocol/text/TextCodec.ts"
+import type { CloseCause } from "../../src/server/events/CloseCause.ts"
+import { FlushQueue } from "../../src/server/outbound/FlushQueue.ts"
+import { Outbox } from "../../src/server/outbound/Outbox.ts"
+import { ServerTotal } from "../../src/server/outbound/ServerTotal.ts"
+import { NO_RANK, type Peer, type PendingDelivery } from "../../src/server/Peer.ts"
+import { memoryTransport } from "../server/outbound/memoryTransport.ts"
+
+export class FakePeer implements Peer {
+  readonly address = "unknown"
+  readonly ended = Effect.void
+  readonly outbox: Outbox
+  readonly member: string
+  codec = textCodec
+  executes = true
+  absent = false
+  leaving = false
+  lastRankSent = NO_RANK
+  lastDelivery: PendingDelivery | undefined = undefined
+  disconnected: CloseCause | undefined = undefined
+  readonly #transport = memoryTransport()
+
+  constructor(member: string, flushQueue: FlushQueue, maxPending: number) {
+    this.member = member
+    this.outbox = new Outbox(
+      {
+        flushQueue,
+        total: new ServerTotal(Number.POSITIVE_INFINITY, () => {}),
+        maxPending,
+        maxHold: Duration.millis(500),
+        stallTimeout: Duration.seconds(10),
+        now: () => 0,
+        fork: Effect.runFork
+      },
+      this.#transport.transport,
+      (cause) => this.disconnect(cause)
+    )
+  }
+
+  send(message: Parameters<Peer["send"]>[0]): boolean {
+    return this.outbox.appendLine(this.codec.encodeServer(message))
+  }
+
+  disconnect(cause: CloseCause): void {
+    this.disconnected ??= cause
+  }
+
+  /** The lines that it got since the last call. */
+  lines(): ReadonlyArray<string> {
+    this.outbox.flush()
+    return this.#transport.written.splice(0).join("").split("\n").slice(0, -1)
+  }
+}
+
+export const fakePeer = (member = "m1", flushQueue = new FlushQueue(), maxPending = 1_000_000): FakePeer =>
+  new FakePeer(member, flushQueue, maxPending)

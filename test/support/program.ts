@@ -1,0 +1,28 @@
+/**
+ * Bundles the program once for all tests, before the first of them: Node then starts it in a fifth of the time that
+ * `tsx src/main.ts` takes, and tests start it some hundred times. That it starts from its sources and as a package,
+ * too, is tested where it says so.
+ */
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { build } from "vite"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+
+export default async () => {
+  const outDir = mkdtempSync(join(tmpdir(), "rankd-program-"))
+  await build({
+    root,
+    configFile: false,
+    logLevel: "warn",
+    ssr: { noExternal: true },
+    build: {
+      ...{ ssr: "src/main.ts", outDir, emptyOutDir: true, target: "node22" },
+      rolldownOptions: { output: { entryFileNames: "main.mjs" } }
+    }
+  })
+  process.env.RANKD_PROGRAM = join(outDir, "main.mjs")
+  return () => rmSync(outDir, { recursive: true })
+}
