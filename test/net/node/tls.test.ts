@@ -4,6 +4,7 @@ import { type ConnectionOptions, connect as connectSecurely, type TLSSocket } fr
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Layer, Logger, Queue, Result, type Scope } from "effect"
 import { Socket, SocketServer } from "effect/socket"
+import { NodeClient, NodeServer, RankClient } from "../../../src/index.ts"
 import { TransportOf } from "../../../src/net/Transport.ts"
 import { nameOf } from "../../../src/server/admission/CertificateName.ts"
 import { type Certificates, certificates, type Issued, LOCAL } from "../../support/certificates.ts"
