@@ -83,6 +83,11 @@ export class WriteBuffer {
     return this.#size
   }
 
+  /** Whether there is nothing to take. */
+  get isEmpty(): boolean {
+    return this.#size === 0 && this.#streams === 0
+  }
+
   /** Whether a stream waits, or is not taken to its end. */
   get isStreaming(): boolean {
     return this.#streams > 0
