@@ -108,10 +108,10 @@ export class Outbox {
   /** Hands what waits to the socket, unless the last write is still in flight. */
   flush(): void {
     this.#queued = false
-    while (this.#inFlight === 0) {
+    while (this.#inFlight === 0 && !this.#buffer.isEmpty) {
       const chunks = this.#buffer.take(WRITE_BYTES)
-      if (!Arr.isArrayNonEmpty(chunks)) break
-      this.#write(chunks)
+      // There are none if all lines were cancelled.
+      if (Arr.isArrayNonEmpty(chunks)) this.#write(chunks)
     }
     if (this.#inFlight > 0) this.#buffer.hold()
     if (this.#slowConsumer?.hasRecovered(this.pending)) this.#slowConsumer = undefined

@@ -83,6 +83,11 @@ export class WriteBuffer {
     return this.#size
   }
 
+  /** Whether there is nothing to take. */
+  get isEmpty(): boolean {
+    return this.#size === 0 && this.#streams === 0
+  }
+
   /** Whether a stream waits, or is not taken to its end. */
   get isStreaming(): boolean {
     return this.#streams > 0
@@ -103,13 +108,7 @@ export class WriteBuffer {
     const end = writeLine(buffer, start, line)
     this.#gathered = end
     this.#size += end - start
-    if (cancellable === undefined) return
-    if (this.#lines === NO_LINES) {
-      this.#lines = []
-      this.#bounds = []
-    }
-    this.#lines.push(cancellable)
-    this.#bounds.push(start, end)
+    if (cancellable !== undefined) this.#addCancellable(cancellable, start, end)
   }
 
   /** Appends `bytes` from `start` to `end`, without a copy unless they are held. Nobody may change them any more. */
@@ -188,15 +187,27 @@ export class WriteBuffer {
     this.#shared = undefined
   }
 
-  /** A buffer with room for so many bytes more behind what is gathered. */
-  #room(length: number): Uint8Array {
-    this.#settleShared()
-    if (this.#gather === undefined || this.#gathered + length > this.#gather.length) {
-      // Twice what is usually taken mostly holds what comes next, and what is in one buffer costs one write.
-      const usual = Math.max(2 * this.#usual, 4 * this.#gathered)
-      this.#seal()
-      this.#gather = Buffer.allocUnsafe(Math.max(length, Math.min(MAX_BUFFER_BYTES, Math.max(MIN_BUFFER_BYTES, usual))))
+  #addCancellable(line: Cancellable, start: number, end: number): void {
+    if (this.#lines === NO_LINES) {
+      this.#lines = []
+      this.#bounds = []
     }
+    this.#lines.push(line)
+    this.#bounds.push(start, end)
+  }
+
+  /** A buffer with room for so many bytes more behind what is gathered. Short, to be inlined where it is called. */
+  #room(length: number): Uint8Array {
+    if (this.#shared !== undefined) this.#settleShared()
+    const gather = this.#gather
+    return gather !== undefined && this.#gathered + length <= gather.length ? gather : this.#gatherAnew(length)
+  }
+
+  #gatherAnew(length: number): Uint8Array {
+    // Twice what is usually taken mostly holds what comes next, and what is in one buffer costs one write.
+    const usual = Math.max(2 * this.#usual, 4 * this.#gathered)
+    this.#seal()
+    this.#gather = Buffer.allocUnsafe(Math.max(length, Math.min(MAX_BUFFER_BYTES, Math.max(MIN_BUFFER_BYTES, usual))))
     return this.#gather
   }
 
