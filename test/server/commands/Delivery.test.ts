@@ -26,7 +26,7 @@ const listOf = ({ lastTask }: Client): Array<number> => {
 
 describe("Tasks", () => {
   it.prop(
-    "are found by their numbers and by their targets, as in a Map, while thousands come and go",
+    "finds them by their ids and by their targets, as a Map would, while thousands come and go",
     [Schema.Array(Step).check(Schema.isMaxLength(40))],
     ([steps]) => {
       const tasks = new Tasks()
