@@ -2,7 +2,7 @@
 import { once } from "node:events"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, type Scope } from "effect"
-import { descriptorsOf, memoryOf, type Run, rankd, says, shell } from "../support/process.ts"
+import { descriptorsOf, memoryOf, npmStart, type Run, says, shell } from "../support/process.ts"
 import { client, Port, serverLayer, type WireClient } from "../support/wire.ts"
 
 const MEBIBYTE = 1024 * 1024
@@ -62,7 +62,7 @@ describe("clients that do not read", () => {
     () =>
       Effect.gen(function* () {
         const cap = 8 * MEBIBYTE
-        const server = yield* rankd(["--port", "0", "--max-pending", `${cap}`])
+        const server = yield* npmStart(["--port", "0", "--max-pending", `${cap}`])
         const issuer = yield* ranked(server)
         const bystander = yield* ranked(server)
         const deaf: Array<WireClient> = []
@@ -144,7 +144,7 @@ describe("crowds", () => {
     "a thousand sockets that send a mebibyte without a newline are closed, cost a line each, and delay nobody",
     () =>
       Effect.gen(function* () {
-        const server = yield* rankd(["--port", "0", "--max-clients", "2000", "--log-level", "warn"])
+        const server = yield* npmStart(["--port", "0", "--max-clients", "2000", "--log-level", "warn"])
         const bystander = yield* ranked(server)
         const idle = descriptorsOf(pid(server))
         const hostile = yield* Effect.forEach(Array.from({ length: 1000 }), () => ranked(server), { concurrency: 50 })
