@@ -2,8 +2,8 @@ import { defineConfig } from "vitest/config"
 import { BaseSequencer, type TestSpecification } from "vitest/node"
 
 /** What these measure, others at work beside them would disturb. */
-const timed = ["test/client/faults.test.ts", "test/client/liveness.test.ts"]
-const loads = ["test/server/hostile.test.ts"]
+const timed = ["test/client/faults.test.ts", "test/client/liveness.test.ts", "test/server/wire.test.ts"]
+const loads = ["test/server/admission/crowds.test.ts", "test/server/hostile.test.ts"]
 
 /** Files that start processes wait for most of their time: they begin first, and others work meanwhile. */
 class WaitingFirst extends BaseSequencer {

@@ -4,6 +4,7 @@ import { TestClock } from "effect/testing"
 import * as Groups from "../../src/rank/Groups.ts"
 import { RankRef } from "../../src/rank/RankRef.ts"
 import * as Roster from "../../src/rank/Roster.ts"
+import { onIdleScheduler, settled } from "../support/IdleScheduler.ts"
 
 const make = (capacity = 1000) => {
   let lastId = 0
@@ -34,7 +35,7 @@ describe("RankRef", () => {
     })
   )
 
-  it.effect("refuses beyond the capacity, gives no id away for it, and takes the next when one left", () =>
+  it.effect("refuses beyond the capacity without spending an id, and takes the next when one has left", () =>
     Effect.gen(function* () {
       const ranks = make(2)
       const a = yield* joined(ranks, "a")
@@ -64,13 +65,13 @@ describe("RankRef", () => {
             yield* Effect.never
           }).pipe(Effect.scoped, Effect.forkChild)
       )
-      // Those of every seventh are killed where they are.
+      // Every seventh is interrupted wherever it is.
       yield* Effect.forEach(
         fibers.filter((_, i) => i % 7 === 0),
         (fiber) => Effect.andThen(Effect.yieldNow, Fiber.interrupt(fiber)),
         { concurrency: "unbounded" }
       )
-      for (let turn = 0; turn < 50; turn++) yield* Effect.yieldNow
+      yield* settled
 
       const expected = Array.from({ length: 300 }, (_, i) => i).filter((i) => i % 3 !== 0 && i % 7 !== 0)
       assert.sameMembers(order(ranks), expected.map(String))
@@ -85,7 +86,7 @@ describe("RankRef", () => {
       assert.strictEqual(new Set(epochs).size, epochs.length)
       yield* Fiber.interruptAll(fibers)
       assert.deepStrictEqual(order(ranks), [])
-    })
+    }).pipe(onIdleScheduler)
   )
 
   it.effect.each([3, 4, 5, 6, 7])("leaves no seat behind, wherever in a join it is interrupted (%i)", (operations) =>
@@ -113,7 +114,7 @@ describe("RankRef", () => {
     })
   )
 
-  it.effect("gives the seat up when the fiber is killed, before the killer goes on", () =>
+  it.effect("frees the seat when the fiber is interrupted, before the interrupt returns", () =>
     Effect.gen(function* () {
       const ranks = make()
       const seated = yield* Deferred.make<void>()
@@ -132,7 +133,7 @@ describe("RankRef", () => {
     })
   )
 
-  it.effect("gives the seat up when the one seated dies of a defect", () =>
+  it.effect("frees the seat when the fiber dies of a defect", () =>
     Effect.gen(function* () {
       const ranks = make()
       yield* ranks.join("a").pipe(Effect.andThen(Effect.die("boom")), Effect.scoped, Effect.exit)
@@ -185,7 +186,7 @@ describe("RankRef", () => {
     })
   )
 
-  it.effect("brings its id and its name along from another group, or stays where it is", () =>
+  it.effect("takes a member of another group with its id and its name, or not at all", () =>
     Effect.gen(function* () {
       const ranks = make(3)
       const a = yield* ranks.join("a", { id: 77, name: "boss" })
@@ -205,7 +206,7 @@ describe("Groups", () => {
     open: (_, ranks: RankRef<string, boolean>) => Effect.succeed(ranks)
   })
 
-  it.effect("hands out one order a group, and no id twice over all of them", () =>
+  it.effect("keeps one order a group, and never gives an id twice", () =>
     Effect.gen(function* () {
       const groups = yield* makeGroups
       const ids = yield* Effect.forEach(["x", "y", "x", "y"], (name) =>
@@ -218,7 +219,7 @@ describe("Groups", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("forgets a group that is empty, but not how far its epochs went", () =>
+  it.effect("forgets an empty group, but not how far its epochs went", () =>
     Effect.gen(function* () {
       const groups = yield* makeGroups
       const visit = Effect.scoped(

@@ -28,7 +28,7 @@ const assertSame = (roster: Roster.Roster<string>, model: Model, ranks: Iterable
 
 const Operation = Schema.Struct({
   kind: Schema.Literals(["join", "join", "join", "leave", "stepDown", "rename", "replace"]),
-  /** Whom: this many of the size, in 1/1000. */
+  /** Which member: this many thousandths of the size. */
   whom: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 999 })),
   name: Schema.Literals(["a", "b", "c", "d"]),
   now: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 50 }))
@@ -115,7 +115,7 @@ describe("Roster", () => {
     { arbitrary: { runs: 8 } }
   )
 
-  it("takes a name away with its holder, and frees the old one on a new", () => {
+  it("frees a name when its member leaves or takes another", () => {
     const roster = Roster.rename(Roster.join(Roster.empty, 1, "x", 0), 1, "bob")
     const renamed = Roster.rename(roster, 1, "eve")
     assert.isUndefined(Roster.byName(renamed, "bob"))
@@ -124,7 +124,7 @@ describe("Roster", () => {
     assert.strictEqual(Roster.byName(Roster.stepDown(renamed, 1, 0), "eve")?.id, 1)
   })
 
-  it("leaves as it is what does not concern a member", () => {
+  it("stays the same for an id that is no member", () => {
     const roster = Roster.join(Roster.empty, 1, "x", 5)
     assert.strictEqual(Roster.leave(roster, 2, 9), roster)
     assert.strictEqual(Roster.stepDown(roster, 2, 9), roster)

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import type { MemorySocket } from "../support/MemorySocket.ts"
-import { connect, Network, say, server, settled } from "../support/memoryServer.ts"
+import { connect, Network, passes, say, server, settled } from "../support/memoryServer.ts"
 
 const stopping = Effect.gen(function* () {
   const stop = yield* Effect.forkChild((yield* Network).stop)
@@ -11,16 +11,16 @@ const stopping = Effect.gen(function* () {
   return stop
 })
 
-const goodbye = (...clients: ReadonlyArray<MemorySocket>) =>
-  Effect.gen(function* () {
-    yield* settled
+/** Whether `BYE shutting down` is the last that they heard; they end their sides then. */
+const dismissed = (...clients: ReadonlyArray<MemorySocket>) =>
+  Effect.map(settled, () => {
     const last = clients.map((client) => client.lines().at(-1))
     for (const client of clients) client.close()
     return last.every((line) => line === "BYE shutting down")
   })
 
-describe("a server that is to stop", () => {
-  it.effect("waits for the commands that are open, and takes no new ones, from nobody", () =>
+describe("a server that stops", () => {
+  it.effect("waits for the commands that are open, and takes no new ones", () =>
     Effect.gen(function* () {
       const network = yield* Network
       const [a, b, c] = yield* connect(3)
@@ -40,37 +40,36 @@ describe("a server that is to stop", () => {
       assert.deepStrictEqual(late.lines(), ["ERROR - shutting down"])
       assert.deepStrictEqual(yield* say(b, "RESULT#1 0 done"), ["EXEC#1 0 x"])
       assert.deepStrictEqual(a.lines(), ["RESULT#1 1 0 done"])
-      // Those who are there are served as ever.
+      // Members are served as ever.
       yield* TestClock.adjust("9 seconds")
       assert.deepStrictEqual(yield* say(b, "QUIT"), ["BYE quit"])
       assert.match(c.lines().at(-1)!, /^RANK 1 2 \d+ m3$/)
       assert.isUndefined(stop.pollUnsafe())
       c.send("RESULT#2 0\n")
-      assert.isTrue(yield* goodbye(a, c))
+      assert.isTrue(yield* dismissed(a, c))
       late.close()
       b.close()
       yield* Fiber.join(stop)
     }).pipe(server())
   )
 
-  it.effect("waits for no longer than it is told to, whoever is stuck", () =>
+  it.effect("waits no longer than --drain, whichever client is stuck", () =>
     Effect.gen(function* () {
       const [a, b, c] = yield* connect(3)
       b.reading = false
       yield* say(a, ...Array.from({ length: 20 }, () => `EXEC 1 ${"x".repeat(1000)}`), "EXEC#1 1-2 y")
       const stop = yield* stopping
-      yield* TestClock.adjust("9999 millis")
-      yield* settled
+      yield* passes("9999 millis")
       assert.isFalse([...a.lines(), ...c.lines()].some((line) => line.startsWith("BYE")))
       yield* TestClock.adjust("1 millis")
-      assert.isTrue(yield* goodbye(a, c))
+      assert.isTrue(yield* dismissed(a, c))
       yield* TestClock.adjust("2 seconds")
       yield* Fiber.join(stop)
       assert.isTrue(b.destroyed)
     }).pipe(server())
   )
 
-  it.effect("does not wait where nothing is open, nor once who was to execute has left", () =>
+  it.effect("does not wait when nothing is open, or when the target has left", () =>
     Effect.gen(function* () {
       const [a, b, c] = yield* connect(3)
       yield* say(a, "EXEC#1 1 x")
@@ -78,12 +77,12 @@ describe("a server that is to stop", () => {
       const stop = yield* stopping
       assert.isUndefined(stop.pollUnsafe())
       b.close()
-      assert.isTrue(yield* goodbye(c))
+      assert.isTrue(yield* dismissed(c))
       yield* Fiber.join(stop)
     }).pipe(server())
   )
 
-  it.effect("ranks nobody who was not ranked before", () =>
+  it.effect("gives no seat to a client that has none", () =>
     Effect.gen(function* () {
       const network = yield* Network
       const [a, b] = [yield* network.connect, yield* network.connect]
@@ -94,10 +93,10 @@ describe("a server that is to stop", () => {
       const stop = yield* stopping
       assert.deepStrictEqual(yield* say(unranked, "JOIN default"), ["ERROR - shutting down"])
       assert.isTrue(unranked.ended)
-      // Who has a rank may still go elsewhere.
+      // A client with a seat may still join another group.
       assert.match((yield* say(a, "JOIN other")).join(), /^RANK 0 1 \d+ m1$/)
       assert.match((yield* say(b, "RESULT#1 0")).join(), /^EXEC#1 0 x,RANK 0 1 \d+ m2,BYE shutting down$/)
-      assert.isTrue(yield* goodbye(a))
+      assert.isTrue(yield* dismissed(a))
       b.close()
       unranked.close()
       yield* Fiber.join(stop)

@@ -1,8 +1,8 @@
-/** Clients that mean harm, or do not know better, in numbers: what they cost the server, and the others. */
+/** Clients that mean harm, or do not know better, in numbers: what they cost the server and the other clients. */
 import { once } from "node:events"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, type Scope } from "effect"
-import { descriptorsOf, memoryOf, type Run, rankd, says, shell } from "../support/process.ts"
+import { descriptorsOf, memoryOf, npmStart, type Run, says, shell } from "../support/process.ts"
 import { client, Port, serverLayer, type WireClient } from "../support/wire.ts"
 
 const MEBIBYTE = 1024 * 1024
@@ -53,16 +53,16 @@ const answered = <A>(wire: WireClient, during: Promise<A>) =>
 
 const p99 = (sorted: ReadonlyArray<number>): number => sorted[Math.floor(sorted.length * 0.99)]!
 
-/** What it is held to is a second; that is for the slowest of all, and on a machine that does nothing else it is far from it. */
+/** How long the slowest of all answers may take, in milliseconds. A machine that does nothing else is far from it. */
 const SLOWEST = 1000
 
-describe("those who do not read", () => {
+describe("clients that do not read", () => {
   it.live(
-    "ten of them, while a gigabyte is sent to them, cost ten times the cap at most, delay nobody, and ranks close up",
+    "ten of them, for a gigabyte, cost ten times the cap at most, delay nobody, and ranks close up",
     () =>
       Effect.gen(function* () {
         const cap = 8 * MEBIBYTE
-        const server = yield* rankd(["--port", "0", "--max-pending", `${cap}`])
+        const server = yield* npmStart(["--port", "0", "--max-pending", `${cap}`])
         const issuer = yield* ranked(server)
         const bystander = yield* ranked(server)
         const deaf: Array<WireClient> = []
@@ -104,7 +104,7 @@ describe("those who do not read", () => {
   )
 
   it.live.each(["nothing", "a byte a second"])(
-    "who reads %s is closed after the stall timeout, and delays nobody by more than a second",
+    "one that reads %s is closed after the stall timeout, and delays no other by more than a second",
     (pace) =>
       Effect.gen(function* () {
         const issuer = yield* Effect.tap(client, (wire) => wire.until(isRank))
@@ -134,7 +134,8 @@ describe("those who do not read", () => {
         Effect.scoped,
         Effect.provide(serverLayer({ stallTimeout: Duration.seconds(3), maxPending: 256 * MEBIBYTE }))
       ),
-    40_000
+    // Both wait for most of the time.
+    { concurrent: true, timeout: 40_000 }
   )
 })
 
@@ -143,7 +144,7 @@ describe("crowds", () => {
     "a thousand sockets that send a mebibyte without a newline are closed, cost a line each, and delay nobody",
     () =>
       Effect.gen(function* () {
-        const server = yield* rankd(["--port", "0", "--max-clients", "2000", "--log-level", "warn"])
+        const server = yield* npmStart(["--port", "0", "--max-clients", "2000", "--log-level", "warn"])
         const bystander = yield* ranked(server)
         const idle = descriptorsOf(pid(server))
         const hostile = yield* Effect.forEach(Array.from({ length: 1000 }), () => ranked(server), { concurrency: 50 })
@@ -171,7 +172,7 @@ describe("crowds", () => {
   )
 
   it.live(
-    "more connections than descriptors: those who are in are served, it says what is wrong, and it recovers",
+    "more connections than descriptors: the server serves its members, says what is wrong, and recovers",
     () =>
       Effect.gen(function* () {
         const server = yield* shell("exec prlimit --nofile=64 node --import tsx src/main.ts --port 0")
@@ -188,7 +189,7 @@ describe("crowds", () => {
         for (const { socket } of wires) socket.destroy()
         first.send("RANKS")
         yield* first.until((line) => line.startsWith("END"))
-        // Whoever comes when there is room again is ranked.
+        // A client that connects when there is room again gets a rank.
         const next = yield* Effect.retry(
           Effect.flatMap(server.connect, (wire) =>
             Effect.flatMap(
@@ -220,7 +221,7 @@ describe("a browser", () => {
 
   it.live.each(Object.keys(requests) as Array<keyof typeof requests>)("runs nothing with %s", (name) =>
     Effect.gen(function* () {
-      // It is above: what it said would reach the target, were it taken for commands.
+      // It is above: its lines would reach the target if they were commands.
       const browser = yield* client
       yield* browser.until(isRank)
       const target = yield* client

@@ -1,15 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
+import type { Tuple } from "../support/tuple.ts"
 import { client, Port, serverLayer, type WireClient } from "../support/wire.ts"
 
 const isRank = (line: string) => line.startsWith("RANK")
 
-/** Clients in the order of their ranks, each told its own. */
-const clients = (count: number): Effect.Effect<Array<WireClient>, never, Port | Scope.Scope> =>
-  Effect.forEach(Array.from({ length: count }), () => Effect.tap(client, (wire) => wire.until(isRank)))
+/** Clients in the order of their ranks, which they have heard. */
+const clients = <const N extends number>(count: N): Effect.Effect<Tuple<WireClient, N>, never, Port | Scope.Scope> =>
+  Effect.forEach(Array.from({ length: count }), () => Effect.tap(client, (wire) => wire.until(isRank))).pipe(
+    Effect.map((wires) => wires as Tuple<WireClient, N>)
+  )
 
 describe("the server, on real sockets", () => {
-  it.live("gives a freed place to the next, however its holder went", () =>
+  it.live("gives a free place to the next client, however its member left", () =>
     Effect.gen(function* () {
       const [first, ...others] = yield* clients(4)
       const ways: ReadonlyArray<(wire: WireClient) => unknown> = [
@@ -44,9 +47,9 @@ describe("the server, on real sockets", () => {
     }).pipe(Effect.scoped, Effect.provide(serverLayer()))
   )
 
-  it.live("gets its last words through to a client that is still sending", () =>
+  it.live("gets its last line through to a client that is still sending", () =>
     Effect.gen(function* () {
-      // What is unread when a connection is closed resets it, and the reset would overtake the last words.
+      // Unread bytes reset a connection that is closed, and the reset would overtake the last line.
       const wire = yield* client
       wire.socket.write("x".repeat(3_000_000))
       assert.deepStrictEqual((yield* wire.untilClosed).slice(1), ["ERROR 0 line too long"])
@@ -69,9 +72,9 @@ describe("the server, on real sockets", () => {
     }).pipe(Effect.scoped, Effect.provide(serverLayer()))
   )
 
-  it.live("keeps each issuer's commands in order, whole and once, and says who is who before, while ranks change", () =>
+  it.live("keeps each issuer's commands in order, whole and once, while ranks change", () =>
     Effect.gen(function* () {
-      const [crown, a, b, target] = (yield* clients(4)) as [WireClient, WireClient, WireClient, WireClient]
+      const [crown, a, b, target] = yield* clients(4)
       target.send("NAME target")
       yield* target.until((line) => line.startsWith("NAMED"))
       const count = 20_000
@@ -104,7 +107,7 @@ describe("the server, on real sockets", () => {
           Array.from({ length: count }, (_, i) => `${name} ${i} \u00fc`)
         )
       }
-      // Until it is told that it moved up, the target hears its issuers by their old ranks; then by the new.
+      // Until the target hears that it moved up, its issuers have their old ranks; then the new ones.
       const moved = heard.findIndex((line) => line.startsWith("RANK 2 "))
       const issuers = (lines: ReadonlyArray<string>, name: string) =>
         new Set(lines.filter((line) => line.startsWith(`${name} `, "EXEC 0 ".length)).map((line) => line.split(" ")[1]))
@@ -116,9 +119,9 @@ describe("the server, on real sockets", () => {
     }).pipe(Effect.scoped, Effect.provide(serverLayer()))
   )
 
-  it.live("closes a client that does not read, and delays nobody by more than a second", () =>
+  it.live("closes a client that does not read, and delays no other by more than a second", () =>
     Effect.gen(function* () {
-      const [issuer, deaf, bystander] = (yield* clients(3)) as [WireClient, WireClient, WireClient]
+      const [issuer, deaf, bystander] = yield* clients(3)
       deaf.socket.pause()
       const line = `EXEC @m2 ${"x".repeat(60_000)}`
       for (let i = 0; i < 400; i++) issuer.send(line)
@@ -201,7 +204,7 @@ describe("the server, on real sockets", () => {
         let epoch = 0
         const last = new Map<string, number>()
         for (const line of heard) {
-          const [verb, first, second, third] = line.split(" ") as [string, string, string, string]
+          const [verb, first, second = "", third] = line.split(" ")
           if (verb === "RANK") {
             assert.isAbove(Number(third), epoch, "an epoch that runs backwards")
             rank = Number(first)
@@ -213,7 +216,7 @@ describe("the server, on real sockets", () => {
           }
         }
       }
-      // When all is said, the ranks are dense, and everybody was told the truth.
+      // In the end the ranks are dense.
       stay[0]!.send("RANKS")
       const listed = yield* stay[0]!.until((line) => line.startsWith("END"))
       const members = listed.filter((line) => line.startsWith("MEMBER"))
@@ -225,9 +228,9 @@ describe("the server, on real sockets", () => {
     }).pipe(Effect.scoped, Effect.provide(serverLayer()))
   )
 
-  it.live("gives everybody a turn while others flood it", () =>
+  it.live("answers every client while others flood it", () =>
     Effect.gen(function* () {
-      const [bystander, ...flooders] = (yield* clients(17)) as [WireClient, ...Array<WireClient>]
+      const [bystander, ...flooders] = yield* clients(17)
       for (const [i, { socket }] of flooders.entries()) {
         const line = ["NAME a\n", "YIELD\n", "no verb\n", "HELP\n"][i % 4]!
         const flood = () => {
@@ -249,7 +252,7 @@ describe("the server, on real sockets", () => {
   )
 
   it.live(
-    "costs each who stays a few lines when 200 of 1,000 leave at the same moment",
+    "sends each member that stays a few lines when 200 of 1,000 leave at the same moment",
     () =>
       Effect.gen(function* () {
         const all = yield* clients(1000)
@@ -271,7 +274,7 @@ describe("the server, on real sockets", () => {
     60_000
   )
 
-  it.live("goes on, and loses no place, after a thousand connections that come and go", () =>
+  it.live("loses no place when a thousand connections come and go", () =>
     Effect.gen(function* () {
       for (let round = 0; round < 20; round++) {
         yield* Effect.forEach(

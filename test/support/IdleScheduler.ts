@@ -7,7 +7,7 @@
  * microtask does. What is due elsewhere (a thread, a real timer, a socket) is
  * out of its sight.
  */
-import type { Fiber, Scheduler } from "effect"
+import { Effect, type Fiber, Scheduler } from "effect"
 
 export class IdleScheduler implements Scheduler.Scheduler {
   readonly executionMode: "sync" | "async"
@@ -47,3 +47,21 @@ export class IdleScheduler implements Scheduler.Scheduler {
     }
   }
 }
+
+/** Runs the effect, and what it forks, on an `IdleScheduler`. */
+export const onIdleScheduler = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.flatMap(Scheduler.Scheduler, (parent) =>
+    Effect.provideService(effect, Scheduler.Scheduler, new IdleScheduler(parent))
+  )
+
+/**
+ * Waits until everything on this scheduler has done all that it can do without time passing. It says nothing to a
+ * server: a `PING` of each client would count for its heartbeat, end its half line, and bring out a `RANK` before it
+ * is due; a stranger, or a client that is held up, would not even get its `PONG`.
+ */
+export const settled: Effect.Effect<void> = Effect.withFiber((fiber) => {
+  const scheduler = fiber.getRef(Scheduler.Scheduler)
+  return scheduler instanceof IdleScheduler
+    ? Effect.promise(() => scheduler.idle())
+    : Effect.die(new Error("not on an IdleScheduler"))
+})

@@ -12,7 +12,7 @@ import { TransportOf, throughWriter } from "../../src/net/Transport.ts"
 import { Access, type AccessPolicy } from "../../src/server/admission/Access.ts"
 import { RankServer } from "../../src/server/Server.ts"
 import { Settings, type SettingsValues } from "../../src/server/Settings.ts"
-import { IdleScheduler } from "./IdleScheduler.ts"
+import { IdleScheduler, settled } from "./IdleScheduler.ts"
 import { MemorySocket } from "./MemorySocket.ts"
 import type { Tuple } from "./tuple.ts"
 
@@ -23,6 +23,8 @@ const syncCrypto = {
       Uint8Array.from(createHash(algorithm.replace("-", "")).update(data).digest()).buffer
   }
 } as unknown as Crypto
+
+export { settled }
 
 export class Network extends Context.Service<
   Network,
@@ -121,17 +123,6 @@ const make = Effect.fnUntraced(function* (settings: Partial<SettingsValues>, acc
     ready: Context.get(services, RankServer).ready,
     stop: Scope.close(scope, Exit.void)
   }
-})
-
-/**
- * Waits until the server has done all that it can do without time passing. It says nothing to the server: a `PING` of
- * each client would count for its heartbeat, end its half line, and bring out a `RANK` that is not due yet.
- */
-export const settled: Effect.Effect<void> = Effect.withFiber((fiber) => {
-  const scheduler = fiber.getRef(Scheduler.Scheduler)
-  return scheduler instanceof IdleScheduler
-    ? Effect.promise(() => scheduler.idle())
-    : Effect.die(new Error("only a test of `server()` can wait for its server"))
 })
 
 /** Lets so much time pass, and the server do what is due then. */

@@ -74,9 +74,10 @@ const run = (file: string, args: ReadonlyArray<string>, env: Record<string, stri
       })
   )
 
+const sources = ["--import", "tsx", "src/main.ts"]
+
 /** What Node runs as `rankd`: under vitest what `program.ts` has bundled, else the sources. */
-const program =
-  process.env.RANKD_PROGRAM === undefined ? ["--import", "tsx", "src/main.ts"] : [process.env.RANKD_PROGRAM]
+const program = process.env.RANKD_PROGRAM === undefined ? sources : [process.env.RANKD_PROGRAM]
 
 /** The same as the beginning of a shell command. */
 export const rankdCommand = [process.execPath, ...program].join(" ")
@@ -84,6 +85,9 @@ export const rankdCommand = [process.execPath, ...program].join(" ")
 /** `rankd` with these arguments, until the scope closes. */
 export const rankd = (args: ReadonlyArray<string>, env: Record<string, string> = {}) =>
   run(process.execPath, [...program, ...args], env)
+
+/** What `npm start` runs, with these arguments; also where memory is measured, which the loader has a part in. */
+export const npmStart = (args: ReadonlyArray<string>) => run(process.execPath, [...sources, ...args], {})
 
 /** Any command of a shell in the project's folder. */
 export const shell = (command: string) => run("sh", ["-c", command], {})

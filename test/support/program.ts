@@ -3,8 +3,7 @@
  * `tsx src/main.ts` takes, and tests start it some hundred times. That it starts from its sources and as a package,
  * too, is tested where it says so.
  */
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { rmSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { build } from "vite"
@@ -12,17 +11,17 @@ import { build } from "vite"
 const root = fileURLToPath(new URL("../..", import.meta.url))
 
 export default async () => {
-  const outDir = mkdtempSync(join(tmpdir(), "rankd-program-"))
+  const outDir = join(root, "node_modules", ".rankd-test", `${process.pid}`)
   await build({
     root,
     configFile: false,
     logLevel: "warn",
     ssr: { noExternal: true },
     build: {
-      ...{ ssr: "src/main.ts", outDir, emptyOutDir: true, target: "node22" },
+      ...{ ssr: "src/main.ts", outDir, target: "node22" },
       rolldownOptions: { output: { entryFileNames: "main.mjs" } }
     }
   })
   process.env.RANKD_PROGRAM = join(outDir, "main.mjs")
-  return () => rmSync(outDir, { recursive: true })
+  return () => rmSync(outDir, { recursive: true, force: true })
 }

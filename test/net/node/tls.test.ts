@@ -34,17 +34,17 @@ const withServer = <A, E>(
     return yield* Effect.provide(Effect.scoped(test(known)), serverLayer({}, tls))
   }).pipe(Effect.scoped)
 
-/** The client is ranked. */
+/** A client that has its rank. */
 const admitted = (options: ConnectionOptions) => Effect.tap(connectTls(options), (wire) => wire.until(isRank))
 
-/** What one that is not to be ranked is told. */
+/** What a client hears that gets no rank. */
 const turnedAway = (options: ConnectionOptions) =>
   connectTls(options).pipe(
     Effect.flatMap((wire) => wire.untilClosed),
     Effect.catch(() => Effect.succeed([]))
   )
 
-/** Connections that never say a word. */
+/** Connections that never send anything. */
 const stalled = (count: number) =>
   Effect.flatMap(Port, (port) =>
     Effect.forEach(Array.from({ length: count }), () => connect({ host: "127.0.0.1", port }), { concurrency: count })
@@ -57,7 +57,7 @@ const closed = (wires: ReadonlyArray<{ readonly closed: boolean }>, count: numbe
   }).pipe(Effect.timeoutOrElse({ duration: "10 seconds", orElse: () => Effect.die(new Error("were not closed")) }))
 
 describe("the server over TLS", () => {
-  it.live("is spoken to by RankClient", () =>
+  it.live("serves a RankClient", () =>
     withServer(({ trust }) =>
       Effect.gen(function* () {
         const address = { host: "127.0.0.1", port: yield* Port, tls: trust }
@@ -78,7 +78,7 @@ describe("the server over TLS", () => {
     )
   )
 
-  it.live("speaks 1.3, and 1.2 where it is asked to", () =>
+  it.live("speaks 1.3, and 1.2 with --tls-min-version", () =>
     Effect.gen(function* () {
       yield* withServer(({ trust }) =>
         Effect.gen(function* () {
@@ -99,7 +99,7 @@ describe("the server over TLS", () => {
     })
   )
 
-  it.live("ranks nobody who does not speak it", () =>
+  it.live("gives no rank to a client that does not speak TLS", () =>
     withServer(({ trust }) =>
       Effect.gen(function* () {
         const first = yield* admitted(trust)
@@ -113,7 +113,7 @@ describe("the server over TLS", () => {
     )
   )
 
-  it.live("gets its last words through to a client that is still sending", () =>
+  it.live("gets its last line through to a client that is still sending", () =>
     withServer(({ trust }) =>
       Effect.gen(function* () {
         const wire = yield* connectTls(trust)
@@ -129,7 +129,7 @@ describe("the server over TLS", () => {
 })
 
 describe("clients with certificates", () => {
-  it.live("are ranked only with one of the CA that names them", () =>
+  it.live("get a rank only for one of the CA that has a name", () =>
     withServer(
       ({ ca, issuer, trust }) =>
         Effect.gen(function* () {
@@ -150,7 +150,7 @@ describe("clients with certificates", () => {
     )
   )
 
-  it.live("are told apart by their subjectAltName alone", () =>
+  it.live("get their names from the subjectAltName alone", () =>
     Effect.gen(function* () {
       const issuer = yield* certificates
       const ca = issuer.authority("ca")
@@ -185,7 +185,7 @@ describe("clients with certificates", () => {
 })
 
 describe("the files of TLS", () => {
-  it.live("are read again without anybody noticing; where they are of no use, nothing changes", () =>
+  it.live("are read again at a reload, which no client notices; useless ones change nothing", () =>
     withServer(({ ca, issuer, server, trust }) =>
       Effect.gen(function* () {
         const reload = yield* NodeServer.Reload
@@ -214,7 +214,7 @@ describe("the files of TLS", () => {
     )
   )
 
-  it.live("may bring another CA, which what a client has of an earlier connection does not get around", () =>
+  it.live("may bring another CA, which a session of an earlier connection does not get around", () =>
     withServer(
       ({ ca, issuer, trust }) =>
         Effect.gen(function* () {
@@ -236,8 +236,8 @@ describe("the files of TLS", () => {
   )
 })
 
-describe("handshakes", () => {
-  it.live("that stall keep nobody from being served, and go away", () =>
+describe("handshakes", { concurrent: true }, () => {
+  it.live("that stall delay no client, and end", () =>
     withServer(({ trust }) =>
       Effect.gen(function* () {
         const stalling = yield* stalled(100)
@@ -265,19 +265,19 @@ describe("handshakes", () => {
     )
   )
 
-  it.live("under way are bounded; who has finished one does not count", () =>
+  it.live("are bounded while they last; a finished one does not count", () =>
     withServer(
       ({ trust }) =>
         Effect.gen(function* () {
           const first = yield* Effect.forEach(Array.from({ length: 8 }), () => admitted(trust))
           const stalling = yield* stalled(10)
           yield* closed(stalling, 5)
-          // The oldest go, so that whoever only wants to connect still does.
+          // The server closes the oldest, so that a client that connects still gets its turn.
           assert.isTrue(stalling.slice(0, 5).every((wire) => wire.closed))
           yield* admitted(trust)
           yield* closed(stalling, 6)
           for (const { socket } of [...stalling, ...first.splice(4)]) socket.destroy()
-          // Whoever goes away frees its place, long before its time is up.
+          // One that disconnects makes room, long before its time is up.
           yield* Effect.eventually(admitted(trust)).pipe(Effect.timeout("5 seconds"))
           yield* closed(yield* stalled(10), 5)
           first[0]!.send("PING")
@@ -287,7 +287,7 @@ describe("handshakes", () => {
     )
   )
 
-  it.live("under way do not keep the server from ending, not even where they are finished meanwhile", () =>
+  it.live("do not keep the server from stopping, not even when they finish meanwhile", () =>
     Effect.gen(function* () {
       const start = yield* withServer(
         ({ trust }) =>

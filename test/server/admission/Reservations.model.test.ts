@@ -1,4 +1,4 @@
-/** Losses, returns and departures in any order, against an array of who is there and who is absent. */
+/** Losses, returns and departures in any order, against an array of the members, present and absent. */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Schema } from "effect"
 import { TestClock } from "effect/testing"
@@ -7,16 +7,13 @@ import { Network, say, server, settled } from "../../support/memoryServer.ts"
 
 const GRACE = 5000
 
-/** A digest is made by another thread: it takes no time of the test's clock, and any number of turns. In milliseconds. */
-const DEADLINE = 10_000
-
 const Whom = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 99 }))
 const Step = Schema.Union([
   Schema.TaggedStruct("Join", {}),
   Schema.TaggedStruct("Lose", { whom: Whom, how: Schema.Literals(["reset", "close"]) }),
   Schema.TaggedStruct("Quit", { whom: Whom }),
   Schema.TaggedStruct("Yield", { whom: Whom }),
-  /** Somebody shows the secret of a member, one that is there, absent or long gone. */
+  /** A client shows the secret of a member that is present, absent or long gone. */
   Schema.TaggedStruct("Return", { whom: Whom }),
   Schema.TaggedStruct("Return", { whom: Whom }),
   Schema.TaggedStruct("Pass", { millis: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 3000 })) })
@@ -33,7 +30,7 @@ interface Known {
 const run = Effect.fnUntraced(function* (steps: ReadonlyArray<typeof Step.Type>) {
   const network = yield* Network
   let order: Array<Known> = []
-  /** Everybody that ever was. */
+  /** All members that ever were. */
   const known: Array<Known> = []
   const epochs = new Map<MemorySocket, number>()
   let now = 0
@@ -48,20 +45,13 @@ const run = Effect.fnUntraced(function* (steps: ReadonlyArray<typeof Step.Type>)
   /** The answer to a `Hello`. Before it, its rank is the first that it hears. */
   const enter = Effect.fnUntraced(function* (resume?: string) {
     const socket = yield* network.connect
-    socket.send(`${JSON.stringify({ _tag: "Hello", protocol: 1, resume })}\n`)
-    const heard: Array<string> = []
-    for (const deadline = performance.now() + DEADLINE; performance.now() < deadline; ) {
-      yield* settled
-      heard.push(...socket.lines())
-      const [rank, welcome] = heard.map((line) => JSON.parse(line))
-      if (welcome === undefined) continue
-      assert.strictEqual(rank._tag, "Rank")
-      assert.strictEqual(welcome._tag, "Welcome")
-      assert.deepInclude(welcome, { rank: rank.rank, epoch: rank.epoch, member: rank.member })
-      epochs.set(socket, welcome.epoch)
-      return { socket, member: welcome.member as string, secret: welcome.resume as string }
-    }
-    return yield* Effect.die(new Error("not welcomed"))
+    const heard = [...socket.lines(), ...(yield* say(socket, JSON.stringify({ _tag: "Hello", protocol: 1, resume })))]
+    const [rank, welcome] = heard.map((line) => JSON.parse(line))
+    assert.strictEqual(rank._tag, "Rank")
+    assert.strictEqual(welcome?._tag, "Welcome")
+    assert.deepInclude(welcome, { rank: rank.rank, epoch: rank.epoch, member: rank.member })
+    epochs.set(socket, welcome.epoch)
+    return { socket, member: welcome.member as string, secret: welcome.resume as string }
   })
 
   const join = Effect.fnUntraced(function* (secret?: string) {
@@ -137,9 +127,9 @@ const run = Effect.fnUntraced(function* (steps: ReadonlyArray<typeof Step.Type>)
   }
 })
 
-describe("places", () => {
+describe("reserved seats", () => {
   it.effect.prop(
-    "are held, taken over and given up as an array says, whatever happens in whatever order",
+    "behave like an array of members, whatever the order of events",
     [Schema.Array(Step).check(Schema.isMinLength(10), Schema.isMaxLength(40))],
     ([steps]) => run(steps).pipe(server({ grace: Duration.millis(GRACE), admission: "hello" })),
     { timeout: 120_000, arbitrary: { runs: 100, size: 40 } }

@@ -1,4 +1,4 @@
-/** What a token file says, what is wrong with one, and that it can be read anew. */
+/** What a token file says, what can be wrong with it, and how it is reloaded. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -11,7 +11,7 @@ import * as Tokens from "../../../src/server/admission/Tokens.ts"
 
 const services = Layer.merge(NodeServices.layer, NodeCrypto.layerDigest)
 
-/** A file with these lines, and how to write it anew. */
+/** A file with these lines, and how to change it. */
 const file = Effect.fnUntraced(function* (...lines: ReadonlyArray<string>) {
   const folder = yield* Effect.acquireRelease(
     Effect.sync(() => mkdtempSync(join(tmpdir(), "rankd-"))),
@@ -26,7 +26,7 @@ const file = Effect.fnUntraced(function* (...lines: ReadonlyArray<string>) {
 const plain = "a-secret-of-32-characters-or-so!"
 
 describe("a token file", () => {
-  it.live("says whom a token is for and what it allows, by the token or by its digest", () =>
+  it.live("says for whom a token is and what it allows, by the token or by its digest", () =>
     Effect.gen(function* () {
       const worker = yield* Tokens.generate("worker", ["groups=jobs,more", "may=execute"])
       const anybody = yield* Tokens.generate(undefined, [])
@@ -63,7 +63,7 @@ describe("a token file", () => {
     [[`${plain} may=watch,issue`], /may= takes/],
     [[`${plain} sudo`], /after the token come groups=... and may=..., nothing else$/],
     [["", "# nothing"], /has no token: nobody could come in$/]
-  ] as const)("is refused as a whole where something is wrong with it: %s", ([lines, says]) =>
+  ] as const)("is rejected as a whole when something is wrong with it: %s", ([lines, says]) =>
     Effect.gen(function* () {
       const { path } = yield* file(...lines)
       const error = yield* Effect.flip(Tokens.make(path))
@@ -72,14 +72,14 @@ describe("a token file", () => {
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("that cannot be read says so", () =>
+  it.live("that cannot be read makes an error", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(Tokens.make("/no/such/file"))
       assert.match(error.message, /^cannot read the token file \/no\/such\/file: /)
     }).pipe(Effect.provide(services))
   )
 
-  it.live("can be read anew: what still stands there still holds, and what is wrong changes nothing", () =>
+  it.live("can be reloaded: lines that are still there stay valid, and a file with errors changes nothing", () =>
     Effect.gen(function* () {
       const [one, two] = [yield* Tokens.generate("one", []), yield* Tokens.generate("two", [])]
       const { path, write } = yield* file(one.line, `${two.line} may=issue`)

@@ -357,7 +357,7 @@ describe("announcing ranks", () => {
   )
 
   it.live(
-    "costs each of 4,000 who stay a few lines when 1,000 of 5,000 leave at the same moment",
+    "sends each of 4,000 members a few lines when 1,000 others leave at the same moment",
     () =>
       Effect.gen(function* () {
         const network = yield* Network
