@@ -25,6 +25,9 @@ export const GroupName = Schema.String.check(
   Schema.isPattern(/^[A-Za-z0-9._-]{1,64}$/, { expected: "a group: 1-64 of A-Z a-z 0-9 . _ -" })
 )
 
+/** The group of a client that asks for none. */
+export const DEFAULT_GROUP = "default"
+
 /** What a client shows to be let in, or to be who it was. Nothing that would need escaping anywhere. */
 export const Secret = Schema.String.check(
   Schema.isPattern(/^[\x21-\x7e]{1,512}$/, { expected: "1-512 printable characters without spaces" })

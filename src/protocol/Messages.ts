@@ -7,6 +7,9 @@ import { CommandId, GroupName, MemberId, Name, Secret, Whole } from "./Ids.ts"
 import { ByeReason, LeaveReason, Reason } from "./Reasons.ts"
 import { TargetFromString } from "./Target.ts"
 
+/** The version of the protocol that clients and servers speak. */
+export const PROTOCOL_VERSION = 1
+
 /** Text that fits on one line: no control character but TAB, no lone surrogate. */
 export const Words = Schema.String.check(
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it keeps out

@@ -207,7 +207,7 @@ describe("Policy", () => {
       ["  ", "a pattern begins with a command, like uptime"],
       ["* -h", "name the command itself: * may stand in its arguments only"],
       ["/bin/* -h", "name the command itself: * may stand in its arguments only"],
-      ["df\t-h", "a pattern holds no control characters: separate words by spaces"]
+      ["df\t-h", "a pattern has no control characters: separate words with spaces"]
     ] as const) {
       assert.deepStrictEqual(Policy.pattern(text), Result.fail(error))
     }
