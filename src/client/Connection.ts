@@ -138,7 +138,7 @@ const note = Effect.fnUntraced(function* (state: State, lease: Lease, message: S
 const messageOn = ({ bytes, end, start }: Lines): Effect.Effect<ServerMessage | undefined> => {
   const line = utf8.decode(bytes.subarray(start, end))
   // A server speaks text until it knows that this client speaks JSON.
-  const read = codecOf(bytes[start] ?? 0).decodeServer(line)
+  const read = codecOf(bytes[start]).decodeServer(line)
   if (read._tag === "Success") return Effect.succeed(read.success)
   return Effect.as(
     Effect.annotateLogs(Effect.logWarning("cannot decode a line of the server"), { line: line.slice(0, 200) }),

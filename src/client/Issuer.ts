@@ -5,6 +5,7 @@
 import { Duration, Effect, Latch, Option, Schema, Stream, SubscriptionRef } from "effect"
 import { jsonCodec } from "../protocol/json/JsonCodec.ts"
 import { ClientMessage } from "../protocol/Messages.ts"
+import { isForSeveral } from "../protocol/Target.ts"
 import type { Connection } from "./Connection.ts"
 import { type OnOutput, Outcome, PendingCommands } from "./PendingCommands.ts"
 import { Rejected } from "./Rejected.ts"
@@ -83,8 +84,6 @@ const messageOf = Effect.fnUntraced(function* (
   return message
 })
 
-const isForSeveral = ({ to }: Exec): boolean => to._tag === "Everyone" || to._tag === "Range"
-
 const UNDELIVERED: Outcome = { status: "undelivered" }
 
 /** The first outcome with exit code 0; it ends the stream, and so withdraws the command from the other targets. */
@@ -117,7 +116,7 @@ export const make = Effect.fnUntraced(function* ({
   const send = Effect.fnUntraced(function* ({ id, message, onOutput }: Prepared) {
     yield* Effect.timeoutOption(firstAdmission.await, FIRST_ADMISSION_TIMEOUT)
     if (SubscriptionRef.getUnsafe(standing) === undefined) return Stream.succeed(UNDELIVERED)
-    const command = yield* Effect.acquireRelease(pending.open(id, isForSeveral(message), onOutput), () =>
+    const command = yield* Effect.acquireRelease(pending.open(id, isForSeveral(message.to), onOutput), () =>
       Effect.sync(() => {
         if (pending.withdraw(id)) tell({ _tag: "Cancel", id })
       })
@@ -138,7 +137,7 @@ export const make = Effect.fnUntraced(function* ({
     execFirst: (to, command, options) => firstSuccess(execAll(to, command, options)),
     exec: Effect.fnUntraced(function* (to, command, options) {
       const prepared = yield* prepare(to, command, options)
-      if (isForSeveral(prepared.message)) {
+      if (isForSeveral(prepared.message.to)) {
         const detail = `${to} is for several: use execAll or execFirst`
         return yield* new Rejected({ reason: "malformed", detail })
       }
