@@ -2,7 +2,7 @@
 import { Cause, Effect, Queue } from "effect"
 import { Socket } from "effect/socket"
 import type { ServerMessage } from "../../src/protocol/Messages.ts"
-import type { Said } from "./fakeServer.ts"
+import { type Said, welcome } from "./fakeServer.ts"
 
 const closed = () => new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1006 }) })
 
@@ -18,6 +18,10 @@ export class MemoryConnection {
 
   say(...messages: ReadonlyArray<ServerMessage>): void {
     for (const message of messages) this.write(`${JSON.stringify(message)}\n`)
+  }
+
+  welcome(fields: Parameters<typeof welcome>[0] = {}): void {
+    this.say(welcome(fields))
   }
 
   write(text: string): void {
