@@ -9,7 +9,6 @@ import type { Scope } from "effect"
 import { Cause, Effect, Exit, type Fiber, FiberSet, Schema } from "effect"
 import { ClientMessage, type ExecutorStatus, type ServerMessage } from "../protocol/Messages.ts"
 import type { Connection } from "./Connection.ts"
-import { pieces } from "./pieces.ts"
 
 /** A command that reached this client. */
 export interface IncomingCommand {
@@ -69,6 +68,28 @@ const register = Effect.fnUntraced(function* (handler: Handler) {
   const run = yield* FiberSet.makeRuntime<never, void>()
   return { handler, run } satisfies Registration
 })
+
+/** Bytes of an `Output` or `Result` besides its text, at most. */
+const FRAME_BYTES = 256
+
+/** A UTF-16 code unit has three bytes in UTF-8, but six where JSON escapes it. */
+const ESCAPED_BYTES = 6
+
+/**
+ * Cuts output into pieces that each fit on a line of `maxLine` bytes, however JSON escapes them. It yields all
+ * but the last, which it returns. The halves of a surrogate pair stay together.
+ */
+function* pieces(text: string, maxLine: number): Generator<string, string> {
+  const length = Math.floor((maxLine - FRAME_BYTES) / ESCAPED_BYTES)
+  let from = 0
+  while (text.length - from > length) {
+    const endsInPair = /[\ud800-\udbff]/.test(text.charAt(from + length - 1))
+    const end = from + length - (endsInPair ? 1 : 0)
+    yield text.slice(from, end)
+    from = end
+  }
+  return text.slice(from)
+}
 
 /** Sends a text but for its last piece, and succeeds with that piece. */
 const sendHead = Effect.fnUntraced(function* ({ maxLine, say }: Connection, id: string, text: string) {

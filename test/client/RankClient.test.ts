@@ -19,7 +19,7 @@ import { admitted, connectClient, join, rankOf, standingOf } from "../support/cl
 import { until } from "../support/until.ts"
 import { Port, serverLayer, client as wireClient } from "../support/wire.ts"
 
-const withServer = Effect.provide(serverLayer({ maxClients: 50 }))
+const withServer = Effect.provide(Layer.merge(serverLayer({ maxClients: 50 }), Logger.layer([])))
 
 describe("RankClient", () => {
   it.live("has other members execute, and gets their outcomes", () =>
