@@ -1,4 +1,4 @@
-/** What another Effect app imports: the server as layers and what it can be given, and the client. */
+/** The public API for Effect apps: the server as layers with its settings and policies, the client, and the agent. */
 export * as Agent from "./agent/Agent.ts"
 export * as Policy from "./agent/Policy.ts"
 export type { Standing } from "./client/Connection.ts"

@@ -1,5 +1,5 @@
 /**
- * The members of the group, shared by all who read `roster`: one watch on the server, from the first reader
+ * The members of the group, shared by all readers of `roster`: one watch on the server, from the first reader
  * to the last. Invariants: the list is empty while there is no connection; a list that may be out of date
  * is never emitted: after a new watch, readers wait for the server's `Roster`.
  */
