@@ -1,48 +1,48 @@
 /**
- * Executes commands as processes: those that the policy allows, as an argument
- * vector and never by a shell, in a fixed environment, for a limited time, with
- * limited output, and only so many at once. Whatever happens, none of a command's
- * process group stays behind; but a process that has left its group, as a daemon
- * does, is out of reach.
+ * Executes commands as processes. It owns the processes; `Policy` decides which commands may run.
+ *
+ * Invariants: a command runs as an argument vector, never through a shell, in a fixed environment, for a
+ * limited time, with limited output and a limited number at once. When its outcome is known, no
+ * process of its group is left; a process that leaves the group, like a daemon, is out of reach.
  */
 import { Duration, Effect, Fiber, type PlatformError, Stream } from "effect"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
-import type { Ended, Order } from "../client/Executor.ts"
+import type { Ended, IncomingCommand } from "../client/Executor.ts"
 import { allows, type Pattern, words } from "./Policy.ts"
 
 export interface AgentOptions {
   readonly allow: ReadonlyArray<Pattern>
   /** The working directory of every command. */
   readonly cwd: string
-  /** How long a command may take. */
+  /** How long a command may run. */
   readonly timeout: Duration.Duration
-  /** Bytes of a command's output that are told, at most. */
+  /** Bytes of a command's output that reach the issuer; the rest is dropped. */
   readonly maxOutput: number
-  /** Commands that run at once, at most; any further one is `busy`. */
+  /** How many commands may run at once; one more ends as `busy`. */
   readonly maxRunning: number
 }
 
-/** All that a command finds in its environment. */
+/** The whole environment of a command. */
 const ENVIRONMENT = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C.UTF-8" }
 
-/** How long a process group has to end when it is told to; then it is killed. */
-const GRACE = "5 seconds"
+/** How long a process group has to end after SIGTERM; then SIGKILL ends it. */
+const KILL_DELAY = "5 seconds"
 
-/** How long output is waited for that a process outside of the group may still hold open. */
-const DRAIN = "1 second"
+/** How long to wait for the end of the output, which a process outside the group may hold open. */
+const DRAIN_TIMEOUT = "1 second"
 
-/** A command that takes longer has its output told as it comes, this often; one that does not tells it as it ends. */
+/** How often a running command sends its new output. A shorter command sends all of it with its outcome. */
 const OUTPUT_INTERVAL = "1 second"
 
-/** Characters that are told at a time. */
-const OUTPUT_LINE = 8192
+/** Characters of output that one message holds. */
+const MAX_PIECE = 8192
 
-/** What a shell says of a command that is not there, or that it may not run. */
+/** The exit codes of a shell for a command that does not exist, and for one that it may not execute. */
 const NOT_FOUND = 127
 const NOT_EXECUTABLE = 126
 
-/** What was printed so far, and is not told yet. */
-class Printed {
+/** The output of a command that was not sent yet. */
+class PrintedOutput {
   #text = ""
   #room: number
   truncated = false
@@ -51,7 +51,7 @@ class Printed {
     this.#room = maxOutput
   }
 
-  /** Takes all that a stream of output brings; what there is no room for is dropped, so that nothing waits for it. */
+  /** Reads a stream to its end. It drops what exceeds the limit, so that the command never waits for a reader. */
   gather(output: Stream.Stream<Uint8Array, PlatformError.PlatformError>): Effect.Effect<void> {
     const decoder = new TextDecoder()
     return Effect.ignore(
@@ -66,7 +66,7 @@ class Printed {
     )
   }
 
-  /** The next of it, so many characters at most. */
+  /** Takes up to `length` characters, and never half of a surrogate pair. */
   take(length = Number.POSITIVE_INFINITY): string {
     const text = this.#text.slice(0, length).replace(/[\ud800-\udbff]$/, "")
     this.#text = this.#text.slice(text.length)
@@ -80,14 +80,14 @@ const notStarted = ({ reason }: PlatformError.PlatformError, file: string): Ende
   return { status: "failed", output: `${file}: ${reason._tag}\n` }
 }
 
-/** What `RankClient.handle` takes. Its interruption ends the command's process group. */
+/** A handler for `RankClient.handle`. Interrupting it ends the process group of its command. */
 export const make = Effect.fnUntraced(function* (options: AgentOptions) {
   const { allow, cwd, maxOutput, maxRunning, timeout } = options
   const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
   let running = 0
 
-  const execute = Effect.fnUntraced(function* (order: Order, file: string, args: ReadonlyArray<string>) {
-    const printed = new Printed(maxOutput)
+  const execute = Effect.fnUntraced(function* (incoming: IncomingCommand, file: string, args: ReadonlyArray<string>) {
+    const printed = new PrintedOutput(maxOutput)
     const process = yield* spawner.spawn(
       ChildProcess.make(file, args, {
         cwd,
@@ -97,27 +97,27 @@ export const make = Effect.fnUntraced(function* (options: AgentOptions) {
         killSignal: "SIGKILL"
       })
     )
-    const stop = Effect.ignore(process.kill({ killSignal: "SIGTERM", forceKillAfter: GRACE }))
+    const stop = Effect.ignore(process.kill({ killSignal: "SIGTERM", forceKillAfter: KILL_DELAY }))
     const gathering = yield* Effect.forkScoped(
       Effect.all([printed.gather(process.stdout), printed.gather(process.stderr)], { concurrency: 2 })
     )
-    // As much as fits a line: that is said even where the wait for room to say more is interrupted.
-    const tell = Effect.suspend(() => {
-      const text = printed.take(OUTPUT_LINE)
-      return Effect.as(order.output(text), text !== "")
+    // A piece fits on one line, which is sent as a whole even if the wait for room after it is interrupted.
+    const send = Effect.suspend(() => {
+      const text = printed.take(MAX_PIECE)
+      return Effect.as(incoming.output(text), text !== "")
     })
-    const telling = yield* Effect.repeat(tell, { while: (more) => more }).pipe(
+    const sending = yield* Effect.repeat(send, { while: (more) => more }).pipe(
       Effect.delay(OUTPUT_INTERVAL),
       Effect.forever,
       Effect.forkScoped
     )
-    // Where it was ended by a signal there is no exit code.
+    // A process that a signal ended has no exit code.
     const exited = Effect.orElseSucceed(process.exitCode, () => "failed" as const)
     const status = yield* Effect.onInterrupt(Effect.timeoutOption(exited, timeout), () => stop)
-    // What it left behind may hold its output open.
+    // Processes that the command left behind may hold its output open.
     yield* status._tag === "None" ? stop : Effect.ignore(process.kill({ killSignal: "SIGKILL" }))
-    yield* Effect.timeoutOption(Fiber.await(gathering), DRAIN)
-    yield* Fiber.interrupt(telling)
+    yield* Effect.timeoutOption(Fiber.await(gathering), DRAIN_TIMEOUT)
+    yield* Fiber.interrupt(sending)
     const late = status._tag === "None" ? `killed after ${Duration.format(timeout)}\n` : ""
     return {
       status: status._tag === "None" ? "failed" : status.value,
@@ -126,14 +126,14 @@ export const make = Effect.fnUntraced(function* (options: AgentOptions) {
     } satisfies Ended
   }, Effect.scoped)
 
-  return (order: Order): Effect.Effect<Ended> =>
+  return (incoming: IncomingCommand): Effect.Effect<Ended> =>
     Effect.suspend((): Effect.Effect<Ended> => {
-      const argv = words(order.command)
+      const argv = words(incoming.command)
       if (!allows(allow, argv)) return Effect.succeed({ status: "denied" })
       if (running >= maxRunning) return Effect.succeed({ status: "busy" })
       running++
       const [file, ...args] = argv as [string, ...Array<string>]
-      return execute(order, file, args).pipe(
+      return execute(incoming, file, args).pipe(
         Effect.catch((error) => Effect.succeed(notStarted(error, file))),
         Effect.ensuring(Effect.sync(() => running--))
       )

@@ -1,18 +1,19 @@
 /**
- * Which commands an agent runs: patterns of argument vectors. A command is cut
- * into words at its spaces, and that is all that is done to it: quotes, `$`, `;`
- * and the like are characters like any other, and no shell ever sees them. It is
- * allowed when one pattern matches it word by word.
+ * Which commands an agent runs: patterns of argument vectors. It only judges; `Agent` runs the commands.
  *
- * In a pattern `*` stands for one or more of `A-Z a-z 0-9 . _ -`, `**` for the same
- * and `/`, and what else is written for itself. So what they stand for holds no
- * space, quote or `$`; it makes no option (`-...`) and no absolute path (`/...`) of
- * a word that the pattern does not begin so; and it brings no `.` or `..` by itself,
- * as between slashes. Such a word has 4,096 characters at most. The command itself, the first word, has no `*`.
+ * A command is split into words at its spaces, and nothing else is done to it: quotes, `$`, `;` and the like
+ * are plain characters, and no shell ever sees them. A command is allowed if a pattern matches it word by word.
+ *
+ * In a pattern, `*` stands for one or more of `A-Z a-z 0-9 . _ -`, `**` for one or more of these and `/`; every
+ * other character stands for itself. The first word, the command itself, has no `*`.
+ *
+ * Invariants: a wildcard matches no space, quote or `$`. It cannot turn a word into an option (`-...`) or an
+ * absolute path (`/...`), and cannot bring in `.` or `..` by itself, as between slashes. A word that a
+ * wildcard matches has at most 4,096 characters.
  */
 import { Result } from "effect"
 
-/** The words of a pattern, each as what it says of an argument. */
+/** One predicate for each word of the command. */
 export type Pattern = ReadonlyArray<(argument: string) => boolean>
 
 /** The words of a command. */
@@ -20,7 +21,7 @@ export const words = (command: string): ReadonlyArray<string> => command.split("
 
 const CONTROL = /\p{Cc}/u
 
-/** A character, or what characters a wildcard stands for. */
+/** A character, or the class of characters of a wildcard. */
 type Token = string | RegExp
 
 const wildcards = new Map([
@@ -33,13 +34,12 @@ const DOTS = /(?<![A-Za-z0-9._-])\.{1,2}(?![A-Za-z0-9._-])/g
 
 const dotsIn = (text: string): number => text.match(DOTS)?.length ?? 0
 
-/** Characters of an argument that a wildcard is part of, at most: the longest path that there is (PATH_MAX). */
+/** Characters of an argument that a wildcard matches: the longest path of the system (PATH_MAX). */
 const MAX_ARGUMENT = 4096
 
 /**
- * Whether characters and wildcards make up a text. All the ways in which they could
- * are followed side by side: the time is the product of the lengths at most, where
- * a regular expression could take years for a text that is made for it.
+ * Whether characters and wildcards match a whole text. It follows all possible matches side by side, so the time
+ * is bounded by the product of the lengths; a regular expression could take years on a hostile text.
  */
 const madeOf = (tokens: ReadonlyArray<Token>, text: string): boolean => {
   let reached = new Set([0])
@@ -65,22 +65,22 @@ const matching = (word: string): Pattern[number] => {
   const dots = dotsIn(parts.map((part) => (wildcards.has(part) ? "x" : part)).join(""))
   return (argument) =>
     argument.length <= MAX_ARGUMENT &&
-    // What it begins with the pattern has to say: an option, and an absolute path.
+    // Only the pattern itself can begin an option or an absolute path.
     ["-", "/"].every((first) => word.startsWith(first) || !argument.startsWith(first)) &&
     dotsIn(argument) <= dots &&
     madeOf(tokens, argument)
 }
 
-/** Reads a pattern, as `systemctl restart app-*`; or says what is wrong with it. */
+/** Parses a pattern like `systemctl restart app-*`. Fails with what is wrong with it. */
 export const pattern = (text: string): Result.Result<Pattern, string> => {
-  if (CONTROL.test(text)) return Result.fail("a pattern holds no control characters: separate words by spaces")
+  if (CONTROL.test(text)) return Result.fail("a pattern has no control characters: separate words with spaces")
   const [command, ...rest] = words(text)
   if (command === undefined) return Result.fail("a pattern begins with a command, like uptime")
   if (command.includes("*")) return Result.fail("name the command itself: * may stand in its arguments only")
   return Result.succeed([command, ...rest].map(matching))
 }
 
-/** Reads the patterns of a file: one a line; empty lines, and those that begin with `#`, are for people. */
+/** Parses a file with one pattern a line; it skips empty lines, and lines that begin with `#`. Fails with the first wrong line. */
 export const file = (text: string): Result.Result<ReadonlyArray<Pattern>, string> => {
   const patterns: Array<Pattern> = []
   for (const [index, line] of text.split(/\r?\n/).entries()) {

@@ -3,7 +3,7 @@ import { Console, Duration, Effect, FileSystem, Option, Result } from "effect"
 import { Command, Flag } from "effect/cli"
 import * as Agent from "../agent/Agent.ts"
 import * as Policy from "../agent/Policy.ts"
-import type { Ended, Order } from "../client/Executor.ts"
+import type { Ended, IncomingCommand } from "../client/Executor.ts"
 import { RankClient } from "../client/RankClient.ts"
 import * as Connection from "./connection.ts"
 import { invalid, whole } from "./flags.ts"
@@ -74,10 +74,10 @@ const readPolicy = Effect.fnUntraced(function* (path: string) {
 })
 
 /** What an agent does that nothing is allowed to: it says so, to its own terminal and to who asked. */
-const print = ({ command }: Order): Effect.Effect<Ended> =>
+const print = ({ command }: IncomingCommand): Effect.Effect<Ended> =>
   Effect.succeed({ status: 0, output: `executed: ${command}` })
 
-const line = ({ command }: Order, status: Ended["status"] | "cancelled", ran: boolean): string => {
+const line = ({ command }: IncomingCommand, status: Ended["status"] | "cancelled", ran: boolean): string => {
   if (typeof status !== "number") return `${status}: ${printable(command)}`
   return `executed: ${printable(command)}${ran ? ` (${status})` : ""}`
 }
@@ -96,14 +96,14 @@ const run = Effect.fnUntraced(
           maxRunning
         })
       : print
-    const tell = (order: Order, status: Ended["status"] | "cancelled", truncated = false) =>
+    const tell = (order: IncomingCommand, status: Ended["status"] | "cancelled", truncated = false) =>
       printBounded(
         options.json
           ? json({ from: order.from, command: order.command, status, ...(truncated ? { truncated } : {}) })
           : line(order, status, runs)
       )
     if (!runs) yield* Console.error("rankd: this agent runs nothing, it only prints. Let it run commands with --allow")
-    const handler = (order: Order) =>
+    const handler = (order: IncomingCommand) =>
       execute(order).pipe(
         Effect.tap(({ status, truncated }) => tell(order, status, truncated)),
         Effect.onInterrupt(() => tell(order, "cancelled"))

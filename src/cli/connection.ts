@@ -14,9 +14,10 @@ import {
 } from "effect"
 import { Flag } from "effect/cli"
 import type { Socket } from "effect/socket"
-import * as Link from "../client/Connection.ts"
+import * as Client from "../client/Connection.ts"
 import type { Handler } from "../client/Executor.ts"
 import * as NodeClient from "../client/NodeClient.ts"
+import type { Rejected } from "../client/Rejected.ts"
 import { hostInUrl } from "../net/node/NodeServer.ts"
 import { GroupName, Name, Secret } from "../protocol/Ids.ts"
 import type { Reason } from "../protocol/Reasons.ts"
@@ -106,7 +107,7 @@ const address = Effect.fnUntraced(function* ({ host, port, ...options }: Connect
 })
 
 /** The flags were judged already, but for what the files of TLS hold. */
-const unusable = ({ message }: Link.Rejected) =>
+const unusable = ({ message }: Rejected) =>
   new Unusable({
     message: `--ca, --cert and --key cannot be used: ${message}. They are files in PEM; the key belongs to the certificate`
   })
@@ -166,7 +167,7 @@ export const link = Effect.fnUntraced(
   function* (options: Connecting) {
     yield* endWithReader
     const [to, as] = [yield* address(options), yield* identity(options)]
-    return yield* Effect.provide(Link.make(as), NodeClient.socket(to))
+    return yield* Effect.provide(Client.make(as), NodeClient.socket(to))
   },
   Effect.catchTag("Rejected", (rejected) => Effect.fail(unusable(rejected)))
 )
@@ -198,7 +199,7 @@ export class NotRun extends Schema.TaggedError<NotRun>()("NotRun", { message: Sc
 /** How long the server has to answer. */
 const PATIENCE = Duration.seconds(5)
 
-type State = Pick<Link.Link, "standing" | "refused" | "failure">
+type State = Pick<Client.Connection, "standing" | "refused" | "failure">
 
 /** Why nobody has admitted it, and what to do. A server that is spoken to in the wrong way closes the connection, and says nothing. */
 const unanswered = ({ ca, cert, host, port, tls }: Connecting, { failure }: State) => {
@@ -249,7 +250,7 @@ const tlsTrouble = ({ reason }: Socket.SocketError): string | undefined => {
 }
 
 /** Where this client stands, as soon as it is ranked; for a command that does not wait for a server. */
-export const ranked = (options: Connecting, state: State): Effect.Effect<Link.Standing, NoServer> => {
+export const ranked = (options: Connecting, state: State): Effect.Effect<Client.Standing, NoServer> => {
   const { failure, refused, standing } = state
   // What keeps TLS from being spoken does not go away by itself.
   const trouble = SubscriptionRef.changes(failure).pipe(
@@ -284,7 +285,7 @@ export const notices = Effect.fnUntraced(function* (options: Connecting, state: 
   }
   const notConnected = (reason: string, detail = reason) =>
     say(`${detail}; trying again`, { _tag: "NotConnected", reason })
-  let stood: Link.Standing | undefined
+  let stood: Client.Standing | undefined
   const stands = Stream.runForEach(SubscriptionRef.changes(standing), (now) => {
     const before = stood
     stood = now

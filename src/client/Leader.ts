@@ -1,21 +1,18 @@
 /**
- * Leader election: the client at rank 0 leads, and the others stand in line.
+ * Leader election: the client at rank 0 of a group leads, the others wait in line.
  *
- * What it promises: the server gives rank 0 of a group to one member at a time,
- * under an epoch that no other leader ever had; the moment this client hears that
- * it does not lead, or its connection breaks, what it does as the leader is
- * interrupted. When this client leaves by itself, the next one leads only after
- * that has ended, or after 10 seconds. And where the network is cut off without a
- * word, or the server is frozen, this client gives up first: the lead is a lease
- * (`Lease`), of two heartbeats; what it does as the leader has half a heartbeat more
- * to end before the server makes the next one lead, which it does within 15 seconds.
+ * Promised: the server gives rank 0 of a group to one member at a time, under an epoch that no other leader
+ * ever has. As soon as this client learns that it no longer leads, or its connection breaks, its work as the
+ * leader is interrupted. If this client leaves by itself, the next member leads only after that work has
+ * ended, or after 10 seconds. If the network drops everything silently or the server freezes, this client
+ * gives up first: the lead is a lease (`Lease`) of two heartbeats. The work then has half a heartbeat more
+ * to end before the server promotes the next member, within 15 seconds.
  *
- * What it does not promise: that two never lead. A process that is paused, or that is
- * busy for so long, does not look at its lease, and may do one thing more when it goes
- * on; and a server that finds the connection reset, by something between the two, does
- * not wait for a lease to end, unless it holds places for as long (`--grace`). So hand
- * the epoch to whatever the leader changes (a database, a store), and have that turn
- * away an epoch smaller than the largest it has seen: it is a fencing token.
+ * Not promised: that two clients never act as the leader at once. A paused or very busy process does not look
+ * at its lease and may do one thing more when it continues. A server whose connection to the leader is
+ * reset by something in between does not wait for the lease, unless its `--grace` is as long. So pass
+ * the epoch to whatever the leader changes (a database, a store), and have that reject an epoch smaller
+ * than the largest it has seen: the epoch is a fencing token.
  */
 import { Deferred, Effect, FiberHandle, Stream, SubscriptionRef } from "effect"
 import type { Standing } from "./Connection.ts"
@@ -36,9 +33,9 @@ export const awaitLeader: Effect.Effect<number, never, RankClient> = Effect.gen(
 })
 
 /**
- * Runs the effect while this client leads, and interrupts it when it does not any
- * more; then waits to lead again. It ends as the effect does, when that ends by
- * itself. The effect is handed the epoch, its fencing token.
+ * Runs an effect while this client leads. The effect gets the epoch, its fencing token. When the lead is lost
+ * the effect is interrupted; when this client leads again, it runs again, under the new epoch. Succeeds or
+ * fails as the effect does when the effect ends by itself.
  */
 export const whileLeader = Effect.fnUntraced(function* <A, E, R>(
   lead: (epoch: number) => Effect.Effect<A, E, R>
@@ -49,28 +46,28 @@ export const whileLeader = Effect.fnUntraced(function* <A, E, R>(
       const ended = yield* Deferred.make<A, E>()
       const leading = yield* FiberHandle.make<void>()
       let leads: number | undefined
-      let leaving = false
-      /** Succeeds when nothing is done as the leader any more. */
+      let isLeaving = false
+      /** Succeeds when no work as the leader is left. */
       const stop = FiberHandle.clear(leading)
       yield* beforeLeaving(
         Effect.suspend(() => {
-          leaving = true
+          isLeaving = true
           return stop
         })
       )
       const following = Stream.runForEach(
         SubscriptionRef.changes(standing),
         Effect.fnUntraced(function* (now) {
-          if (epochOf(now) === leads || leaving) return
+          if (epochOf(now) === leads || isLeaving) return
           leads = epochOf(now)
           yield* stop
           const epoch = leads
-          // What was led took its time to end: it may be somebody else's turn.
-          if (epoch === undefined || leaving || epochOf(SubscriptionRef.getUnsafe(standing)) !== epoch) return
+          // The work took time to end: the lead may be another's by now.
+          if (epoch === undefined || isLeaving || epochOf(SubscriptionRef.getUnsafe(standing)) !== epoch) return
           const led = Effect.onExit(
             Effect.suspend(() => lead(epoch)),
             (exit) =>
-              exit._tag === "Failure" && (leaving || leads !== epoch) ? Effect.void : Deferred.done(ended, exit)
+              exit._tag === "Failure" && (isLeaving || leads !== epoch) ? Effect.void : Deferred.done(ended, exit)
           )
           yield* FiberHandle.run(leading, Effect.asVoid(Effect.exit(led)))
         })

@@ -1,42 +1,40 @@
 /**
- * For how long a client may count on what it last heard of its rank: two
- * heartbeats from when it *said* the last ping that was answered.
+ * How long a client may count on the rank that it heard last: two heartbeats from when it *sent* the last
+ * ping that the server answered. It owns those times; it sends nothing.
  *
- * That is a lease, as of Gray & Cheriton, "Leases", 1989. The server lets a client
- * go that it has not heard for two and a half heartbeats. It heard that ping when it
- * was said, or later, and what was said after it later still; so it lets the client go
- * two and a half heartbeats after the ping was said, or later, however long anything
- * was under way, in either direction. By then the client has given up, half a
- * heartbeat before. Only the lengths of times are compared, each on one side, by
- * clocks that are never set: the two need not agree on what time it is.
+ * Invariant: the lease ends before the server gives up the client. This is a lease as in Gray & Cheriton,
+ * "Leases", 1989. The server gives up a client that it has not heard for two and a half heartbeats. It heard the
+ * answered ping when the client sent it, or later, so it gives up the client two and a half heartbeats after
+ * that moment at the earliest, however long anything was on its way. Half a heartbeat before, the lease
+ * has ended. Each side measures durations by its own monotonic clock, so the two need not agree on the time.
  */
 import type { Clock } from "effect"
 
-/** Heartbeats that an answered ping is good for. The server's limit, two and a half, is larger. */
+/** Heartbeats from an answered ping to the end of the lease. The server's limit, two and a half, is larger. */
 const GOOD_FOR = 2
 
 /**
- * A ping is said after so much of a heartbeat: an answer may then take longer than
- * one, and the server, which asks who was silent for one, need not ask.
+ * Heartbeats from one ping to the next. Less than one: an answer may take more than a heartbeat, and the server,
+ * which pings clients that were silent for one, does not have to.
  */
 const PING_AFTER = 0.75
 
-/** What the pings say before their number, to tell their answers from those to others. */
+/** The text of each ping before its number: it tells the answers from those to other pings. */
 const TEXT = "rankd-client "
 
-const NANOS = 1_000_000
+const NANOS_PER_MILLI = 1_000_000
 
 export class Lease {
-  /** In milliseconds, as are the times. */
+  /** In milliseconds, like all times here. */
   readonly #heartbeat: number
   readonly #clock: Clock.Clock
   #goodFrom: number
   #pings = 0
   #lastPing: number
-  /** When those pings were said that are not answered yet. */
-  readonly #said = new Map<string, number>()
+  /** When each unanswered ping was sent, by its text. */
+  readonly #sent = new Map<string, number>()
 
-  /** It begins with something that the server will answer: the `Hello`, which is said now. */
+  /** The lease begins with a message that the server answers: the `Hello`, sent now. `heartbeat` is in milliseconds. */
   constructor(clock: Clock.Clock, heartbeat: number) {
     this.#clock = clock
     this.#heartbeat = heartbeat
@@ -44,37 +42,37 @@ export class Lease {
     this.#lastPing = this.#goodFrom
   }
 
-  /** Milliseconds that it has left; none, or less, where it has expired. */
+  /** Milliseconds until the lease ends; zero or less once it has. */
   get left(): number {
     return this.#goodFrom + GOOD_FOR * this.#heartbeat - this.#now()
   }
 
-  /** Milliseconds until it expires, or a ping is due. */
+  /** Milliseconds until the lease ends or a ping is due, at least 1. */
   get wait(): number {
     const due = this.#lastPing + PING_AFTER * this.#heartbeat - this.#now()
     return Math.max(1, Math.ceil(Math.min(this.left, due)))
   }
 
-  /** The text of a ping, to be said now, where one is due. */
+  /** The text of a ping to send now; undefined if none is due. */
   ping(): string | undefined {
     const now = this.#now()
     if (now - this.#lastPing < PING_AFTER * this.#heartbeat) return undefined
     this.#lastPing = now
     const text = `${TEXT}${++this.#pings}`
-    this.#said.set(text, now)
+    this.#sent.set(text, now)
     return text
   }
 
-  /** Whether what was answered is a ping of this lease's. */
+  /** Renews the lease by the answer to a ping; false if the ping was not one of this lease. */
   answered(text: string | undefined): boolean {
-    const said = text === undefined ? undefined : this.#said.get(text)
-    if (text === undefined || said === undefined) return false
-    this.#said.delete(text)
-    this.#goodFrom = Math.max(this.#goodFrom, said)
+    const sent = text === undefined ? undefined : this.#sent.get(text)
+    if (text === undefined || sent === undefined) return false
+    this.#sent.delete(text)
+    this.#goodFrom = Math.max(this.#goodFrom, sent)
     return true
   }
 
   #now(): number {
-    return Number(this.#clock.monotonicTimeNanosUnsafe()) / NANOS
+    return Number(this.#clock.monotonicTimeNanosUnsafe()) / NANOS_PER_MILLI
   }
 }

@@ -1,6 +1,7 @@
-/** The members of a group as a watcher knows them: what the server tells of changes, applied to a list. */
+/** The members of a group, as a watching client knows them: each message about a change, applied to the list. */
 import type { ServerMessage } from "../protocol/Messages.ts"
 
+/** A member of the group. `address` is missing for members that joined during the watch. */
 export interface Listed {
   readonly rank: number
   readonly member: string
@@ -11,7 +12,7 @@ export interface Listed {
 const ranked = (members: ReadonlyArray<Listed>): ReadonlyArray<Listed> =>
   members.map((member, rank) => (member.rank === rank ? member : { ...member, rank }))
 
-/** The list after what `message` tells; the same list where it tells nothing of members. */
+/** The list after `message`; the same list, by identity, if the message is not about members. */
 export const listed = (members: ReadonlyArray<Listed>, message: ServerMessage): ReadonlyArray<Listed> => {
   switch (message._tag) {
     case "Roster":

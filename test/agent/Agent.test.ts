@@ -1,4 +1,4 @@
-/** Commands as real processes, in a folder of their own. */
+/** Commands as real processes, each test in a folder of its own. */
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -7,28 +7,29 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Fiber, Result, type Scope } from "effect"
 import * as Agent from "../../src/agent/Agent.ts"
 import * as Policy from "../../src/agent/Policy.ts"
-import type { Order } from "../../src/index.ts"
+import type { IncomingCommand } from "../../src/index.ts"
 import { gone } from "../support/process.ts"
+import { until } from "../support/until.ts"
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "rankd-agent-"))),
   (path) => Effect.sync(() => rmSync(path, { recursive: true }))
 )
 
-/** A script of `sh` in the folder, to be allowed and run as `./<name>`. */
+/** Writes a shell script into the folder; it runs as `./<name>`. */
 const script = (cwd: string, name: string, text: string) => {
   writeFileSync(join(cwd, name), `#!/bin/sh\n${text}\n`)
   chmodSync(join(cwd, name), 0o755)
 }
 
-const order = (command: string, output: (text: string) => void): Order => ({
+const incoming = (command: string, output: (text: string) => void): IncomingCommand => ({
   from: 0,
   command,
   epoch: undefined,
   output: (text) => Effect.sync(() => output(text))
 })
 
-/** An agent in a folder; each text is allowed as a pattern. */
+/** An agent in a folder that allows these patterns. */
 const agent = Effect.fnUntraced(function* (
   allow: ReadonlyArray<string>,
   options: Partial<Omit<Agent.AgentOptions, "allow">> = {}
@@ -42,32 +43,29 @@ const agent = Effect.fnUntraced(function* (
     maxRunning: 10,
     ...options
   })
-  /** Its outcome, with what was told before it. */
-  const run = (command: string, told: (text: string) => void = () => {}) => {
+  /** The outcome of a command with all of its output; `sent` gets the output that came before the outcome. */
+  const run = (command: string, sent: (text: string) => void = () => {}) => {
     let before = ""
     const output = (text: string) => {
       before += text
-      told(text)
+      sent(text)
     }
-    return Effect.map(execute(order(command, output)), (ended) =>
+    return Effect.map(execute(incoming(command, output)), (ended) =>
       ended.output === undefined ? ended : { ...ended, output: before + ended.output }
     )
   }
   return { cwd, run }
 })
 
-/** Waits until a file of the folder is there. */
-const there = (cwd: string, name: string) =>
-  Effect.gen(function* () {
-    while (!existsSync(join(cwd, name))) yield* Effect.sleep("10 millis")
-  }).pipe(Effect.timeoutOrElse({ duration: "10 seconds", orElse: () => Effect.die(new Error(`no ${name}`)) }))
+/** Waits until the folder has a file of this name. */
+const there = (cwd: string, name: string) => until(() => existsSync(join(cwd, name)))
 
 const live = <A, E>(name: string, test: Effect.Effect<A, E, NodeServices.NodeServices | Scope.Scope>) =>
   it.live(name, () => test.pipe(Effect.scoped, Effect.provide(NodeServices.layer)))
 
 describe("Agent", { concurrent: true, timeout: 60_000 }, () => {
   live(
-    "runs what is allowed as an argument vector, in its own folder and a clean environment",
+    "runs an allowed command as an argument vector, in its folder and a clean environment",
     Effect.gen(function* () {
       const hostile = ["a;b", "$(id)", "`id`", "$HOME", "'x'", '"y"', ">z", "|", "cat", "&&", "../up", "-n", "é\u0430"]
       const literal = `printf %s, ${hostile.join(" ")}`
@@ -87,7 +85,7 @@ describe("Agent", { concurrent: true, timeout: 60_000 }, () => {
   )
 
   live(
-    "denies everything else, and runs none of it",
+    "denies every other command, and runs no part of it",
     Effect.gen(function* () {
       const { cwd, run } = yield* agent(["echo *", "cat ./*", "./safe *"])
       script(cwd, "safe", 'echo "$@" >>log')
@@ -121,7 +119,7 @@ describe("Agent", { concurrent: true, timeout: 60_000 }, () => {
   )
 
   live(
-    "says why a command could not be run, or did not end by itself",
+    "reports why a command did not start, or was killed",
     Effect.gen(function* () {
       const { cwd, run } = yield* agent(["no-such-command", "./plain", "./suicide"])
       writeFileSync(join(cwd, "plain"), "no program")
@@ -133,7 +131,7 @@ describe("Agent", { concurrent: true, timeout: 60_000 }, () => {
   )
 
   live(
-    "kills what takes too long, all of its process group, even what ignores SIGTERM",
+    "kills a command that takes too long, with its process group, even if it ignores SIGTERM",
     Effect.gen(function* () {
       const { cwd, run } = yield* agent(["./stubborn"], { timeout: Duration.millis(500) })
       script(
@@ -150,24 +148,20 @@ describe("Agent", { concurrent: true, timeout: 60_000 }, () => {
   )
 
   live(
-    "leaves nothing of a command behind, whatever it forked",
+    "leaves no process of a command behind",
     Effect.gen(function* () {
       const { cwd, run } = yield* agent(["./forks", "./fails"])
       script(cwd, "forks", "sleep 1000 & echo $!")
       script(cwd, "fails", "sleep 1000 & echo $!; exit 3")
-      for (const [command, status] of [
-        ["./forks", 0],
-        ["./fails", 3]
-      ] as const) {
-        const ended = yield* run(command)
-        assert.strictEqual(ended.status, status)
-        yield* gone(Number(ended.output))
-      }
+      const [forks, fails] = yield* Effect.all([run("./forks"), run("./fails")], { concurrency: 2 })
+      assert.deepStrictEqual([forks.status, fails.status], [0, 3])
+      yield* gone(Number(forks.output))
+      yield* gone(Number(fails.output))
     })
   )
 
   live(
-    "kills what is withdrawn",
+    "kills a withdrawn command",
     Effect.gen(function* () {
       const { cwd, run } = yield* agent(["./waits"])
       script(cwd, "waits", "sleep 1000 & echo $! >child; echo $$ >parent.new; mv parent.new parent; wait")
@@ -179,7 +173,7 @@ describe("Agent", { concurrent: true, timeout: 60_000 }, () => {
   )
 
   live(
-    "tells so much output and no more, and is not held up by what prints without end",
+    "limits the output, and is not held up by a command that prints without end",
     Effect.gen(function* () {
       const { run } = yield* agent(["yes", "seq 100000 100009"], { timeout: Duration.seconds(2), maxOutput: 30 })
       const ended = yield* run("yes")
@@ -192,24 +186,24 @@ describe("Agent", { concurrent: true, timeout: 60_000 }, () => {
   )
 
   live(
-    "tells output as it comes, and nothing twice",
+    "sends output as it comes, and nothing twice",
     Effect.gen(function* () {
       const { cwd, run } = yield* agent(["./slow"])
       script(cwd, "slow", "printf 'a\\303'; until test -e go; do sleep 0.05; done; printf '\\251b'")
-      const told = yield* Deferred.make<string>()
+      const sent = yield* Deferred.make<string>()
       const running = yield* Effect.forkChild(
         run("./slow", (text) => {
-          if (text !== "") Deferred.doneUnsafe(told, Effect.succeed(text))
+          if (text !== "") Deferred.doneUnsafe(sent, Effect.succeed(text))
         })
       )
-      assert.strictEqual(yield* Deferred.await(told), "a")
+      assert.strictEqual(yield* Deferred.await(sent), "a")
       writeFileSync(join(cwd, "go"), "")
       assert.deepStrictEqual(yield* Fiber.join(running), { status: 0, output: "aéb" })
     })
   )
 
   live(
-    "is busy while it runs as many as it may",
+    "is busy while it runs as many commands as it may",
     Effect.gen(function* () {
       const { cwd, run } = yield* agent(["./waits", "true"], { maxRunning: 1 })
       script(cwd, "waits", "touch started; until test -e go; do sleep 0.05; done")

@@ -7,7 +7,7 @@ const policy = (...patterns: ReadonlyArray<string>) => patterns.map((text) => Re
 const allows = (patterns: ReadonlyArray<Policy.Pattern>, command: string) =>
   Policy.allows(patterns, Policy.words(command))
 
-/** Asserts what the patterns allow of these commands, and what they deny. */
+/** Asserts which commands the patterns allow, and which they deny. */
 const judge = (
   patterns: ReadonlyArray<Policy.Pattern>,
   { allowed, denied }: { readonly [verdict in "allowed" | "denied"]: ReadonlyArray<string> }
@@ -17,7 +17,7 @@ const judge = (
 }
 
 describe("Policy", () => {
-  it("allows what a pattern says, and no more", () => {
+  it("allows the commands that a pattern matches, and no others", () => {
     judge(policy("uptime", "df -h", "systemctl restart app-*", "cat /var/log/*", "backup --to=*", "seq * *"), {
       allowed: [
         "uptime",
@@ -53,7 +53,7 @@ describe("Policy", () => {
     })
   })
 
-  it("lets no injection through a *", () => {
+  it("keeps injections out of a *", () => {
     const patterns = policy("echo *", "cat /var/log/*", "git checkout release-*")
     const injections = [
       ";reboot",
@@ -112,7 +112,7 @@ describe("Policy", () => {
     ]
     for (const injection of injections) {
       for (const command of [`echo ${injection}`, `cat /var/log/${injection}`, `echo a ${injection}`]) {
-        // What begins with a dash is no option where it is the end of a path.
+        // A dash at the end of a path begins no option.
         if (command.startsWith("cat") && /^-[\w-]*$/.test(injection)) continue
         assert.isFalse(allows(patterns, command), JSON.stringify(command))
       }
@@ -123,7 +123,7 @@ describe("Policy", () => {
     assert.isFalse(allows(policy("cat .*"), "cat .."))
   })
 
-  it("lets ** hold slashes, and no way up", () => {
+  it("matches slashes with **, but no way up", () => {
     judge(policy("cat /var/log/**", "cp ** **.bak", "tar --file=**-*.tgz", "less ./** ../*", "more *"), {
       allowed: [
         "cat /var/log/a",
@@ -154,7 +154,7 @@ describe("Policy", () => {
     })
   })
 
-  it("takes no time for what is made to take long", () => {
+  it("is quick with arguments that are made to take long", () => {
     const patterns = policy("x **-**-**", "y **/**/**/**/**", "z *a*a*a*a*b")
     const start = performance.now()
     for (const argument of ["-a", "a-", "/", "a/", "a"].map((part) => `a${part.repeat(65_000 / part.length)}!`)) {
@@ -170,7 +170,7 @@ describe("Policy", () => {
     assert.isBelow(performance.now() - start, 2000)
   })
 
-  it("knows no look-alike of a command", () => {
+  it("denies look-alikes of a command", () => {
     const patterns = policy("uptime", "df -h")
     for (const command of [
       "upt\u0456me",
@@ -186,7 +186,7 @@ describe("Policy", () => {
   })
 
   it.prop(
-    "matches any command of its own words, and by a * no argument but a plain one",
+    "matches any command of its own words, and with a * only plain arguments",
     [
       Schema.NonEmptyArray(Schema.String),
       Schema.Array(Schema.Union([Schema.String, Schema.Literals([".", "-", "a", "Z9_"])]))
@@ -201,13 +201,13 @@ describe("Policy", () => {
     { arbitrary: { runs: 2000 } }
   )
 
-  it("says what is wrong with a pattern", () => {
+  it("reports what is wrong with a pattern", () => {
     for (const [text, error] of [
       ["", "a pattern begins with a command, like uptime"],
       ["  ", "a pattern begins with a command, like uptime"],
       ["* -h", "name the command itself: * may stand in its arguments only"],
       ["/bin/* -h", "name the command itself: * may stand in its arguments only"],
-      ["df\t-h", "a pattern holds no control characters: separate words by spaces"]
+      ["df\t-h", "a pattern has no control characters: separate words with spaces"]
     ] as const) {
       assert.deepStrictEqual(Policy.pattern(text), Result.fail(error))
     }

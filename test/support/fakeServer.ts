@@ -13,7 +13,9 @@ export interface Connection {
   readonly say: (message: ServerMessage) => void
 }
 
-export const welcome = (fields: Partial<Omit<ServerMessage & { _tag: "Welcome" }, "_tag">> = {}): ServerMessage => ({
+type Welcome = ServerMessage & { readonly _tag: "Welcome" }
+
+export const welcome = (fields: Partial<Omit<Welcome, "_tag">> = {}): Welcome => ({
   ...{ _tag: "Welcome", protocol: 1, server: "fake", member: "m1", group: "default" },
   ...{ rank: 0, size: 2, epoch: 7, maxLine: 65_536, heartbeat: 0, ...fields }
 })
