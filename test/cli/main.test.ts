@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { SocketServer } from "effect/socket"
 import packageJson from "../../package.json" with { type: "json" }
-import { startError } from "../../src/cli/serve.ts"
+import { startError } from "../../src/cli/serve/StartError.ts"
 import { rankd, shell } from "../support/process.ts"
 
 const linesOf = (text: string) => text.split("\n").slice(0, -1)
