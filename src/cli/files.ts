@@ -16,7 +16,7 @@ export const pathError = Effect.fnUntraced(function* (source: string, path: stri
     )
   )
   if (found === undefined) return undefined
-  if (Option.isNone(found)) return `${source}: no such ${noun}: ${path}`
+  if (Option.isNone(found)) return `${source}: no such ${noun}: ${path === "" ? '""' : path}`
   const isFolder = found.value.type === "Directory"
   return isFolder === (type === "Directory") ? undefined : `${source}: not a ${noun}: ${path}`
 })

@@ -4,7 +4,7 @@
  * the value, and what it should be; `usage.ts` prints it.
  */
 import { Config, Effect, type FileSystem, Option } from "effect"
-import { CliError, Flag } from "effect/cli"
+import { CliError, Flag, Param, Primitive } from "effect/cli"
 import { pathError } from "./files.ts"
 
 /** Where a value comes from: `--port` or `RANKD_PORT`; with its value `--port abc` or `RANKD_PORT=abc`. */
@@ -68,12 +68,32 @@ export const onOff: Kind<boolean> = {
   flag: (name) => Flag.map(Flag.Boolean(name), String)
 }
 
-/** A path; whoever opens it sees whether there is a file. */
-export const path: Kind<string> = { ...word("a path", (text) => text !== "", "file"), flag: Flag.File }
+/** The shell completes it as a path. `effect/cli` itself would report the path as an absolute one. */
+const pathFlag =
+  (type: "file" | "directory") =>
+  (name: string): Flag.Flag<string> =>
+    Param.makeSingle({
+      kind: Param.flagKind,
+      name,
+      primitiveType: Object.assign(Primitive.Path(type), { parse: (path: string) => Effect.succeed(path) })
+    })
 
-/** The path of a file that is there. `advice` says which one to name. */
+/** A file that a command opens later. Its errors name the flag or the variable, too. */
+export interface NamedPath {
+  readonly path: string
+  readonly source: string
+}
+
+export const namedPath: Kind<NamedPath> = {
+  metavar: "file",
+  flag: pathFlag("file"),
+  read: (path, { name }) => Effect.succeed({ path, source: name })
+}
+
+/** The path of a file that exists. `advice` says which one to name. */
 export const file = (advice: string): Kind<string> => ({
-  ...path,
+  metavar: "file",
+  flag: pathFlag("file"),
   read: (path, { name }) =>
     Effect.flatMap(pathError(name, path, "File"), (error) =>
       error === undefined ? Effect.succeed(path) : Effect.fail(`${error}. ${advice}`)
@@ -82,7 +102,7 @@ export const file = (advice: string): Kind<string> => ({
 
 export const folder: Kind<string> = {
   metavar: "folder",
-  flag: Flag.Directory,
+  flag: pathFlag("directory"),
   read: (path, { name }) =>
     Effect.flatMap(pathError(name, path, "Directory"), (error) =>
       error === undefined ? Effect.succeed(path) : Effect.fail(error)

@@ -27,7 +27,7 @@ const describe = (error: CliError.NonShowHelpErrors): string => {
     case "UnexpectedArgument":
       return `unexpected ${error.arguments.join(" ")}`
     case "MissingArgument":
-      return `<${error.argument}> is missing`
+      return `missing <${error.argument}>`
     case "InvalidValue":
       return invalidValue(error)
     default:

@@ -64,14 +64,20 @@ const identity = Effect.fnUntraced(function* (options: Connecting) {
 /** EX_IOERR of sysexits.h. */
 const EX_IOERR = 74
 
+const outputFailed = ({ code, message }: NodeJS.ErrnoException): void => {
+  if (code === "EPIPE") {
+    process.kill(process.pid, "SIGTERM")
+    return
+  }
+  process.stderr.write(`rankd: cannot write the output: ${message}\n`)
+  process.exit(EX_IOERR)
+}
+
 /** When the reader of the output ends, as `head` does, the command has nothing left to do. */
-const endWithReader = Effect.sync(() => {
-  process.stdout.once("error", ({ code, message }: NodeJS.ErrnoException) => {
-    if (code === "EPIPE") return process.kill(process.pid, "SIGTERM")
-    process.stderr.write(`rankd: cannot write the output: ${message}\n`)
-    process.exit(EX_IOERR)
-  })
-})
+const endWithReader = Effect.acquireRelease(
+  Effect.sync(() => process.stdout.on("error", outputFailed)),
+  () => Effect.sync(() => process.stdout.off("error", outputFailed))
+)
 
 /** A client that issues commands, and executes them with `handler`. */
 export const layer = (options: Connecting, handler?: Handler) =>

@@ -7,9 +7,9 @@ import {
   choice,
   flagsOf,
   host,
+  namedPath,
   onOff,
   optional,
-  path,
   port,
   type Row,
   type ValuesOf,
@@ -57,7 +57,7 @@ export const rows = {
   port: withDefault({ ...withVariable("port"), kind: port(0), help: "Port to listen on. 0: any free port" }, 5000),
   tokenFile: optional({
     ...withVariable("token-file"),
-    kind: path,
+    kind: namedPath,
     help: "Admit only clients with a token from this file. SIGHUP reloads it"
   }),
   insecure: withDefault(
@@ -83,17 +83,17 @@ export const rows = {
   maxConnectionsPerAddress: optional({ ...limitOptions("maxConnectionsPerAddress"), shown: "`--max-connections`" }),
   tlsCert: optional({
     ...withVariable("tls-cert"),
-    kind: path,
+    kind: namedPath,
     help: "PEM file with the server's certificate. The server then speaks TLS only. Needs `--tls-key`"
   }),
   tlsKey: optional({
     ...withVariable("tls-key"),
-    kind: path,
+    kind: namedPath,
     help: "PEM file with the private key of the certificate"
   }),
   tlsCa: optional({
     ...withVariable("tls-ca"),
-    kind: path,
+    kind: namedPath,
     help: "PEM file with a CA. Every client needs a certificate from this CA that names it"
   }),
   tlsMinVersion: withDefault(

@@ -21,16 +21,16 @@ export const requireProtection = ({ host, insecure, tlsCa, tokenFile }: Options)
         })
       )
 
-/** Fails where a file that a flag names is not there. */
+/** Fails where a file of a flag or a variable does not exist. */
 export const requireFiles = Effect.fnUntraced(function* ({ tlsCa, tlsCert, tlsKey, tokenFile }: Options) {
-  for (const [flag, path, advice] of [
-    ["--token-file", tokenFile, "rankd token makes a line of one"],
-    ["--tls-cert", tlsCert, tlsAdvice.cert],
-    ["--tls-key", tlsKey, tlsAdvice.key],
-    ["--tls-ca", tlsCa, tlsAdvice.ca]
+  for (const [file, advice] of [
+    [tokenFile, "rankd token makes the lines of one"],
+    [tlsCert, tlsAdvice.cert],
+    [tlsKey, tlsAdvice.key],
+    [tlsCa, tlsAdvice.ca]
   ] as const) {
-    if (Option.isNone(path)) continue
-    const error = yield* pathError(flag, path.value, "File")
+    if (Option.isNone(file)) continue
+    const error = yield* pathError(file.value.source, file.value.path, "File")
     if (error !== undefined) return yield* new StartError({ message: `${error}. ${advice}` })
   }
 })
@@ -39,9 +39,9 @@ export const requireFiles = Effect.fnUntraced(function* ({ tlsCa, tlsCert, tlsKe
 export const tlsOf = ({ maxHandshakes, tlsCa, tlsCert, tlsKey, tlsMinVersion }: Options): TlsOptions | undefined =>
   Option.isSome(tlsCert) && Option.isSome(tlsKey)
     ? {
-        cert: tlsCert.value,
-        key: tlsKey.value,
-        ca: Option.getOrUndefined(tlsCa),
+        cert: tlsCert.value.path,
+        key: tlsKey.value.path,
+        ca: Option.getOrUndefined(tlsCa)?.path,
         minVersion: `TLSv${tlsMinVersion}`,
         maxHandshakes
       }
@@ -51,7 +51,7 @@ export const tlsOf = ({ maxHandshakes, tlsCa, tlsCert, tlsKey, tlsMinVersion }: 
 export const tokensOf = ({ tokenFile }: Options) =>
   Option.isNone(tokenFile)
     ? Effect.undefined
-    : Tokens.make(tokenFile.value).pipe(
+    : Tokens.make(tokenFile.value.path).pipe(
         Effect.provide(NodeCrypto.layerDigest),
         Effect.mapError(({ message }) => new StartError({ message }))
       )
