@@ -37,8 +37,8 @@ const root = Serve.named("rankd").pipe(
 /** `help serve` is `serve --help`, and `help` is `--help`. A name that is no command stays alone, and is an error. */
 const withHelpFlag = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
   const [first, name] = args
-  if (first !== "help") return args
-  if (name === undefined || name.startsWith("-")) return ["--help"]
+  if (first !== "help" || name?.startsWith("-")) return args
+  if (name === undefined) return ["--help"]
   return commands.some((command) => command.name === name) ? [name, "--help"] : [name]
 }
 

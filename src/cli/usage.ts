@@ -35,11 +35,17 @@ const describe = (error: CliError.NonShowHelpErrors): string => {
   }
 }
 
+/** The value of an unknown flag looks like a command or an argument: only the flag is wrong. */
+const causes = (errors: ReadonlyArray<CliError.NonShowHelpErrors>) => {
+  const flags = errors.filter(({ _tag }) => _tag === "UnrecognizedOption")
+  return flags.length === 0 ? errors : flags
+}
+
 export const presenter: CliOutput.Presenter = {
   present: (event) => {
     if (event._tag !== "InvalidInvocation") return CliOutput.defaultPresenter.present(event)
     const lines = [
-      ...event.errors.map((error) => `rankd: ${describe(error)}`),
+      ...causes(event.errors).map((error) => `rankd: ${describe(error)}`),
       `usage: ${event.helpDoc.usage}`,
       `Try: ${event.commandPath.join(" ")} --help`
     ]

@@ -74,9 +74,15 @@ const run = (file: string, args: ReadonlyArray<string>, env: Record<string, stri
       })
   )
 
-/** What `npm start` runs, with these arguments, until the scope closes. */
+/** What Node runs as `rankd`: under vitest what `program.ts` has bundled, else the sources. */
+const program = process.env.RANKD_PROGRAM === undefined ? ["--import", "tsx", "src/main.ts"] : [process.env.RANKD_PROGRAM]
+
+/** The same as the beginning of a shell command. */
+export const rankdCommand = [process.execPath, ...program].join(" ")
+
+/** `rankd` with these arguments, until the scope closes. */
 export const rankd = (args: ReadonlyArray<string>, env: Record<string, string> = {}) =>
-  run(process.execPath, ["--import", "tsx", "src/main.ts", ...args], env)
+  run(process.execPath, [...program, ...args], env)
 
 /** Any command of a shell in the project's folder. */
 export const shell = (command: string) => run("sh", ["-c", command], {})
