@@ -1,8 +1,9 @@
 /** `rankd` as a process: its output, its signals, and its exit status. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Option } from "effect"
 import { SocketServer } from "effect/socket"
 import packageJson from "../../package.json" with { type: "json" }
+import { hint } from "../../src/cli/serve/hint.ts"
 import { startError } from "../../src/cli/serve/StartError.ts"
 import { rankdHere } from "../support/cli.ts"
 import { rankd, says, shell } from "../support/process.ts"
@@ -207,6 +208,18 @@ describe("rankd", { concurrent: true, timeout: 60_000 }, () => {
       assert.strictEqual(yield* run.exit, 0)
     })
   )
+})
+
+describe("the hint", () => {
+  const [some, none] = [Option.some({ path: "x", source: "--x" }), Option.none()]
+  it.each([
+    ["nc ::1 80 in two terminals, then type HELP", { tokenFile: none, tlsCert: none, tlsCa: none }],
+    ["nc ::1 80 in two terminals, then type AUTH and a token", { tokenFile: some, tlsCert: none, tlsCa: none }],
+    ["openssl s_client -quiet -connect [::1]:80 in two", { tokenFile: none, tlsCert: some, tlsCa: none }],
+    ["rankd connect --host ::1 --port 80 --ca <file> --cert <file>", { tokenFile: none, tlsCert: some, tlsCa: some }]
+  ] as const)("names a client that can connect: %s", (text, options) => {
+    assert.include(hint(options, "::", 80), `Try it: ${text}`)
+  })
 })
 
 describe("an error when the server starts", () => {

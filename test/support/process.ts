@@ -75,7 +75,8 @@ const run = (file: string, args: ReadonlyArray<string>, env: Record<string, stri
   )
 
 /** What Node runs as `rankd`: under vitest what `program.ts` has bundled, else the sources. */
-const program = process.env.RANKD_PROGRAM === undefined ? ["--import", "tsx", "src/main.ts"] : [process.env.RANKD_PROGRAM]
+const program =
+  process.env.RANKD_PROGRAM === undefined ? ["--import", "tsx", "src/main.ts"] : [process.env.RANKD_PROGRAM]
 
 /** The same as the beginning of a shell command. */
 export const rankdCommand = [process.execPath, ...program].join(" ")
