@@ -5,7 +5,8 @@ import { Command } from "effect/cli"
 import { GroupName } from "../protocol/Ids.ts"
 import * as Tokens from "../server/admission/Tokens.ts"
 import { name } from "./connection/flags.ts"
-import { choice, flagsOf, onOff, optional, withDefault, word } from "./flags.ts"
+import { choice, onOff, word } from "./flags/kinds.ts"
+import { flagsOf, optional, withDefault } from "./flags/rows.ts"
 import { json } from "./terminal/text.ts"
 
 const isGroup = Schema.is(GroupName)

@@ -5,7 +5,7 @@ import { type CliError, CliOutput } from "effect/cli"
 const suggestion = ([first, ...others]: ReadonlyArray<string>): string =>
   first === undefined ? "" : `. Did you mean ${[first, ...others].join(" or ")}?`
 
-/** Only what `effect/cli` itself judges: the values of choices and switches. `flags.ts` words the rest. */
+/** Only what `effect/cli` itself judges: the values of choices and switches. `flags/` words the rest. */
 const invalidValue = ({ expected, kind, option, value }: CliError.InvalidValue): string => {
   const name = kind === "flag" ? `--${option}` : option
   const times = /^(\d+) occurrences$/.exec(value)

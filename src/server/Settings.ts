@@ -24,7 +24,7 @@ export interface Limit<Name = unknown> {
   readonly help: string
 }
 
-/** Checks that `atLeast` names a row of the same table, of the same kind. */
+/** Checks that `atLeast` names a row of the same table. */
 const table = <const Rows extends { readonly [Name in keyof Rows]: Limit<keyof Rows> }>(rows: Rows) => rows
 
 const WEEK = Duration.weeks(1)

@@ -34,7 +34,7 @@ export class OpenCommands {
   /** By id: whether `Done` ends it. */
   readonly #open = new Map<string, boolean>()
 
-  said(message: ClientMessage): void {
+  sent(message: ClientMessage): void {
     if (message._tag !== "Exec" || message.id === undefined || this.#open.has(message.id)) return
     this.#open.set(message.id, message.to._tag === "Everyone" || message.to._tag === "Range")
   }

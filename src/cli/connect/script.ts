@@ -111,7 +111,7 @@ class Script {
     const message = typed.success
     if (message._tag === "Quit") return false
     this.#ended = Deferred.makeUnsafe()
-    this.#open.said(message)
+    this.#open.sent(message)
     yield* this.#link.say(message)
     if (message._tag !== "Exec" || message.id === undefined) yield* this.#link.say({ _tag: "Ping", text: BARRIER })
     yield* Deferred.await(this.#ended)

@@ -1,4 +1,4 @@
-/** The client that the flags describe. Reads the files that they name; fails where those are of no use. */
+/** The client that the flags describe. Reads the files that they name, and fails when it cannot use them. */
 import { Config, Effect, FileSystem, Layer, Option, Schema } from "effect"
 import * as Link from "../../client/Connection.ts"
 import type { Handler } from "../../client/Executor.ts"

@@ -1,7 +1,8 @@
 /** The flags of every command that connects to a server. */
 import { Schema } from "effect"
 import { GroupName, Name } from "../../protocol/Ids.ts"
-import { file, flagsOf, host, onOff, optional, port, type ValuesOf, withDefault, withVariable, word } from "../flags.ts"
+import { file, host, onOff, port, word } from "../flags/kinds.ts"
+import { flagsOf, optional, type ValuesOf, withDefault, withVariable } from "../flags/rows.ts"
 
 /** The name of a client, as `--name` takes it. */
 export const name = word("a name (1-64 of A-Z a-z 0-9 . _ -, unlike a member id such as m1)", Schema.is(Name), "name")

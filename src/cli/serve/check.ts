@@ -1,7 +1,7 @@
 /** Flags of `rankd serve` that do not go together. Bounds of a single flag are its own. */
 import { Effect, Option } from "effect"
 import { conflict, defaults, type LimitName } from "../../server/Settings.ts"
-import { invalid } from "../flags.ts"
+import { invalid } from "../flags/rows.ts"
 import { flagName, inUnits, type Options } from "./flags.ts"
 
 const incompleteTls = ({ tlsCa, tlsCert, tlsKey }: Options): string | undefined => {

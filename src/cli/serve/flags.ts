@@ -3,20 +3,8 @@ import { Duration } from "effect"
 import { Flag } from "effect/cli"
 import { MAX_HANDSHAKES } from "../../net/node/NodeServer.ts"
 import { defaults, type Limit, type LimitName, limits, type SettingsValues } from "../../server/Settings.ts"
-import {
-  choice,
-  flagsOf,
-  host,
-  namedPath,
-  onOff,
-  optional,
-  port,
-  type Row,
-  type ValuesOf,
-  whole,
-  withDefault,
-  withVariable
-} from "../flags.ts"
+import { choice, host, namedPath, onOff, port, whole } from "../flags/kinds.ts"
+import { flagsOf, optional, type Row, type ValuesOf, withDefault, withVariable } from "../flags/rows.ts"
 
 const MOST_HANDSHAKES = 100_000
 

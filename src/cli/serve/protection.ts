@@ -3,7 +3,7 @@ import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import { Effect, Option } from "effect"
 import type { TlsOptions } from "../../net/node/NodeServer.ts"
 import * as Tokens from "../../server/admission/Tokens.ts"
-import { pathError } from "../files.ts"
+import { pathError } from "../flags/pathError.ts"
 import type { Options } from "./flags.ts"
 import { StartError, tlsAdvice } from "./StartError.ts"
 

@@ -56,7 +56,7 @@ export class LineEditor {
     this.refresh()
   }
 
-  /** Ends the lines: the person leaves, or the server said goodbye. */
+  /** Ends the lines: the person leaves, or the server says `BYE quit`. */
   leave(): void {
     this.left = true
     Queue.endUnsafe(this.lines)

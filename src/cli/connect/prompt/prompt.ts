@@ -76,7 +76,7 @@ class Prompt {
       return yield* this.#print(`the name will be ${message.name}`)
     }
     if (Result.isFailure(typed)) return yield* this.#show(typed.failure)
-    this.#open.said(typed.success)
+    this.#open.sent(typed.success)
     yield* this.#link.say(typed.success)
   })
 

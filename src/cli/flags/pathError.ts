@@ -1,4 +1,4 @@
-/** Files that the command line names: there, or an error that says which is not. Does not read them. */
+/** Checks that a path exists. Does not read the file. */
 import { Effect, FileSystem, Option } from "effect"
 
 type Type = "File" | "Directory"
