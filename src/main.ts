@@ -6,19 +6,20 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect } from "effect"
 import * as Rankd from "./cli/rankd.ts"
 
-// Whoever reads the output may go, as `head` does; the server stays.
+// The reader of the output may end, as `head` does. The server continues.
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {})
 
-/** Ctrl-C under `npm start` comes twice, from the terminal and from npm; a person is not as fast. */
+/** Under `npm start` a Ctrl-C comes twice, from the terminal and from npm, faster than a person can repeat it. */
 const SAME_SIGNAL_MS = 100
 
-// The first signal stops in order, which `runMain` sees to; who sends a second does not want to wait.
-let before: { readonly signal: string; readonly at: number } | undefined
+// `runMain` stops in order on the first signal. A second one ends the process at once.
+let first: { readonly signal: string; readonly at: number } | undefined
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => {
-    const copy = signal === "SIGINT" && before?.signal === signal && Date.now() - before.at < SAME_SIGNAL_MS
-    if (before !== undefined && !copy) process.exit(128 + constants.signals[signal])
-    before ??= { signal, at: Date.now() }
+    const now = performance.now()
+    const copy = signal === "SIGINT" && first?.signal === signal && now - first.at < SAME_SIGNAL_MS
+    if (first !== undefined && !copy) process.exit(128 + constants.signals[signal])
+    first ??= { signal, at: now }
   })
 }
 

@@ -1,16 +1,21 @@
-/** `rankd agent`: executes what reaches it, as far as its policy goes; without one it only prints. */
-import { Console, Duration, Effect, FileSystem, Option, Result } from "effect"
+/** `rankd agent`: executes the commands it receives, as far as its policy allows. Without a policy it only prints them. */
+import { Console, Duration, Effect, FileSystem, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import * as Agent from "../agent/Agent.ts"
 import * as Policy from "../agent/Policy.ts"
 import type { Ended, IncomingCommand } from "../client/Executor.ts"
 import { RankClient } from "../client/RankClient.ts"
-import * as Connection from "./connection.ts"
-import { invalid, whole } from "./flags.ts"
+import * as Client from "./connection/client.ts"
+import { Unusable } from "./connection/failures.ts"
+import { type Connecting, rows as connectionRows } from "./connection/flags.ts"
+import { notices } from "./connection/notices.ts"
+import { file, folder, type Kind, whole } from "./flags/kinds.ts"
+import { flagsOf, optional, several, type ValuesOf, withDefault } from "./flags/rows.ts"
 import * as Spawner from "./spawner.ts"
-import { json, printable, printBounded } from "./terminal.ts"
+import { printBounded } from "./terminal/printBounded.ts"
+import { json, printable } from "./terminal/text.ts"
 
-/** The time is less than that of a server's, which would end the command as `timeout` and drop its outcome. */
+/** The timeout is below the server's, which would end the command as `timeout` and drop its outcome. */
 export const defaults = { timeout: 50, maxOutput: 65_536, maxRunning: 16 }
 
 /** Beyond these a typing error is likelier than a need. */
@@ -18,65 +23,71 @@ const MAX_TIMEOUT_SECONDS = 604_800
 const MAX_OUTPUT_BYTES = 16_777_216
 const MAX_RUNNING = 10_000
 
-const flags = {
-  ...Connection.flags,
-  allow: Flag.String("allow").pipe(
-    Flag.withMetavar("pattern"),
-    Flag.filterMap(
-      (text) => Result.getSuccess(Policy.pattern(text)),
-      (text) => Result.getOrElse(Result.flip(Policy.pattern(text)), () => "")
-    ),
-    Flag.atLeast(0),
-    Flag.withDescription("Run commands like this one, as 'systemctl restart app-*'; may be given several times")
+const pattern: Kind<Policy.Pattern> = {
+  metavar: "pattern",
+  flag: Flag.String,
+  read: (text, { withValue }) =>
+    Effect.mapError(Effect.fromResult(Policy.pattern(text)), (error) => `${withValue}: ${error}`)
+}
+
+/** The flags that only this command has. */
+export const rows = {
+  allow: several({
+    name: "allow",
+    kind: pattern,
+    help: "Run commands that match this pattern, such as 'systemctl restart app-*'. You may repeat it"
+  }),
+  policy: optional({
+    name: "policy",
+    kind: file("Name a file with a pattern on each line"),
+    help: "Run commands that match a pattern in this file"
+  }),
+  cwd: withDefault({ name: "cwd", kind: folder, shown: "where it started", help: "Folder to run commands in" }, "."),
+  timeout: withDefault(
+    {
+      name: "timeout",
+      variable: "RANKD_AGENT_TIMEOUT",
+      kind: whole(1, MAX_TIMEOUT_SECONDS, "seconds"),
+      help: "Seconds that a command may run. Then it is `failed`. Keep it below the server's `--command-timeout`: the server drops later outcomes"
+    },
+    defaults.timeout
   ),
-  policy: Flag.File("policy", { mustExist: true }).pipe(
-    Flag.withMetavar("file"),
-    Flag.optional,
-    Flag.withDescription("Run commands like those in this file, a pattern a line")
+  maxOutput: withDefault(
+    {
+      name: "max-output",
+      variable: "RANKD_AGENT_MAX_OUTPUT",
+      kind: whole(0, MAX_OUTPUT_BYTES, "bytes"),
+      help: "Bytes of a command's output to pass on. The rest is cut (`truncated` in JSON)"
+    },
+    defaults.maxOutput
   ),
-  cwd: Flag.Directory("cwd", { mustExist: true }).pipe(
-    Flag.withDefault("."),
-    Flag.withDescription("Folder that commands run in (where the agent is started)")
-  ),
-  timeout: whole("timeout", "RANKD_AGENT_TIMEOUT", 1, MAX_TIMEOUT_SECONDS).pipe(
-    Flag.withDefault(defaults.timeout),
-    Flag.withDescription(`Seconds that a command may run (RANKD_AGENT_TIMEOUT; ${defaults.timeout})`)
-  ),
-  maxOutput: whole("max-output", "RANKD_AGENT_MAX_OUTPUT", 0, MAX_OUTPUT_BYTES).pipe(
-    Flag.withDefault(defaults.maxOutput),
-    Flag.withDescription(
-      `Bytes of a command's output that are passed on (RANKD_AGENT_MAX_OUTPUT; ${defaults.maxOutput})`
-    )
-  ),
-  maxRunning: whole("max-running", "RANKD_AGENT_MAX_RUNNING", 1, MAX_RUNNING).pipe(
-    Flag.withDefault(defaults.maxRunning),
-    Flag.withDescription(
-      `Commands that run at once; a further one is busy (RANKD_AGENT_MAX_RUNNING; ${defaults.maxRunning})`
-    )
+  maxRunning: withDefault(
+    {
+      name: "max-running",
+      variable: "RANKD_AGENT_MAX_RUNNING",
+      kind: whole(1, MAX_RUNNING),
+      help: "Commands that run at the same time. The next one is `busy`"
+    },
+    defaults.maxRunning
   )
 }
 
-interface Options extends Connection.Connecting {
-  readonly allow: ReadonlyArray<Policy.Pattern>
-  readonly policy: Option.Option<string>
-  readonly cwd: string
-  readonly timeout: number
-  readonly maxOutput: number
-  readonly maxRunning: number
-}
+const flags = flagsOf({ ...connectionRows, ...rows })
+
+type Options = Connecting & ValuesOf<typeof rows>
 
 const readPolicy = Effect.fnUntraced(function* (path: string) {
   const { readFileString } = yield* FileSystem.FileSystem
-  const text = yield* Effect.mapError(readFileString(path), ({ message }) => invalid("agent", "policy", path, message))
-  return yield* Effect.mapError(Effect.fromResult(Policy.file(text)), (wrong) =>
-    invalid("agent", "policy", path, wrong)
-  )
+  const unusable = (problem: string) => new Unusable({ message: `--policy ${path}: ${problem}` })
+  const text = yield* Effect.mapError(readFileString(path), ({ message }) => unusable(message))
+  return yield* Effect.mapError(Effect.fromResult(Policy.file(text)), unusable)
 })
 
-/** What an agent does that nothing is allowed to: it says so, to its own terminal and to who asked. */
+/** Without a policy: reports the command as executed, and runs nothing. */
 const print = ({ command }: IncomingCommand): Effect.Effect<Ended> =>
   Effect.succeed({ status: 0, output: `executed: ${command}` })
 
+/** What the agent prints about a command. */
 const line = ({ command }: IncomingCommand, status: Ended["status"] | "cancelled", ran: boolean): string => {
   if (typeof status !== "number") return `${status}: ${printable(command)}`
   return `executed: ${printable(command)}${ran ? ` (${status})` : ""}`
@@ -96,33 +107,39 @@ const run = Effect.fnUntraced(
           maxRunning
         })
       : print
-    const tell = (order: IncomingCommand, status: Ended["status"] | "cancelled", truncated = false) =>
+    const report = (order: IncomingCommand, status: Ended["status"] | "cancelled", truncated = false) =>
       printBounded(
         options.json
           ? json({ from: order.from, command: order.command, status, ...(truncated ? { truncated } : {}) })
           : line(order, status, runs)
       )
-    if (!runs) yield* Console.error("rankd: this agent runs nothing, it only prints. Let it run commands with --allow")
+    if (!runs) yield* Console.error("rankd: this agent only prints commands. Let it run some with --allow")
     const handler = (order: IncomingCommand) =>
       execute(order).pipe(
-        Effect.tap(({ status, truncated }) => tell(order, status, truncated)),
-        Effect.onInterrupt(() => tell(order, "cancelled"))
+        Effect.tap(({ status, truncated }) => report(order, status, truncated)),
+        Effect.onInterrupt(() => report(order, "cancelled"))
       )
     return yield* Effect.gen(function* () {
-      yield* Connection.notices(options, yield* RankClient)
+      yield* notices(options, yield* RankClient)
       return yield* Effect.never
-    }).pipe(Effect.scoped, Effect.provide(Connection.layer(options, handler)))
+    }).pipe(Effect.scoped, Effect.provide(Client.layer(options, handler)))
   },
-  // Outermost, so that it sees the end of all that is run.
+  // Outermost, so that it outlives every process.
   Effect.provide(Spawner.layer)
 )
 
 export const command = Command.make("agent", flags, run).pipe(
   Command.withDescription(
-    "Execute what reaches this client: what --allow or --policy allows; without them, only print it"
+    "Execute the commands that this client receives, as far as --allow and --policy allow. Without them, only print"
   ),
   Command.withExamples([
-    { command: "rankd agent --name worker --allow uptime --allow 'df -h'", description: "Run two commands, no others" },
-    { command: "rankd agent --policy commands.txt --timeout 600", description: "Run what a file allows" }
+    {
+      command: "rankd agent --name worker --allow uptime --allow 'df -h'",
+      description: "Run these two commands and no others"
+    },
+    {
+      command: "rankd agent --policy commands.txt --timeout 600",
+      description: "Run what a file allows, for up to ten minutes"
+    }
   ])
 )

@@ -1,26 +1,29 @@
-/** `rankd lead -- <command>`: runs a command on one of several machines, and on the next when that one is gone. */
+/** `rankd lead -- <command>`: runs a command on one of several machines, and on the next one when that one fails. */
 import { constants } from "node:os"
 import { Effect, type PlatformError, SubscriptionRef } from "effect"
 import { Argument, Command } from "effect/cli"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
 import { whileLeader } from "../client/Leader.ts"
 import { RankClient } from "../client/RankClient.ts"
-import * as Connection from "./connection.ts"
+import * as Client from "./connection/client.ts"
+import { ExitStatus, NotRun } from "./connection/failures.ts"
+import { type Connecting, flags } from "./connection/flags.ts"
+import { notices } from "./connection/notices.ts"
 import * as Spawner from "./spawner.ts"
 
-/** How long the command has to end when it is told to: less than half a heartbeat, after which the next may lead. */
+/** How long the command has to end after SIGTERM: less than half a heartbeat, after which the next may lead. */
 const GRACE = "2 seconds"
 
-/** What a shell has for the status of a command that a signal ended. The spawner tells of the signal in words alone. */
+/** The status of a command that a signal ended, as a shell reports it. The spawner names the signal only in its message. */
 const statusOfSignal = ({ reason }: PlatformError.PlatformError): number => {
   const signal = /'(SIG\w+)'/.exec(`${reason.cause}`)?.[1] as NodeJS.Signals | undefined
   return 128 + (signal === undefined ? 0 : constants.signals[signal])
 }
 
-/** Runs it with the leader's rank, epoch and member id in its environment; succeeds with its exit status. */
+/** Runs the command with the leader's rank, epoch and member id in its environment. Succeeds with its exit status. */
 const execute = Effect.fnUntraced(function* (file: string, args: ReadonlyArray<string>, epoch: number, member: string) {
   const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
-  // It is the leader of a process group of its own, which is what is signalled when the scope closes.
+  // It leads a process group of its own: the whole group gets the signal when the scope closes.
   const process = yield* spawner.spawn(
     ChildProcess.make(file, args, {
       env: { RANKD_RANK: "0", RANKD_EPOCH: `${epoch}`, RANKD_MEMBER: member },
@@ -36,38 +39,41 @@ const execute = Effect.fnUntraced(function* (file: string, args: ReadonlyArray<s
 }, Effect.scoped)
 
 const run = Effect.fnUntraced(
-  function* (options: Connection.Connecting & { readonly command: ReadonlyArray<string> }) {
+  function* (options: Connecting & { readonly command: ReadonlyArray<string> }) {
     const ranks = yield* RankClient
     const [file, ...args] = options.command as [string, ...Array<string>]
-    yield* Connection.notices(options, ranks)
+    yield* notices(options, ranks)
     const status = yield* whileLeader((epoch) =>
       execute(file, args, epoch, SubscriptionRef.getUnsafe(ranks.standing)?.member ?? "")
     ).pipe(
       Effect.catchTag("PlatformError", (error) =>
-        Effect.fail(new Connection.NotRun({ message: `cannot run ${file}: ${error.reason._tag}` }))
+        Effect.fail(new NotRun({ message: `cannot run ${file}: ${error.reason._tag}` }))
       )
     )
-    if (status !== 0) return yield* new Connection.ExitStatus({ status })
+    if (status !== 0) return yield* new ExitStatus({ status })
   },
   Effect.scoped,
-  (effect, options) => Effect.provide(effect, Connection.layer(options)),
-  // Outermost, so that it sees the end of all that is run.
+  (effect, options) => Effect.provide(effect, Client.layer(options)),
+  // Outermost, so that it outlives every process.
   Effect.provide(Spawner.layer)
 )
 
 export const command = Command.make(
   "lead",
   {
-    ...Connection.flags,
+    ...flags,
     command: Argument.String("command").pipe(
       Argument.variadic({ min: 1 }),
-      Argument.withDescription("The command and its arguments, after --")
+      Argument.withDescription("Command to run and its arguments, after --")
     )
   },
   run
 ).pipe(
-  Command.withDescription("Run a command while this client is rank 0, and end with its exit status"),
+  Command.withDescription("Run a command while this client has rank 0, and exit with its status"),
   Command.withExamples([
-    { command: "rankd lead --name $HOSTNAME -- ./backup.sh", description: "Run on one of the machines that run this" }
+    {
+      command: "rankd lead --name $HOSTNAME -- ./backup.sh",
+      description: "Run this on several machines: one of them does the work"
+    }
   ])
 )

@@ -1,6 +1,6 @@
-/** The members of a group as a table. */
+/** The members of a group as a table for people. */
 import type { Listed } from "../client/memberList.ts"
-import { type Line, table } from "./terminal.ts"
+import { type Line, table } from "./terminal/text.ts"
 
 export const memberTable = (members: ReadonlyArray<Listed>, self: string | undefined): ReadonlyArray<Line> => {
   const [head, ...rows] = table([

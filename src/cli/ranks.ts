@@ -1,22 +1,24 @@
-/** `rankd ranks`: the members of a group, once. */
+/** `rankd ranks`: lists the members of a group once. */
 import { Console, Deferred, Effect } from "effect"
 import { Command } from "effect/cli"
 import { Stdio } from "effect/Stdio"
 import type { ServerMessage } from "../protocol/Messages.ts"
 import { textCodec } from "../protocol/text/TextCodec.ts"
-import * as Connection from "./connection.ts"
+import * as Client from "./connection/client.ts"
+import { type Connecting, flags } from "./connection/flags.ts"
+import { ranked } from "./connection/ranked.ts"
 import { memberTable } from "./members.ts"
-import { json, styled } from "./terminal.ts"
+import { json, styled } from "./terminal/text.ts"
 
-const run = Effect.fnUntraced(function* (options: Connection.Connecting) {
-  const link = yield* Connection.link(options)
+const run = Effect.fnUntraced(function* (options: Connecting) {
+  const link = yield* Client.link(options)
   const listed = yield* Deferred.make<ServerMessage & { _tag: "Roster" }>()
   const heard = (message: ServerMessage) => {
     if (message._tag === "Welcome") return link.say({ _tag: "Ranks" })
     return message._tag === "Roster" ? Deferred.succeed(listed, message) : Effect.void
   }
   yield* Effect.forkScoped(link.run({ heard, broken: Effect.void }))
-  const { member } = yield* Connection.ranked(options, link)
+  const { member } = yield* ranked(options, link)
   const roster = yield* Deferred.await(listed)
   if (options.json) return yield* Console.log(roster.members.map(json).join("\n"))
   const { stdoutIsTerminal } = yield* Stdio
@@ -29,7 +31,7 @@ const run = Effect.fnUntraced(function* (options: Connection.Connecting) {
   )
 }, Effect.scoped)
 
-export const command = Command.make("ranks", Connection.flags, run).pipe(
-  Command.withDescription("List the members of a group; this command is its last member meanwhile"),
-  Command.withExamples([{ command: "rankd ranks --group workers", description: "Who is who among the workers" }])
+export const command = Command.make("ranks", flags, run).pipe(
+  Command.withDescription("List the members of a group. While it runs, this command is the last one"),
+  Command.withExamples([{ command: "rankd ranks --group workers", description: "List the members of another group" }])
 )

@@ -1,11 +1,11 @@
-/** Processes for the commands that run some: none outlives this process, but by a signal that cannot be caught. */
+/** Runs processes for `agent` and `lead`. None outlives this process, unless a signal ends it that cannot be caught. */
 import { Effect, Layer } from "effect"
 import { ChildProcessSpawner } from "effect/process"
 
-/** What would end this process at once: SIGHUP, for the terminal was closed, and others that somebody may send. */
+/** Signals that would end this process at once: SIGHUP, when the terminal is closed, and others that somebody may send. */
 const ENDING = ["SIGHUP", "SIGQUIT", "SIGABRT", "SIGALRM", "SIGUSR2", "SIGVTALRM", "SIGXCPU"] as const
 
-const makeSpawner = Effect.gen(function* () {
+const make = Effect.gen(function* () {
   const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
   const running = new Set<number>()
   const killAll = () => {
@@ -13,7 +13,7 @@ const makeSpawner = Effect.gen(function* () {
       try {
         process.kill(-pid, "SIGKILL")
       } catch {
-        // It has ended.
+        // It has ended already.
       }
     }
   }
@@ -32,7 +32,7 @@ const makeSpawner = Effect.gen(function* () {
   return ChildProcessSpawner.make((command) =>
     Effect.gen(function* () {
       let pid: number | undefined
-      // Released after the spawner has done all that it does to end the process.
+      // Released after the spawner has ended the process.
       yield* Effect.addFinalizer(() => Effect.sync(() => pid !== undefined && running.delete(pid)))
       const handle = yield* spawner.spawn(command)
       pid = handle.pid
@@ -42,4 +42,4 @@ const makeSpawner = Effect.gen(function* () {
   )
 })
 
-export const layer = Layer.effect(ChildProcessSpawner.ChildProcessSpawner, makeSpawner)
+export const layer = Layer.effect(ChildProcessSpawner.ChildProcessSpawner, make)

@@ -1,36 +1,35 @@
-/** `rankd token`: makes a token, and the line of a server's token file that is for it. */
+/** `rankd token`: makes a token, and its line for a server's token file. */
 import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import { Console, Effect, Option, Schema } from "effect"
-import { Command, Flag } from "effect/cli"
-import { GroupName, Name } from "../protocol/Ids.ts"
+import { Command } from "effect/cli"
+import { GroupName } from "../protocol/Ids.ts"
 import * as Tokens from "../server/admission/Tokens.ts"
-import { json } from "./terminal.ts"
+import { name } from "./connection/flags.ts"
+import { choice, onOff, word } from "./flags/kinds.ts"
+import { flagsOf, optional, withDefault } from "./flags/rows.ts"
+import { json } from "./terminal/text.ts"
 
-const rights = ["issue,execute", "issue", "execute", "watch"] as const
+const isGroup = Schema.is(GroupName)
 
-const flags = {
-  name: Flag.String("name").pipe(
-    Flag.filter(Schema.is(Name), () => "1-64 of A-Z a-z 0-9 . _ -, not like a member id (m1)"),
-    Flag.optional,
-    Flag.withDescription("The name that its bearer has, and no other (any)")
-  ),
-  groups: Flag.String("groups").pipe(
-    Flag.filter(
-      (groups) => groups.split(",").every((group) => Schema.is(GroupName)(group)),
-      () => "groups, with commas between them"
-    ),
-    Flag.optional,
-    Flag.withDescription("The groups that its bearer may be in, as jobs,backups (any)")
-  ),
-  may: Flag.Literals("may", rights).pipe(
-    Flag.optional,
-    Flag.withDescription("What its bearer may do with commands; watch is neither (issue,execute)")
-  ),
-  json: Flag.Boolean("json").pipe(
-    Flag.withDefault(false),
-    Flag.withDescription("Print both as one JSON object, on standard output")
+const flags = flagsOf({
+  name: optional({ name: "name", kind: name, shown: "any", help: "The only name that the client may have" }),
+  groups: optional({
+    name: "groups",
+    kind: word("a list of groups (jobs,backups)", (groups) => groups.split(",").every(isGroup), "groups"),
+    shown: "any",
+    help: "The groups that the client may join, such as jobs,backups"
+  }),
+  may: optional({
+    name: "may",
+    kind: choice(["issue,execute", "issue", "execute", "watch"]),
+    shown: "issue,execute",
+    help: "What the client may do with commands. `watch`: neither"
+  }),
+  json: withDefault(
+    { name: "json", kind: onOff, shown: "", help: "Print token and line as one JSON object on standard output" },
+    false
   )
-}
+})
 
 const option = (name: string, value: Option.Option<string>) =>
   Option.match(value, { onNone: () => [], onSome: (value) => [`${name}=${value}`] })
@@ -46,9 +45,12 @@ export const command = Command.make(
     yield* Console.log(made.line)
   }, Effect.provide(NodeCrypto.layerDigest))
 ).pipe(
-  Command.withDescription("Make a token (on standard error), and its line for --token-file (on standard output)"),
+  Command.withDescription("Make a token (standard error) and its line for --token-file (standard output)"),
   Command.withExamples([
     { command: "rankd token --name worker >> tokens", description: "Add a line to the server's token file" },
-    { command: "rankd token --groups jobs --may watch --json", description: "For a dashboard that only looks" }
+    {
+      command: "rankd token --groups jobs --may watch --json",
+      description: "Make a token for a dashboard that only looks"
+    }
   ])
 )

@@ -1,30 +1,34 @@
-/** `rankd watch`: the members of a group as they change, until it is stopped. */
+/** `rankd watch`: shows the members of a group, and every change, until a signal stops it. */
 import { Console, Effect, Latch, SubscriptionRef } from "effect"
 import { Command } from "effect/cli"
 import { Stdio } from "effect/Stdio"
 import { type Listed, listed } from "../client/memberList.ts"
 import type { ServerMessage } from "../protocol/Messages.ts"
 import { textCodec } from "../protocol/text/TextCodec.ts"
-import * as Connection from "./connection.ts"
+import * as Client from "./connection/client.ts"
+import { type Connecting, flags } from "./connection/flags.ts"
+import { notices } from "./connection/notices.ts"
+import { ranked } from "./connection/ranked.ts"
 import { memberTable } from "./members.ts"
-import { InPlace, json, type Line } from "./terminal.ts"
+import { InPlace } from "./terminal/InPlace.ts"
+import { json, type Line } from "./terminal/text.ts"
 
-/** However fast the members change, the table is drawn no more often than an eye can follow. */
+/** The table is drawn no more often than an eye can follow, however fast the members change. */
 const REDRAW_INTERVAL = "50 millis"
 
-/** The list is asked for anew so often at most, for the addresses of who has joined. */
+/** At most this often the whole list is requested again, for the addresses of new members. */
 const ASK_INTERVAL_MS = 1000
 
 const CHANGES: ReadonlySet<string> = new Set(["Roster", "Joined", "Left", "Moved", "Named"])
 
-const run = Effect.fnUntraced(function* (options: Connection.Connecting) {
-  const link = yield* Connection.link(options)
+const run = Effect.fnUntraced(function* (options: Connecting) {
+  const link = yield* Client.link(options)
   const { stdoutIsTerminal } = yield* Stdio
   const drawn = (yield* stdoutIsTerminal) && !options.json
   const changed = yield* Latch.make(false)
   let members: ReadonlyArray<Listed> = []
   let self: string | undefined
-  /** What it is told before the list, as its own name, is in the list. */
+  /** Changes that arrive before the list are in the list, such as the own name. */
   let following = false
   const heard = (message: ServerMessage) => {
     if (message._tag === "Welcome") {
@@ -43,9 +47,9 @@ const run = Effect.fnUntraced(function* (options: Connection.Connecting) {
     return changed.open
   })
   yield* Effect.forkScoped(link.run({ heard, broken }))
-  yield* Connection.ranked(options, link)
+  yield* ranked(options, link)
   if (!drawn) {
-    yield* Connection.notices(options, link)
+    yield* notices(options, link)
     return yield* Effect.never
   }
   const screen = new InPlace()
@@ -53,7 +57,7 @@ const run = Effect.fnUntraced(function* (options: Connection.Connecting) {
     screen.clear()
     changed.openUnsafe()
   })
-  let asked = 0
+  let asked = Number.NEGATIVE_INFINITY
   return yield* Effect.gen(function* () {
     yield* changed.await
     changed.closeUnsafe()
@@ -61,18 +65,18 @@ const run = Effect.fnUntraced(function* (options: Connection.Connecting) {
     const head: ReadonlyArray<Line> = self === undefined ? [{ text: `${why}; trying again`, style: "red" }] : []
     screen.show([...head, ...memberTable(members, self)], (count) => `... and ${count} more`)
     yield* Effect.sleep(REDRAW_INTERVAL)
-    // Of who joins, watchers are told no address.
+    // `JOINED` has no address.
     if (members.every(({ address }) => address !== undefined)) return
-    if (Date.now() - asked < ASK_INTERVAL_MS) {
+    if (performance.now() - asked < ASK_INTERVAL_MS) {
       yield* changed.open
       return
     }
-    asked = Date.now()
+    asked = performance.now()
     link.tell({ _tag: "Ranks" })
   }).pipe(Effect.forever)
 }, Effect.scoped)
 
-export const command = Command.make("watch", Connection.flags, run).pipe(
-  Command.withDescription("Show the members of a group as they change; this command is one of them meanwhile"),
-  Command.withExamples([{ command: "rankd watch --json | jq .", description: "Every change, for a program" }])
+export const command = Command.make("watch", flags, run).pipe(
+  Command.withDescription("Show the members of a group and every change. While it runs, this command is one of them"),
+  Command.withExamples([{ command: "rankd watch --json | jq .", description: "Print every change for a program" }])
 )

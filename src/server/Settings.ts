@@ -1,93 +1,240 @@
 /**
- * What an operator can set: every limit of the server, its default and why it is
- * that. An app that embeds the server provides its own with `Settings.layer`.
+ * What an operator can set. Owns the table of limits: one row each, from which the type of the settings, the flags, the
+ * environment variables, `--help`, the table in the docs and the checks are made. Owns neither the reading of flags (the
+ * command line does that) nor the enforcement: each limit is enforced by the part of the server that it bounds.
+ * An app that embeds the server provides its own settings with `Settings.layer`.
  */
 import { Context, Duration, Layer } from "effect"
 
-export interface SettingsValues {
-  /** Members that a group holds at most. A newcomer beyond them is refused as `server full`. */
-  readonly maxClients: number
-  /** Bytes that a line of a client has at most, LF included. */
-  readonly maxLine: number
-  /**
-   * Bytes that may wait to be written to one client; at one more it is closed as
-   * a slow consumer. Issuers are held back from half of it on.
-   */
-  readonly maxPending: number
-  /**
-   * Bytes that may wait for all clients together. Where more do, the client for which
-   * most wait is closed as a slow consumer, and what waits for it is thrown away.
-   */
-  readonly maxTotalPending: number
-  /** Connections at most, those being refused and those being closed included. */
-  readonly maxConnections: number
-  /** Of them, those from one IPv4 address, or one IPv6 network (64 bits). */
-  readonly maxConnectionsPerAddress: number
-  /** Of them, those that have yet to show a token. At one more the oldest of them is closed. */
-  readonly maxUnauthenticated: number
-  /** How long a client has to show its token. */
-  readonly authTimeout: Duration.Duration
-  /** Commands a second that one client may give, as many at once; 0 for no limit. */
-  readonly rate: number
-  /** How long one write to a client may wait for it to read. Then it is closed as a slow consumer. */
-  readonly stallTimeout: Duration.Duration
-  /** How long an issuer is held back, at most, for a target that does not read. Promised: below one second. */
-  readonly maxHold: Duration.Duration
-  /** When a client is ranked: when it connects, or when it asks to be (`Hello`, `JOIN`). */
-  readonly admission: "connect" | "hello"
-  /** How long a tracked command may take, unless it says otherwise. */
-  readonly commandTimeout: Duration.Duration
-  /** How long a tracked command may say that it may take. */
-  readonly maxCommandTimeout: Duration.Duration
-  /** Open tracked commands that one issuer has at most. */
-  readonly maxOpenCommands: number
-  /** How long the place of a member is held whose connection is lost. */
-  readonly grace: Duration.Duration
-  /** How long, when the server is to stop, the tracked commands that are open have to end. */
-  readonly drain: Duration.Duration
-  /**
-   * Targets that have yet to end, of all open commands together, at most; those of
-   * clients that have left included. One takes some 450 bytes.
-   */
-  readonly maxOpenTargets: number
-  /** How long a client that is being closed has to take the last words. With `drain` it bounds the server's stop. */
-  readonly linger: Duration.Duration
+/** How many seconds, bytes or things a limit allows. */
+type Amount = number | Duration.Duration
+
+/** A limit, and all that is known about it. Durations are set in whole seconds on the command line. */
+export interface Limit<Name = unknown> {
+  readonly default: Amount
+  /** The bounds of the flag. Beyond the upper one a typing error is likelier than a need. */
+  readonly least: Amount
+  readonly most: Amount
+  /** The limit is at least so many times as large as another one. */
+  readonly atLeast?: { readonly times: number; readonly limit: Name }
+  readonly unit: "seconds" | "bytes" | "number"
+  /** `false` where only an app that embeds the server can set it. */
+  readonly flag?: false
+  /** What it means, for an operator. Code is in backticks. */
+  readonly help: string
 }
 
-export const defaults: SettingsValues = {
-  maxClients: 200,
-  maxLine: 65_536,
-  maxPending: 1_048_576,
-  maxTotalPending: 268_435_456,
-  maxConnections: 10_000,
-  maxConnectionsPerAddress: 10_000,
-  maxUnauthenticated: 256,
-  authTimeout: Duration.seconds(2),
-  rate: 0,
-  stallTimeout: Duration.seconds(10),
-  maxHold: Duration.millis(500),
-  admission: "connect",
-  commandTimeout: Duration.seconds(60),
-  maxCommandTimeout: Duration.hours(1),
-  maxOpenCommands: 1024,
-  maxOpenTargets: 1_000_000,
-  grace: Duration.zero,
-  drain: Duration.seconds(10),
-  linger: Duration.seconds(2)
+/** Checks that `atLeast` names a row of the same table. */
+const table = <const Rows extends { readonly [Name in keyof Rows]: Limit<keyof Rows> }>(rows: Rows) => rows
+
+const WEEK = Duration.weeks(1)
+
+/** The longest answer of the server's own, `TARGETS`, fits. */
+const LEAST_PENDING = 65_536
+
+export const limits = table({
+  maxClients: {
+    default: 200,
+    least: 1,
+    most: 1_000_000,
+    unit: "number",
+    help: "Members per group. The next client gets `server full`"
+  },
+  maxLine: {
+    default: 65_536,
+    // Every verb with a name of the longest kind fits.
+    least: 512,
+    most: 16_777_216,
+    unit: "bytes",
+    help: "Bytes per line, including its end"
+  },
+  // Issuers are held back from half of it on.
+  maxPending: {
+    default: 1_048_576,
+    least: LEAST_PENDING,
+    most: 1_073_741_824,
+    // A line or two never look like a slow consumer.
+    atLeast: { times: 4, limit: "maxLine" },
+    unit: "bytes",
+    help: "Bytes that may wait for one client. A client that exceeds it is disconnected as a `slow consumer`"
+  },
+  maxTotalPending: {
+    default: 268_435_456,
+    least: LEAST_PENDING,
+    most: 1_099_511_627_776,
+    atLeast: { times: 1, limit: "maxPending" },
+    unit: "bytes",
+    help: "Bytes that may wait for all clients together. Beyond it, the client with the most waiting bytes is disconnected as a `slow consumer`"
+  },
+  stallTimeout: {
+    default: Duration.seconds(10),
+    least: Duration.seconds(1),
+    most: WEEK,
+    unit: "seconds",
+    help: "Seconds that a client may take to read a piece of what waits for it. Then it is disconnected as a `slow consumer`"
+  },
+  // Connections that are being refused or closed count, too.
+  maxConnections: {
+    default: 10_000,
+    least: 1,
+    most: 1_000_000,
+    unit: "number",
+    help: "Connections, ranked or not. `--max-clients` if that is larger; fewer if the limit of open files is lower"
+  },
+  maxConnectionsPerAddress: {
+    default: 10_000,
+    least: 1,
+    most: 1_000_000,
+    unit: "number",
+    help: "Connections from one IPv4 address or one IPv6 network (64 bits)"
+  },
+  rate: {
+    default: 0,
+    least: 0,
+    most: 10_000_000,
+    unit: "number",
+    help: "Commands per second per client, with a burst of the same size. `NAME`, `JOIN` and `YIELD` count, and so does `Hello` after the first. 0: no limit"
+  },
+  authTimeout: {
+    default: Duration.seconds(2),
+    least: Duration.seconds(1),
+    most: WEEK,
+    unit: "seconds",
+    help: "Seconds that a new client has to show its token"
+  },
+  maxUnauthenticated: {
+    default: 256,
+    least: 1,
+    most: 1_000_000,
+    unit: "number",
+    help: "Connections that have not shown a token yet. Beyond it, the oldest of them is disconnected"
+  },
+  commandTimeout: {
+    default: Duration.seconds(60),
+    least: Duration.seconds(1),
+    most: WEEK,
+    unit: "seconds",
+    help: "Seconds that a tracked command may take, unless it says otherwise"
+  },
+  maxCommandTimeout: {
+    default: Duration.hours(1),
+    least: Duration.seconds(1),
+    most: WEEK,
+    atLeast: { times: 1, limit: "commandTimeout" },
+    unit: "seconds",
+    help: "The longest timeout that a tracked command may ask for, in seconds"
+  },
+  maxOpenCommands: {
+    default: 1024,
+    least: 1,
+    most: 1_000_000,
+    unit: "number",
+    help: "Open tracked commands per client"
+  },
+  // Those of clients that have left count, too. Each takes some 450 bytes.
+  maxOpenTargets: {
+    default: 1_000_000,
+    least: 1,
+    most: 100_000_000,
+    unit: "number",
+    help: "Targets that have not ended, of all tracked commands together"
+  },
+  grace: {
+    default: Duration.zero,
+    least: Duration.zero,
+    most: WEEK,
+    unit: "seconds",
+    help: "How long a disconnected program may come back and keep its rank, in seconds. 0: promote the next at once"
+  },
+  drain: {
+    default: Duration.seconds(10),
+    least: Duration.zero,
+    most: WEEK,
+    unit: "seconds",
+    help: "Seconds that open tracked commands have to end when the server stops"
+  },
+  // With `drain` it bounds how long the server takes to stop.
+  linger: {
+    default: Duration.seconds(2),
+    least: Duration.zero,
+    most: WEEK,
+    unit: "seconds",
+    flag: false,
+    help: "How long a client that is being disconnected has to read its last lines"
+  },
+  // The protocol promises less than a second.
+  maxHold: {
+    default: Duration.millis(500),
+    least: Duration.zero,
+    most: Duration.millis(999),
+    unit: "seconds",
+    flag: false,
+    help: "How long an issuer is held back for a target that does not read"
+  }
+})
+
+export type LimitName = keyof typeof limits
+
+type Limits = {
+  readonly [Name in LimitName]: (typeof limits)[Name]["default"] extends number ? number : Duration.Duration
 }
+
+export interface SettingsValues extends Limits {
+  /** When a client is ranked: when it connects, or when it asks to be (`Hello`, `JOIN`). */
+  readonly admission: "connect" | "hello"
+}
+
+/** The same as an app writes it: `{ grace: "5 seconds" }`. */
+export type SettingsInput = {
+  readonly [Name in keyof SettingsValues]?: SettingsValues[Name] extends Duration.Duration
+    ? Duration.Input
+    : SettingsValues[Name]
+}
+
+const names = Object.keys(limits) as ReadonlyArray<LimitName>
+
+export const defaults: SettingsValues = {
+  ...(Object.fromEntries(names.map((name) => [name, limits[name].default])) as unknown as Limits),
+  admission: "connect"
+}
+
+/** A limit that is too small beside another one. `least` is how large it has to be. */
+export interface Conflict {
+  readonly limit: LimitName
+  readonly least: Amount
+  readonly times: number
+  readonly other: LimitName
+}
+
+const size = (amount: Amount): number => (Duration.isDuration(amount) ? Duration.toMillis(amount) : amount)
+
+/** The first limit that is too small beside another one. */
+export const conflict = (values: Limits): Conflict | undefined => {
+  for (const limit of names) {
+    const { atLeast }: Limit<LimitName> = limits[limit]
+    if (atLeast === undefined) continue
+    const { limit: other, times } = atLeast
+    const bound = values[other]
+    if (size(values[limit]) >= size(bound) * times) continue
+    return { limit, least: Duration.isDuration(bound) ? Duration.times(bound, times) : bound * times, times, other }
+  }
+  return undefined
+}
+
+const isTime = (name: string): boolean => name in limits && Duration.isDuration(limits[name as LimitName].default)
 
 export class Settings extends Context.Reference<SettingsValues>("rankd/server/Settings", {
   defaultValue: () => defaults
 }) {
-  static readonly layer = (values: Partial<SettingsValues>): Layer.Layer<never> =>
-    Layer.succeed(Settings, { ...defaults, ...values })
+  /** The defaults, but for `values`. */
+  static readonly layer = (values: SettingsInput): Layer.Layer<never> =>
+    Layer.sync(Settings, () => ({
+      ...defaults,
+      ...Object.fromEntries(
+        Object.entries(values).map(([name, value]) => [
+          name,
+          isTime(name) ? Duration.fromInputUnsafe(value as Duration.Input) : value
+        ])
+      )
+    }))
 }
-
-/** The smallest `maxLine`: every verb with a name of the longest kind fits. */
-export const MIN_LINE_BYTES = 512
-
-/** `maxPending` is at least so many times `maxLine`, so that a line or two never look like a slow consumer. */
-export const MIN_PENDING_LINES = 4
-
-/** The smallest `maxPending`: the longest answer of the server's own, `TARGETS`, fits. */
-export const MIN_PENDING_BYTES = 65_536

@@ -1,4 +1,4 @@
-/** What draws on a terminal, in one. */
+/** What people see and type, in a terminal. */
 import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -17,7 +17,7 @@ const inTerminal = Effect.fnUntraced(function* (args: string, env = "RANKD_HISTO
   return yield* terminal(`${env} ${rankdCommand} ${args} --port ${port}`)
 })
 
-/** The id of the next tracked command that reaches a client. */
+/** The id of the next tracked command that a client receives. */
 const ordered = (client: WireClient) =>
   Effect.map(
     client.until((line) => line.startsWith("EXEC#")),
@@ -30,14 +30,14 @@ const folder = Effect.acquireRelease(
 )
 
 describe("in a terminal", { concurrent: true, timeout: 90_000 }, () => {
-  it.live("a prompt shows the own rank, completes, and shows what comes above what is typed", () =>
+  it.live("a prompt shows the rank, completes words, and prints messages above the typed line", () =>
     withServer(
       Effect.gen(function* () {
         const first = yield* client
         yield* first.until((line) => line.startsWith("RANK"))
         const { shows, type } = yield* inTerminal("connect --name boss")
         yield* shows(/^rank 1 of 2>$/m)
-        /** Types a word, and has it completed once it is there: what comes in one piece is taken for pasted. */
+        /** Types a word, and completes it once it is on the screen: readline takes one piece of input for pasted text. */
         const completed = Effect.fnUntraced(function* (word: string, there: RegExp) {
           yield* type(word)
           yield* shows(there)
@@ -53,7 +53,7 @@ describe("in a terminal", { concurrent: true, timeout: 90_000 }, () => {
         yield* shows(/EXEC @worker$/)
         yield* type("up")
         yield* shows(/^rank 1 of 3> EXEC @worker up$/m)
-        // The line that is typed stays, under what comes meanwhile.
+        // The typed line stays below a message that arrives meanwhile.
         first.send("QUIT")
         yield* shows(/LEFT 0 m1 quit\n(?:.*\n)*rank 0 of 2> EXEC @worker up$/)
         yield* type("time", "Enter")
@@ -64,14 +64,14 @@ describe("in a terminal", { concurrent: true, timeout: 90_000 }, () => {
         yield* shows(/OUTPUT#1 1 so far\nRESULT#1 1 3\n {2}one\n {2}two\nDONE#1 0 1\nrank 0 of 2>$/)
         yield* type("EXEC 0 x", "Enter", "nonsense", "Enter")
         yield* shows(/ERROR 0 rank too high\n(?:.*\n)*ERROR 0 unknown command: try HELP\nrank 0 of 2>$/)
-        // Completed, a verb has a space behind it.
+        // A completed verb has a space behind it.
         yield* completed("EXPL", /> EXPL$/)
         yield* shows(/> EXPLAIN$/)
         yield* completed("@wor", /EXPLAIN @wor$/)
         yield* shows(/EXPLAIN @worker$/)
         yield* type("Enter")
         yield* shows(/TARGETS 1 1:m3/)
-        // Ctrl-C empties the line, and leaves where it is empty.
+        // Ctrl-C clears the line; on an empty line it leaves.
         yield* type("half", "C-c", "PING all", "Enter")
         yield* shows(/PONG all/)
         yield* type("C-c")
@@ -80,7 +80,7 @@ describe("in a terminal", { concurrent: true, timeout: 90_000 }, () => {
     )
   )
 
-  it.live("a prompt keeps the lines for the next time, and for its owner alone", () =>
+  it.live("a prompt keeps the typed lines, in a file that only its owner can read", () =>
     withServer(
       Effect.gen(function* () {
         const file = join(yield* folder, "history")
@@ -88,7 +88,7 @@ describe("in a terminal", { concurrent: true, timeout: 90_000 }, () => {
         yield* one.shows(/rank 0 of 1>/)
         yield* one.type("PING remember", "Enter")
         yield* one.shows(/PONG remember/)
-        // A token is kept nowhere.
+        // A line with a token is not kept.
         yield* one.type("AUTH some-secret-token", "Enter")
         yield* one.shows(/this server asks for no token/)
         yield* one.type("QUIT", "Enter")
@@ -105,7 +105,19 @@ describe("in a terminal", { concurrent: true, timeout: 90_000 }, () => {
     )
   )
 
-  it.live("nothing that another client says does anything to the terminal", () =>
+  it.live("the server shows how to try it", () =>
+    Effect.gen(function* () {
+      const { shows, type } = yield* terminal(`${rankdCommand} --port 0`)
+      const screen = yield* shows(/in two terminals, then type HELP\. Stop with Ctrl-C$/)
+      assert.match(screen, /^rankd listening on 127\.0\.0\.1:(\d+)\nTry it: nc 127\.0\.0\.1 \1 in two/)
+      yield* type("C-c")
+      yield* shows(/\[exit 0\]/)
+      const quiet = yield* terminal(`${rankdCommand} --port 0 2>/dev/null`)
+      assert.match(yield* quiet.shows(/listening/), /^rankd listening on \S+$/)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("nothing that another client sends has an effect on the terminal", () =>
     withServer(
       Effect.gen(function* () {
         const { colours, shows, type } = yield* inTerminal("connect")
@@ -123,7 +135,7 @@ describe("in a terminal", { concurrent: true, timeout: 90_000 }, () => {
     )
   )
 
-  it.live("three terminals: the agent comes later, the server is killed and comes back", () =>
+  it.live("a person and an agent connect again after the server was killed", () =>
     Effect.gen(function* () {
       const first = yield* rankd(["--port", "0"])
       yield* says(first.stdout, /listening/)
@@ -155,7 +167,7 @@ describe("in a terminal", { concurrent: true, timeout: 90_000 }, () => {
       yield* says(second.stdout, /listening/)
       yield* person.shows(/rank \d of 2>$/)
       yield* agent.shows(/trying again\nrankd: rank \d of \d in group default, as m\d$/)
-      // Who is first to come back leads. If that is the agent, it gives way: it is stopped, and started again.
+      // The first client to come back has rank 0. If that is the agent, it starts again.
       if (/rank 1 of 2>$/.test(yield* person.shows(/rank \d of 2>$/))) {
         yield* agent.type("C-c")
         yield* person.shows(/rank 0 of 1>$/)
@@ -167,7 +179,7 @@ describe("in a terminal", { concurrent: true, timeout: 90_000 }, () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("a table of the members stays where it is", () =>
+  it.live("a table of the members is redrawn in place", () =>
     withServer(
       Effect.gen(function* () {
         const first = yield* client
@@ -197,7 +209,7 @@ describe("in a terminal", { concurrent: true, timeout: 90_000 }, () => {
     )
   )
 
-  it.live("a table of the members is not coloured where NO_COLOR says so", () =>
+  it.live("a table of the members has no colours with NO_COLOR", () =>
     withServer(
       Effect.gen(function* () {
         const { colours, shows } = yield* inTerminal("ranks", "NO_COLOR=1")

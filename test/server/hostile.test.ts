@@ -177,7 +177,10 @@ describe("crowds", () => {
       Effect.gen(function* () {
         const server = yield* shell("exec prlimit --nofile=64 node --import tsx src/main.ts --port 0")
         const [first, second] = [yield* ranked(server), yield* ranked(server)]
-        yield* says(server.stderr, /the limit of open files \(ulimit -n\) is 64: at most [0-9]+ connections are taken/)
+        yield* says(
+          server.stderr,
+          /the limit of open files \(ulimit -n\) is 64: the server takes at most [0-9]+ connections/
+        )
         const crowd = yield* Effect.forEach(Array.from({ length: 150 }), () => Effect.option(server.connect))
         const wires = crowd.flatMap((wire) => (wire._tag === "Some" ? [wire.value] : []))
         yield* until("each is served or turned away", () =>

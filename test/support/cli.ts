@@ -1,6 +1,6 @@
-/** The command line in this process: what costs no start of another. */
+/** The command line in this process: faster than to start another. */
 import { NodeServices } from "@effect/platform-node"
-import { Console, Effect, Stdio, Stream } from "effect"
+import { ConfigProvider, Console, Effect, Stdio, Stream } from "effect"
 import * as Rankd from "../../src/cli/rankd.ts"
 
 export interface Ended {
@@ -9,8 +9,12 @@ export interface Ended {
   readonly stderr: string
 }
 
-/** Runs `rankd` with these arguments, and with this as standard input; there is no terminal. */
-export const rankdHere = Effect.fnUntraced(function* (args: ReadonlyArray<string>, input = Effect.succeed("")) {
+/** Runs `rankd` with these arguments, this standard input and this environment, and without a terminal. */
+export const rankdHere = Effect.fnUntraced(function* (
+  args: ReadonlyArray<string>,
+  input = Effect.succeed(""),
+  env: Record<string, string> = {}
+) {
   let stdout = ""
   let stderr = ""
   const console: Console.Console = {
@@ -26,12 +30,14 @@ export const rankdHere = Effect.fnUntraced(function* (args: ReadonlyArray<string
     args: Effect.succeed(args),
     stdin: Stream.encodeText(Stream.fromEffect(input)),
     stdinIsTerminal: Effect.succeed(false),
-    stdoutIsTerminal: Effect.succeed(false)
+    stdoutIsTerminal: Effect.succeed(false),
+    stderrIsTerminal: Effect.succeed(false)
   })
   const exit = yield* Effect.exit(
     Rankd.run.pipe(
       Effect.provide(stdio),
       Effect.provideService(Console.Console, console),
+      Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromEnv({ env })),
       Effect.provide(NodeServices.layer)
     )
   )

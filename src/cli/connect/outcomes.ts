@@ -1,11 +1,11 @@
-/** What became of what was said: the open tracked commands of one client, and the exit status that outcomes make. */
-import type { ClientMessage, ServerMessage, Status } from "../protocol/Messages.ts"
+/** The open tracked commands of one client, and the exit status that an outcome makes. */
+import type { ClientMessage, ServerMessage, Status } from "../../protocol/Messages.ts"
 
 /** EX_TEMPFAIL of sysexits.h: the outcome is not known, or there is none yet. */
 export const UNKNOWN = 75
 
 /** EX_NOPERM of sysexits.h. */
-export const DENIED = 77
+const DENIED = 77
 
 const statusWords: { readonly [status in Exclude<Status, number>]: number } = {
   lost: UNKNOWN,
@@ -17,7 +17,7 @@ const statusWords: { readonly [status in Exclude<Status, number>]: number } = {
   cancelled: 1
 }
 
-/** What a command's outcome adds to the exit status of a script, of which the largest counts. */
+/** What an answer adds to the exit status of a script, which is the largest of them. */
 export const exitStatusOf = (message: ServerMessage): number => {
   switch (message._tag) {
     case "Result":
@@ -31,25 +31,25 @@ export const exitStatusOf = (message: ServerMessage): number => {
 
 /** The tracked commands that have not ended. */
 export class OpenCommands {
-  /** By id, whether `Done` ends it. */
+  /** By id: whether `Done` ends it. */
   readonly #open = new Map<string, boolean>()
 
-  said(message: ClientMessage): void {
+  sent(message: ClientMessage): void {
     if (message._tag !== "Exec" || message.id === undefined || this.#open.has(message.id)) return
     this.#open.set(message.id, message.to._tag === "Everyone" || message.to._tag === "Range")
   }
 
-  /** The id of the command that this ends, if it ends one. */
+  /** The id of the command that this message ends, if it ends one. */
   heard(message: ServerMessage): string | undefined {
     if (message._tag !== "Done" && message._tag !== "Error" && message._tag !== "Result") return undefined
     const { id } = message
-    // The command that has this id goes on.
+    // The command that has this id continues.
     if (message._tag === "Error" && message.reason === "duplicate id") return undefined
     if (id === undefined || (message._tag === "Result" && this.#open.get(id))) return undefined
     return this.#open.delete(id) ? id : undefined
   }
 
-  /** The connection has broken: the ids of those whose outcome nobody will tell. */
+  /** After the connection broke: the ids of the commands whose outcome will not arrive. */
   lost(): ReadonlyArray<string> {
     const ids = [...this.#open.keys()]
     this.#open.clear()

@@ -1,17 +1,18 @@
-/** SIGHUP: what the server read at its start, as certificates and tokens, is read again. */
+/** SIGHUP: the server reloads the files that it read at its start, such as certificates and tokens. */
 import { Effect, Queue } from "effect"
 
-/** What can be read again while the server runs, and what it is called in the log. */
+/** A file, or several, that the server can reload. */
 interface Reloadable {
+  /** Its name in the log. */
   readonly what: string
   /** Changes nothing where it fails. */
   readonly reload: Effect.Effect<void, { readonly message: string }>
 }
 
-/** Reads it all again on SIGHUP. Without anything to read SIGHUP ends the process, as ever. */
+/** Reloads all on SIGHUP. Without anything to reload SIGHUP ends the process, as usual. */
 export const reloadOnHangup = Effect.fnUntraced(function* (all: ReadonlyArray<Reloadable>) {
   if (all.length === 0) return
-  // One that comes while all is read is kept: what changed meanwhile is not missed. More would change nothing.
+  // One signal that comes during a reload is kept, for what changes meanwhile. More than one would change nothing.
   const hangups = yield* Queue.sliding<void>(1)
   const hangup = () => Queue.offerUnsafe(hangups, undefined)
   yield* Effect.acquireRelease(
@@ -22,7 +23,7 @@ export const reloadOnHangup = Effect.fnUntraced(function* (all: ReadonlyArray<Re
     Effect.matchEffect(reload, {
       onSuccess: () => Effect.annotateLogs(Effect.logInfo("reloaded"), { what }),
       onFailure: ({ message }) =>
-        Effect.annotateLogs(Effect.logError(`not reloaded: ${message}. What was read before still holds`), { what })
+        Effect.annotateLogs(Effect.logError(`not reloaded: ${message}. The server keeps what it had`), { what })
     })
   )
   yield* Queue.take(hangups).pipe(Effect.andThen(reloadAll), Effect.forever, Effect.forkScoped)

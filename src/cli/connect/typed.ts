@@ -1,30 +1,30 @@
-/** What a person or a script types: a line of the protocol, text or JSON. */
+/** Lines that a person or a script types, in text or JSON: the messages they are, or what is wrong with them. */
 import { Result, SubscriptionRef } from "effect"
-import type { Connection } from "../client/Connection.ts"
-import { jsonCodec } from "../protocol/json/JsonCodec.ts"
-import { type ClientMessage, PROTOCOL_VERSION, type ServerMessage } from "../protocol/Messages.ts"
-import { textCodec } from "../protocol/text/TextCodec.ts"
+import type { Connection } from "../../client/Connection.ts"
+import { codecOf } from "../../protocol/codecs.ts"
+import { jsonCodec } from "../../protocol/json/JsonCodec.ts"
+import { type ClientMessage, PROTOCOL_VERSION, type ServerMessage } from "../../protocol/Messages.ts"
 
 type Error = ServerMessage & { readonly _tag: "Error" }
 
-/** What the server would answer to a line that it rejects. */
+/** The answer of a server that rejects a line. */
 export const rejection = ({ standing }: Connection, fields: Omit<Error, "_tag" | "rank">): Error => {
   const now = SubscriptionRef.getUnsafe(standing)
   return { _tag: "Error", ...(now === undefined ? {} : { rank: now.rank }), ...fields }
 }
 
-/** What is to be said for a line that was typed; or what the server would answer, had it been sent the line. */
+/** The message to send for a typed line; or the answer that the server would give to the line. */
 export const read = (line: string, link: Connection): Result.Result<ClientMessage, Error> => {
-  const said = (line.startsWith("{") ? jsonCodec.decodeClient : textCodec.decodeClient)(line)
-  if (Result.isFailure(said)) return Result.fail(rejection(link, said.failure))
-  const message = said.success
+  const decoded = codecOf(line.charCodeAt(0)).decodeClient(line)
+  if (Result.isFailure(decoded)) return Result.fail(rejection(link, decoded.failure))
+  const message = decoded.success
   const maxLine = link.maxLine()
   if (Buffer.byteLength(jsonCodec.encodeClient(message)) >= maxLine) {
     const id = "id" in message && message.id !== undefined ? { id: message.id } : {}
     const detail = `at most ${maxLine} bytes, as JSON`
     return Result.fail(rejection(link, { ...id, reason: "line too long", detail }))
   }
-  // `Hello` is answered with the name of the group that the client is in then; a second admission to the same is `Join`'s.
+  // The answer to `Hello` names the group; `Join` is for a second admission to the same group.
   if (message._tag === "Join" && message.group !== SubscriptionRef.getUnsafe(link.standing)?.group) {
     return Result.succeed({ _tag: "Hello", protocol: PROTOCOL_VERSION, group: message.group })
   }
