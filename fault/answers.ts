@@ -1,4 +1,4 @@
-/** What docs/PROTOCOL.md allows the server to answer a line. */
+/** What docs/protocol.md allows the server to answer a line. */
 import type { ClientMessage, ServerMessage } from "../src/protocol/Messages.ts"
 import type { Reason } from "../src/protocol/Reasons.ts"
 import type { Said } from "./decoder.ts"

@@ -42,7 +42,7 @@ await main(options, async () => {
     const [before] = await measured
     const after = server.memory
     console.log(
-      `--admission ${admission}: ${count} lines over ${connections} connections, all answered as PROTOCOL.md says; ` +
+      `--admission ${admission}: ${count} lines over ${connections} connections, all answered as docs/protocol.md says; ` +
         `memory ${megabytes(before)}, at the end ${megabytes(after)}; descriptors ${server.descriptors}`
     )
     check(after - before < MAX_GROWTH, () => `grew by more than ${megabytes(MAX_GROWTH)}`)

@@ -21,7 +21,7 @@ const BATCH = 48
 /** Connections at a time: so many that there is somebody above and below most of them. */
 const CONNECTIONS = 12
 
-/** What PROTOCOL.md cuts off without a word, where it is the first line. */
+/** What docs/protocol.md cuts off without a word, where it is the first line. */
 export const looksLikeHttp = (line: Uint8Array) =>
   /^(?:(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT|PRI) |Host:)/i.test(Buffer.from(line).toString("latin1"))
 

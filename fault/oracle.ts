@@ -1,6 +1,6 @@
 /**
  * What must hold whatever happens, as seen from the clients: who is told what is
- * held against docs/PROTOCOL.md line by line. An `Oracle` knows what concerns all
+ * held against docs/protocol.md line by line. An `Oracle` knows what concerns all
  * clients, a `Witness` what concerns one connection.
  */
 import type { ServerMessage } from "../src/protocol/Messages.ts"

@@ -115,15 +115,20 @@ const pages = [
 ]
 
 /** The page without code: what is in it is no link. */
-const prose = (page: string) => read(page).replace(/```[\s\S]*?```|`[^`\n]*`/g, (code) => code.replace(/[[\]()#]/g, " "))
+const prose = (page: string) =>
+  read(page).replace(/```[\s\S]*?```|`[^`\n]*`/g, (code) => code.replace(/[[\]()#]/g, " "))
 
 /** The anchors that GitHub gives the headings of a page. */
 const anchors = (page: string): ReadonlyArray<string> =>
-  Array.from(read(page).replace(/```[\s\S]*?```/g, "").matchAll(/^#+ (.+)$/gm), ([, heading]) =>
-    heading!
-      .toLowerCase()
-      .replace(/[^\w\- ]/g, "")
-      .replaceAll(" ", "-")
+  Array.from(
+    read(page)
+      .replace(/```[\s\S]*?```/g, "")
+      .matchAll(/^#+ (.+)$/gm),
+    ([, heading]) =>
+      heading!
+        .toLowerCase()
+        .replace(/[^\w\- ]/g, "")
+        .replaceAll(" ", "-")
   )
 
 describe("links", () => {
