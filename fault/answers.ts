@@ -43,6 +43,7 @@ const RULES: { readonly [tag in ClientMessage["_tag"]]: Rule } = {
   Explain: { answer: ["Targets"], reasons: REACH },
   Ranks: { answer: ["Member", "End"] },
   Watch: { answer: ["Member", "End"] },
+  Whois: { answer: ["Member"], reasons: ["no such member"] },
   // These are answered with what may also come unasked.
   Name: { silent: true, reasons: ["name taken"] },
   Join: { silent: true, reasons: ["name taken", "server full"] },

@@ -57,7 +57,21 @@ const broken = ["\xff", "\xc3", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80"].
 )
 
 const keys = [
-  ...["_tag", "id", "to", "command", "timeout", "epoch", "member", "text", "status", "output", "truncated", "name"],
+  ...[
+    "_tag",
+    "id",
+    "to",
+    "command",
+    "timeout",
+    "epoch",
+    "member",
+    "text",
+    "status",
+    "output",
+    "truncated",
+    "name",
+    "who"
+  ],
   ...["group", "token", "protocol", "resume", "heartbeat", "__proto__", "constructor", "x", "", "\\ud800", "\\u001b[2J"]
 ]
 

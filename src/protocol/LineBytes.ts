@@ -9,6 +9,8 @@ const SHARED_BYTES = 65_536
 const LF = 0x0a
 const ZERO = 0x30
 
+const NOTHING = new Uint8Array(0)
+
 /** Bytes of the longest beginning of a line: verb, id, and numbers. */
 const MAX_HEAD_BYTES = 256
 
@@ -35,10 +37,23 @@ export class Head {
     this.length = end
     do {
       const rest = Math.floor(value / 10)
-      this.bytes[--end] = ZERO + value - 10 * rest
+      this.bytes[--end] = ZERO + (value - 10 * rest)
       value = rest
     } while (value > 0)
     return this
+  }
+}
+
+/** A line in two parts: a head that is written for it, and bytes that stay where they are; its LF is added when it is copied. */
+export class Line {
+  readonly head = new Head()
+  bytes: Uint8Array = NOTHING
+  start = 0
+  end = 0
+
+  /** Bytes of the whole line, its LF included. */
+  get length(): number {
+    return this.head.length + (this.end - this.start) + 1
   }
 }
 

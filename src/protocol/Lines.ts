@@ -1,17 +1,19 @@
 /**
- * Where a line ends. Bytes go in as they were read, split anywhere; lines come
- * out, each a slice of what went in (copied only where it was split), together
- * with what the decoder must know of its bytes. It owns the unfinished line of
- * one connection, never more than the line limit.
+ * Cuts bytes into lines. Bytes come in as they were read, split anywhere; lines come out, each a slice of those bytes
+ * (copied only where it was split), with what the decoder must know of them. It owns the unfinished line of one
+ * connection, which is never longer than the line limit.
  */
 
-/** What `next` found. */
+/** The smallest line limit that a server may have: a client that does not know the limit may send lines of this size. */
+export const MIN_LINE_BYTES = 512
+
+/** The outcome of `next`. */
 export const Next = {
-  /** No further line: push more bytes. */
+  /** No complete line is left: push more bytes. */
   More: 0,
   /** A line: `bytes` from `start` to `end`. */
   Line: 1,
-  /** A line over the limit: nothing more will come out. */
+  /** A line over the limit: no further line comes out. */
   TooLong: 2
 } as const
 export type Next = (typeof Next)[keyof typeof Next]
@@ -23,37 +25,37 @@ const DEL = 0x7f
 
 const NOTHING = new Uint8Array(0)
 
-/** Bytes of a word, and the bits that a count of bytes is shifted by for one of words. */
+/** Bytes of a word, and its binary logarithm. */
 const WORD_BYTES = 4
 const WORD_BITS = 2
 
 /** The highest bit of each byte of a word. */
 const HIGH_BITS = 0x80808080 | 0
 
-/** For less it does not pay to look at words. */
+/** In shorter chunks, looking at words costs more than it saves. */
 const MIN_WORDS_BYTES = 256
 
-/** The first allocation for a line that was split; it doubles from there. */
+/** The first allocation for a line that was split; it grows by doubling. */
 const CARRY_BYTES = 256
 
 export class Lines {
-  /** The line that `next` found, without its LF and a CR before it. Valid until the next call. */
+  /** The line that `next` found is `bytes` from `start` to `end`, without its LF or CR LF. Valid until the next call. */
   bytes: Uint8Array = NOTHING
   start = 0
   end = 0
-  /** Whether that line has a byte above 0x7F: it is to be checked for UTF-8. */
+  /** Whether it has a byte above 0x7F, so that it may be invalid UTF-8. */
   wide = false
-  /** Whether that line has a control character other than TAB: it is malformed. */
+  /** Whether it has a control character other than TAB. */
   control = false
 
-  /** Bytes that a line has at most, its LF included. */
+  /** Bytes that a line may have, its LF included. */
   limit: number
   #chunk: Uint8Array = NOTHING
   #at = 0
-  /** The chunk four bytes at a time, and where in it they begin: at its first byte, or a few before; for a long one. */
+  /** A long chunk as words, and where in it they begin: at its first byte, or a few bytes before. */
   #words: Int32Array | undefined
   #wordsFrom = 0
-  /** The beginning of a line whose end has not come, in the first `#carried` bytes. */
+  /** The beginning of an unfinished line, in the first `#carried` bytes. */
   #carry: Uint8Array | undefined
   #carried = 0
   #carryWide = false
@@ -63,7 +65,7 @@ export class Lines {
     this.limit = limit
   }
 
-  /** Takes the next bytes. What was pushed before must have been read to its end. */
+  /** Takes the next bytes. `next` must have returned `More` for the ones before. */
   push(chunk: Uint8Array): void {
     this.#chunk = chunk
     this.#at = 0
@@ -76,11 +78,9 @@ export class Lines {
   }
 
   /**
-   * Where, from `at` of the chunk on, the first byte may be that is not plain
-   * (0x20 to 0x7E): four bytes are looked at together, where they are aligned. Of
-   * such a word, taken less 0x20 and more 1 in each byte, some byte has its highest
-   * bit set if, and only if, one of them is not plain. After "Bit Twiddling Hacks",
-   * S. E. Anderson: "Determine if a word has a byte less than n".
+   * Skips words of four plain bytes (0x20 to 0x7E) each; only from an aligned `at`. Subtract 0x20 from each byte of
+   * a word, or add 1: the highest bit of some byte is set if and only if a byte is not plain. After S. E. Anderson,
+   * "Bit Twiddling Hacks": "Determine if a word has a byte less than n".
    */
   #skipPlain(words: Int32Array, at: number): number {
     const from = this.#wordsFrom
@@ -131,7 +131,7 @@ export class Lines {
     if (start < chunk.length) this.#keep(chunk.subarray(start))
     this.#carryWide = wide
     this.#carryControls = controls
-    // An idle client keeps nothing of what it said.
+    // An idle client keeps no chunk in memory.
     this.bytes = NOTHING
     this.#chunk = NOTHING
     this.#words = undefined
@@ -139,7 +139,7 @@ export class Lines {
     return Next.More
   }
 
-  /** The line ends at `end` of the chunk; its beginning may have come before. */
+  /** Takes the line that ends at `end` of the chunk; its beginning may be in the carry. */
   #take(chunk: Uint8Array, start: number, end: number): void {
     if (this.#carry === undefined) {
       this.bytes = chunk

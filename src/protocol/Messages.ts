@@ -1,48 +1,60 @@
 /**
- * Everything that is said on the wire, as schemas. A message is the same in every
- * encoding; how it becomes a line is the encoding's matter (`Codec`).
+ * Every message, as a schema. A message is the same in every encoding; how it becomes a line is the matter of
+ * the encodings (`Codec`).
  */
 import { Schema } from "effect"
-import { CommandId, GroupName, MemberId, Name, Secret, Whole } from "./Ids.ts"
+import { CommandId, GroupName, MemberId, matching, Name, Secret, Whole, whole } from "./Ids.ts"
 import { ByeReason, LeaveReason, Reason } from "./Reasons.ts"
-import { TargetFromString } from "./Target.ts"
+import { WrittenMember, WrittenTarget } from "./Target.ts"
+
+/** The version of the protocol. */
+export const PROTOCOL_VERSION = 1
+
+const isWellFormed = Schema.makeFilter((text: string) => text.isWellFormed(), {
+  expected: "text without lone surrogates"
+})
 
 /** Text that fits on one line: no control character but TAB, no lone surrogate. */
-export const Words = Schema.String.check(
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it keeps out
-  Schema.isPattern(/^[^\u0000-\u0008\u000a-\u001f\u007f]+$/, { expected: "text on one line" }),
-  Schema.makeFilter((text: string) => text.isWellFormed() || "text without lone surrogates")
-)
+export const Words = matching(
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: it rejects control characters
+  /^[^\u0000-\u0008\u000a-\u001f\u007f]+$/,
+  "text on one line"
+).check(isWellFormed)
 
-/** Any text, line breaks and control characters included: the encodings see to it that it stays on its line. */
-export const Output = Schema.String.check(
-  Schema.makeFilter((text: string) => text.isWellFormed() || "text without lone surrogates")
-)
+/** Any text, line breaks and control characters included: the encodings keep it on its line. */
+export const Output = Schema.String.annotate({ message: "Expected text" }).check(isWellFormed)
 
-const ExitCode = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 255 }))
+const Truncated = Schema.Boolean.annotate({ message: "Expected true or false" })
 
-/** How an executor says that a command ended: an exit code, or why there is none. */
-export const ExecutorStatus = Schema.Union([ExitCode, Schema.Literals(["denied", "failed", "cancelled", "busy"])])
+const EXECUTOR_STATUS = "an exit code (0-255), or denied, failed, cancelled or busy"
+
+const executorWords = ["denied", "failed", "cancelled", "busy"] as const
+
+/** How a command ended, in the executor's words: an exit code, or why there is none. */
+export const ExecutorStatus = Schema.Union([
+  whole(0, 255, EXECUTOR_STATUS),
+  Schema.Literals(executorWords).annotate({ message: `Expected ${EXECUTOR_STATUS}` })
+])
 export type ExecutorStatus = typeof ExecutorStatus.Type
 
-/** How a command ended at one target: as the executor says, or as the server had to. */
+/** How a command ended at one target: in the executor's words, or in the server's. */
 export const Status = Schema.Union([
-  ExitCode,
-  Schema.Literals(["denied", "failed", "cancelled", "busy", "timeout", "undelivered", "lost"])
+  whole(0, 255),
+  Schema.Literals([...executorWords, "timeout", "undelivered", "lost"])
 ])
 export type Status = typeof Status.Type
 
-/** How often each side lets the other hear something, in milliseconds. */
-export const Heartbeat = Schema.Int.check(Schema.isBetween({ minimum: 100, maximum: 3_600_000 }))
+/** How often each side sends something, in milliseconds. */
+export const Heartbeat = whole(100, 3_600_000)
 
-/** What a client may say. */
+/** What a client sends. */
 export const ClientMessage = Schema.Union([
   /** Tracked where it has an id. `timeout` is in milliseconds; `epoch` and `member` are guards. */
   Schema.TaggedStruct("Exec", {
     id: Schema.optionalKey(CommandId),
-    to: TargetFromString,
+    to: WrittenTarget,
     command: Words,
-    timeout: Schema.optionalKey(Whole.check(Schema.isGreaterThan(0))),
+    timeout: Schema.optionalKey(whole(1, Number.MAX_SAFE_INTEGER)),
     epoch: Schema.optionalKey(Whole),
     member: Schema.optionalKey(MemberId)
   }),
@@ -51,18 +63,19 @@ export const ClientMessage = Schema.Union([
     id: CommandId,
     status: ExecutorStatus,
     output: Schema.optionalKey(Output),
-    truncated: Schema.optionalKey(Schema.Boolean)
+    truncated: Schema.optionalKey(Truncated)
   }),
   Schema.TaggedStruct("Cancel", { id: CommandId }),
-  Schema.TaggedStruct("Explain", { to: TargetFromString }),
+  Schema.TaggedStruct("Explain", { to: WrittenTarget }),
   Schema.TaggedStruct("Ranks", {}),
+  Schema.TaggedStruct("Whois", { who: WrittenMember }),
   Schema.TaggedStruct("Watch", {}),
   Schema.TaggedStruct("Unwatch", {}),
   Schema.TaggedStruct("Name", { name: Name }),
   Schema.TaggedStruct("Join", { group: GroupName }),
   Schema.TaggedStruct("Yield", {}),
   Schema.TaggedStruct("Auth", { token: Secret }),
-  /** A program's first line. `resume` is of a `Welcome`: the member that was lost comes back. */
+  /** A program's first line. `resume` is from an earlier `Welcome`: the client is that member again. */
   Schema.TaggedStruct("Hello", {
     protocol: Whole,
     name: Schema.optionalKey(Name),
@@ -82,44 +95,48 @@ const listed = {
   rank: Whole,
   member: MemberId,
   name: Schema.optionalKey(Name),
-  address: Schema.String.check(Schema.isPattern(/^[\x21-\x7e]+$/))
+  address: matching(/^[\x21-\x7e]+$/, "an address")
 }
 
-/** What the server says. */
+/** A member in a list. */
+const Listed = Schema.Struct(listed)
+export type Listed = typeof Listed.Type
+
+/** What the server sends. */
 export const ServerMessage = Schema.Union([
   Schema.TaggedStruct("Rank", { rank: Whole, size: Whole, epoch: Whole, member: MemberId }),
-  /** Tracked where it has an id, which is the server's. `epoch` is of the order it was routed on. */
+  /** Tracked where it has an id, which is the server's. `epoch` is that of the order that the server routed it in. */
   Schema.TaggedStruct("Exec", {
     id: Schema.optionalKey(CommandId),
     from: Whole,
     command: Words,
     epoch: Schema.optionalKey(Whole)
   }),
-  /** Of the command that the issuer calls `id`; `rank` is the executor's when it was routed. */
+  /** `id` is the issuer's; `rank` is that of the executor when the server routed the command. */
   Schema.TaggedStruct("Output", { id: CommandId, rank: Whole, text: Output.check(Schema.isNonEmpty()) }),
   Schema.TaggedStruct("Result", {
     id: CommandId,
     rank: Whole,
     status: Status,
     output: Schema.optionalKey(Output),
-    truncated: Schema.optionalKey(Schema.Boolean)
+    truncated: Schema.optionalKey(Truncated)
   }),
-  /** A command to several has ended at each: with exit code 0 at `ok` of them. */
+  /** A command to several targets has ended at all of them, with exit code 0 at `ok`. */
   Schema.TaggedStruct("Done", { id: CommandId, ok: Whole, notOk: Whole }),
   Schema.TaggedStruct("Cancel", { id: CommandId }),
-  /** `count` is how many it would reach; `targets` the first of them, at most `MAX_LISTED_TARGETS`. */
+  /** Answers `Explain`: a command would reach `count` members; `targets` lists the first `MAX_LISTED_TARGETS`. */
   Schema.TaggedStruct("Targets", {
     count: Whole,
     targets: Schema.Array(Schema.Struct({ rank: Whole, member: MemberId }))
   }),
+  /** One of a list in text, up to `End`; the answer to `Whois`. */
   Schema.TaggedStruct("Member", listed),
   Schema.TaggedStruct("End", { size: Whole, epoch: Whole }),
-  /** What `Member` ... `End` say in text, as one message. */
-  Schema.TaggedStruct("Roster", { size: Whole, epoch: Whole, members: Schema.Array(Schema.Struct(listed)) }),
+  /** The list of members in JSON, where it is one message. */
+  Schema.TaggedStruct("Roster", { size: Whole, epoch: Whole, members: Schema.Array(Listed) }),
   /**
-   * Answers `Hello`. `maxLine` is the limit for the client's lines, in bytes; `resume`
-   * is for a later `Hello`, where the server holds the places of the lost; `heartbeat`
-   * is the one that was asked for, 0 for none.
+   * Answers `Hello`. `maxLine` is the limit for the client's lines, in bytes; `resume` is the secret with which
+   * the client can come back, where the server reserves seats; `heartbeat` is the one that applies, 0 for none.
    */
   Schema.TaggedStruct("Welcome", {
     protocol: Whole,
@@ -141,9 +158,9 @@ export const ServerMessage = Schema.Union([
   Schema.TaggedStruct("Pong", { text: Schema.optionalKey(Words) }),
   Schema.TaggedStruct("Help", { text: Words }),
   Schema.TaggedStruct("Bye", { reason: ByeReason }),
-  /** `rank` is the receiver's; none before admission. */
+  /** Rejects a line. `rank` is the receiver's; none before admission. */
   Schema.TaggedStruct("Error", {
-    /** The issuer's, where a tracked command was rejected as a whole. */
+    /** The issuer's id of a tracked command that is rejected as a whole. */
     id: Schema.optionalKey(CommandId),
     rank: Schema.optionalKey(Whole),
     reason: Reason,
@@ -152,5 +169,5 @@ export const ServerMessage = Schema.Union([
 ]).pipe(Schema.toTaggedUnion("_tag"))
 export type ServerMessage = typeof ServerMessage.Type
 
-/** Targets listed in one `TARGETS` line: it then stays below the smallest line limit that clients rely on. */
+/** Targets that one `Targets` lists: its line stays below 64 KiB, whatever the ranks and ids. */
 export const MAX_LISTED_TARGETS = 1000

@@ -1,7 +1,7 @@
-/** Why a line was rejected, why a connection is closed, why a member left. */
+/** Why the server rejects a line, why it closes a connection, why a member left. The words are the wire's. */
 import { Schema } from "effect"
 
-/** Why a line was rejected: the first words of what follows `ERROR <rank>`. */
+/** Why the server rejects a line: `ERROR <rank> <reason>`. */
 export const Reason = Schema.Literals([
   "unknown command",
   "rank too high",
@@ -27,21 +27,21 @@ export type Reason = typeof Reason.Type
 export const ByeReason = Schema.Literals(["quit", "shutting down", "slow consumer", "timed out", "kicked"])
 export type ByeReason = typeof ByeReason.Type
 
-/** Why a member left: as watchers are told. It is what it was told with `BYE`, or what it did. */
+/** Why a member left: `LEFT <rank> <member> <reason>`. The reason of its `BYE`, or one of those below. */
 export const LeaveReason = Schema.Literals([
   ...ByeReason.literals,
-  /** It closed the connection. */
+  /** The client closed the connection. */
   "closed",
   /** The connection broke. */
   "reset",
   "line too long",
-  /** It never was in the group that it asked for. */
+  /** The client was never admitted. */
   "server full",
-  /** It was not let in. */
+  /** The client showed a wrong token. */
   "not authorized",
-  /** It spoke HTTP. */
+  /** The client spoke HTTP. */
   "http",
-  /** It is still connected. */
+  /** The member is still connected. */
   "joined another group",
   /** The server failed while it served this client. */
   "internal error"

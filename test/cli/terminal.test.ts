@@ -63,7 +63,7 @@ describe("in a terminal", { concurrent: true, timeout: 90_000 }, () => {
         worker.send(`OUTPUT#${id} so far`, `RESULT#${id} 3 one\\ntwo\\n`)
         yield* shows(/OUTPUT#1 1 so far\nRESULT#1 1 3\n {2}one\n {2}two\nDONE#1 0 1\nrank 0 of 2>$/)
         yield* type("EXEC 0 x", "Enter", "nonsense", "Enter")
-        yield* shows(/ERROR 0 rank too high\n(?:.*\n)*ERROR 0 unknown command\nrank 0 of 2>$/)
+        yield* shows(/ERROR 0 rank too high\n(?:.*\n)*ERROR 0 unknown command: try HELP\nrank 0 of 2>$/)
         // Completed, a verb has a space behind it.
         yield* completed("EXPL", /> EXPL$/)
         yield* shows(/> EXPLAIN$/)

@@ -234,7 +234,7 @@ const run = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
     if (verb === "RANKS") {
       listing(seat)
     } else if (verb === "FROB") {
-      oracle.hears(seat, `ERROR ${rank} unknown command`)
+      oracle.hears(seat, `ERROR ${rank} unknown command: try HELP`)
     } else if (verb === "EXEC 01") {
       oracle.hears(seat, `ERROR ${rank} malformed: expected a rank (3), a range (2-5), *, @name or @m7`)
     } else {

@@ -1,12 +1,13 @@
 /**
- * The JSON encoding: one message, one object, one line, for programs. `_tag` names
- * the message; a key that it does not have is an error. What is said in text with
- * several lines (the members) is one message here.
+ * The JSON encoding: one message, one object, one line, for programs. `_tag` names the message; a key that the
+ * message does not have is an error. The list of members, several lines in text, is one message here.
  */
 import { Result, Schema } from "effect"
-import type { Codec, Rejection } from "../Codec.ts"
+import type { Codec, ExecLines } from "../Codec.ts"
 import { CommandId } from "../Ids.ts"
-import { ClientMessage, ServerMessage } from "../Messages.ts"
+import { Line } from "../LineBytes.ts"
+import { ClientMessage, type Listed, ServerMessage } from "../Messages.ts"
+import { faultOf, type Rejection, unknownCommand } from "../Rejection.ts"
 
 const decodeClient = Schema.decodeUnknownResult(ClientMessage)
 const decodeServer = Schema.decodeUnknownResult(ServerMessage)
@@ -14,18 +15,15 @@ const encodeClient = Schema.encodeSync(ClientMessage)
 const isCommandId = Schema.is(CommandId)
 const tags = new Set<unknown>(ClientMessage.members.map((member) => member.fields._tag.schema.literal))
 
-/** Characters of a detail: it may quote a key of the client's, which may be as long as a line, and be escaped again. */
-const MAX_DETAIL = 200
+/** The tags to suggest for an unknown one, besides `HELP`. */
+const suggestions = [...tags].map(String).filter((tag) => tag !== "Help")
 
-/** A Schema error on one line: what was expected, and where. DEL may be in a key that it quotes, and is in no line. */
-const detailOf = ({ message }: Schema.SchemaError): string =>
-  message
-    .replace(/\s*\n\s*/g, " ")
-    .replaceAll("\u007f", "\\u007f")
-    .slice(0, MAX_DETAIL)
-    .toWellFormed()
+/** Characters of a client's key that a detail quotes: a key may be as long as a line. */
+const MAX_KEY = 100
 
 const strict = { onExcessProperty: "error" } as const
+
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true })
 
 const parse = (line: string): unknown => {
   try {
@@ -35,37 +33,87 @@ const parse = (line: string): unknown => {
   }
 }
 
-/** What a client said. */
-const decodeClientLine = (line: string): Result.Result<ClientMessage, Rejection> => {
-  const said = parse(line)
-  if (typeof said !== "object" || said === null) {
-    return Result.fail({ reason: "malformed", detail: "expected one JSON object on one line" })
-  }
-  const { _tag: tag, id } = said as { readonly _tag?: unknown; readonly id?: unknown }
-  const withId = tag === "Exec" && isCommandId(id) ? { id } : {}
-  if (!tags.has(tag)) return Result.fail({ reason: "unknown command" })
-  return Result.mapError(
-    decodeClient(said, strict),
-    (error): Rejection => ({ reason: "malformed", detail: detailOf(error), ...withId })
-  )
-}
-
-/** What the server said. */
-const decodeServerLine = (line: string): Result.Result<ServerMessage, Rejection> =>
-  Result.mapError(decodeServer(parse(line)), (error): Rejection => ({ reason: "malformed", detail: detailOf(error) }))
-
 /** JSON escapes every control character but DEL, which no line may hold. */
 export const stringify = (value: unknown): string => JSON.stringify(value).replaceAll("\u007f", "\\u007f")
 
-/** The line, without its end, that says `message`. */
-const encodeClientLine = (message: ClientMessage): string => stringify(encodeClient(message))
+/** A key of the client's, quoted where it is no plain word: it may be anything. */
+const nameOf = (key: PropertyKey): string => {
+  const name = String(key)
+  return (/^\w+$/.test(name) ? name : stringify(name)).slice(0, MAX_KEY).toWellFormed()
+}
 
-/** The line, without its end, that says `message`. */
-const encodeServerLine = (message: ServerMessage): string => stringify(message)
+const malformed = (error: Schema.SchemaError): Rejection => {
+  const { fault, field } = faultOf(error)
+  return { reason: "malformed", detail: field === undefined ? fault : `${nameOf(field)}: ${fault}` }
+}
+
+const decodeClientLine: Codec["decodeClient"] = (line) => {
+  const object = parse(line)
+  if (typeof object !== "object" || object === null) {
+    return Result.fail({ reason: "malformed", detail: "expected one JSON object on one line" })
+  }
+  const { _tag: tag, id } = object as { readonly _tag?: unknown; readonly id?: unknown }
+  if (typeof tag !== "string") {
+    return Result.fail({ reason: "unknown command", detail: "try HELP; _tag must name a message" })
+  }
+  if (!tags.has(tag)) return Result.fail(unknownCommand(tag, suggestions))
+  const withId = tag === "Exec" && isCommandId(id) ? { id } : {}
+  return Result.mapError(decodeClient(object, strict), (error) => ({ ...malformed(error), ...withId }))
+}
+
+/** Makes the text the whole line; its head stays empty. */
+const encoded = (line: Line, text: string): Line => {
+  const bytes = Buffer.from(text)
+  line.bytes = bytes
+  line.end = bytes.length
+  return line
+}
+
+/** Decodes and escapes the command once. All targets of an untracked command get the same line. */
+class Exec implements ExecLines {
+  readonly #line = new Line()
+  /** The line from behind the id on. */
+  #rest = ""
+  /** Whether the line is that of the untracked command. */
+  #isShared = false
+
+  begin(from: number, epoch: number, command: string): this {
+    this.#rest = `"from":${from},"command":${stringify(command)},"epoch":${epoch}}`
+    this.#isShared = false
+    return this
+  }
+
+  line(id: number | undefined): Line {
+    if (id === undefined && this.#isShared) return this.#line
+    this.#isShared = id === undefined
+    return encoded(this.#line, `{"_tag":"Exec",${id === undefined ? "" : `"id":"${id}",`}${this.#rest}`)
+  }
+}
+
+const exec = new Exec()
+const resultLine = new Line()
+
+function* encodeMembers(pieces: Iterable<ReadonlyArray<Listed>>, size: number, epoch: number): Generator<Uint8Array> {
+  yield Buffer.from(stringify({ _tag: "Roster", size, epoch, members: [] }).replace(/\]\}$/, ""))
+  let separator = ""
+  for (const members of pieces) {
+    if (members.length === 0) continue
+    yield Buffer.from(separator + members.map(stringify).join(","))
+    separator = ","
+  }
+  yield Buffer.from("]}\n")
+}
 
 export const jsonCodec: Codec = {
+  judgesControls: true,
   decodeClient: decodeClientLine,
-  decodeServer: decodeServerLine,
-  encodeClient: encodeClientLine,
-  encodeServer: encodeServerLine
+  decodeServer: (line) => Result.mapError(decodeServer(parse(line)), malformed),
+  encodeClient: (message) => stringify(encodeClient(message)),
+  encodeServer: stringify,
+  encodeMembers,
+  exec: (from, epoch, bytes, start, end) => exec.begin(from, epoch, utf8.decode(bytes.subarray(start, end))),
+  result: (id, rank, status, bytes, start, end) => {
+    const output = start < end ? { output: utf8.decode(bytes.subarray(start, end)) } : {}
+    return encoded(resultLine, stringify({ _tag: "Result", id, rank, status, ...output }))
+  }
 }

@@ -1,18 +1,18 @@
-/** A decimal number in bytes, as the grammar has them: no sign, no leading zero. */
+/** Reads decimal numbers from bytes, by the grammar: no sign, no leading zero. */
 
 const ZERO = 0x30
 const NINE = 0x39
 
-/** More digits than these might not fit a number exactly: left to the Schema decoder. */
+/** With more digits a number may not be exact: that is left to the Schema decoder. */
 const MAX_DIGITS = 15
 
 export class Decimal {
-  /** -1 where there is no number, or not a plain one. */
+  /** The number; -1 where there is none. */
   value = -1
-  /** Where it ends. */
+  /** Where its digits end. */
   end = 0
 
-  /** Reads the number that begins at `start`, and ends at `end` of the bytes at the latest. */
+  /** Reads the number that begins at `start` and ends before `end`. */
   read(bytes: Uint8Array, start: number, end: number): void {
     let value = 0
     let at = start

@@ -1,10 +1,11 @@
 /**
- * The specialised decoder of the hot path: it reads a text `EXEC` to a rank, a
- * range or `*`, tracked or not, straight from its bytes, without a string, an object or a
- * Schema. It accepts a part of what `textCodec.decodeClient` accepts, and reads it the
- * same (a property test holds it to that); what it does not accept is for
- * `decodeClient` to judge.
+ * The decoder of the hot path: it reads a text `EXEC` to a rank, a range or `*`, tracked or not, straight from its
+ * bytes, without a string, an object or a Schema.
+ *
+ * What it accepts, `textCodec.decodeClient` accepts and reads the same; a property test holds it to that. What it
+ * does not accept is for `decodeClient` to judge.
  */
+import { ID_CHARACTER, MAX_ID_LENGTH } from "../Ids.ts"
 import { Decimal } from "./Decimal.ts"
 
 const SPACE = 0x20
@@ -12,21 +13,18 @@ const HASH = 0x23
 const DASH = 0x2d
 const STAR = 0x2a
 
-const MAX_ID_BYTES = 64
-
-/** Which bytes an id is made of. */
-const isOfId = new Uint8Array(256)
-for (const byte of Buffer.from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")) isOfId[byte] = 1
+/** 1 for the bytes of ids; all of them are ASCII. */
+const isOfId = Uint8Array.from({ length: 256 }, (_, byte) => (ID_CHARACTER.test(String.fromCharCode(byte)) ? 1 : 0))
 
 export class ExecScanner {
-  /** Where the id of a tracked command begins and ends; nowhere, if it is not tracked. */
+  /** Where the id of a tracked command begins and ends; equal for an untracked one. */
   idStart = 0
   idEnd = 0
   /** Whether the command is for everyone below; else it is for the ranks `first` to `last`. */
   everyone = false
   first = 0
   last = 0
-  /** Whether these were written as a range, if only of one. */
+  /** Whether they are written as a range, even of one. */
   range = false
   /** Where the command begins. */
   command = 0
@@ -34,11 +32,11 @@ export class ExecScanner {
   readonly #decimal = new Decimal()
 
   /**
-   * Whether the bytes from `start` to `end` are such an `EXEC`; the fields then
-   * tell what it says. The bytes must be UTF-8 without control characters.
+   * Whether the bytes from `start` to `end` are such an `EXEC`; the fields then say which. The bytes must be UTF-8
+   * without control characters.
    */
   scan(bytes: Uint8Array, start: number, end: number): boolean {
-    // The letters of "EXEC" in either case: bit 0x20 tells them apart.
+    // "EXEC" in either case: bit 0x20 is the difference.
     if (
       end - start < 8 ||
       (bytes[start]! | 0x20) !== 0x65 ||
@@ -55,7 +53,7 @@ export class ExecScanner {
       this.idStart = ++at
       while (at < end && isOfId[bytes[at]!] === 1) at++
       this.idEnd = at
-      if (this.idEnd === this.idStart || this.idEnd - this.idStart > MAX_ID_BYTES) return false
+      if (this.idEnd === this.idStart || this.idEnd - this.idStart > MAX_ID_LENGTH) return false
     }
     if (bytes[at] !== SPACE) return false
     at++

@@ -1,9 +1,8 @@
 /**
- * The other specialised decoder of the hot path: it reads what executors answer
- * most, a text `RESULT#` with an exit code, straight from its bytes. It accepts a
- * part of what `textCodec.decodeClient` accepts, and reads it the same (a property test
- * holds it to that): with an id as the server makes them, and with output that is
- * escaped nowhere, so that its bytes can be passed on as they are.
+ * The decoder of the most frequent answer: it reads a text `RESULT#` with an exit code straight from its bytes.
+ *
+ * What it accepts, `textCodec.decodeClient` accepts and reads the same; a property test holds it to that. It accepts
+ * only ids like the server's, and output without an escape, so that the bytes can be passed on as they are.
  */
 import { Decimal } from "./Decimal.ts"
 
@@ -14,7 +13,7 @@ const BACKSLASH = 0x5c
 /** In lower case. */
 const VERB = Buffer.from("result")
 
-/** The letters of either case differ by this bit. */
+/** The difference between a letter's two cases. */
 const LOWER_CASE = 0x20
 
 const MAX_EXIT_CODE = 255
@@ -22,14 +21,14 @@ const MAX_EXIT_CODE = 255
 export class ResultScanner {
   id = 0
   status = 0
-  /** Where the output begins, up to the end of the line; the end itself, where there is none. */
+  /** Where the output begins, which ends with the line; the end of the line where there is none. */
   output = 0
 
   readonly #decimal = new Decimal()
 
   /**
-   * Whether the bytes from `start` to `end` are such a `RESULT#`; the fields then
-   * tell what it says. The bytes must be UTF-8 without control characters.
+   * Whether the bytes from `start` to `end` are such a `RESULT#`; the fields then say which. The bytes must be UTF-8
+   * without control characters.
    */
   scan(bytes: Uint8Array, start: number, end: number): boolean {
     for (let i = 0; i < VERB.length; i++) if ((bytes[start + i]! | LOWER_CASE) !== VERB[i]) return false

@@ -1,300 +1,205 @@
 /**
- * The text encoding: one message, one line, for people with `nc` and for small
- * scripts. Words are separated by exactly one space; the last word of a message
- * takes the rest of the line, so that a command arrives exactly as it was sent.
- *
- * It owns the layout of a line. What the words may be is the schemas' matter
- * (`Message`), where a line ends is `Lines`'.
+ * The text encoding: one message, one line, for people with `nc` and for small scripts. It owns the tables of verbs.
+ * Each row serves reading, writing and `HELP`; `Layout` does the first two, the schemas judge the values.
  */
 import { Result, Schema } from "effect"
-import type { Codec, Rejection } from "../Codec.ts"
+import type { Codec, ExecLines } from "../Codec.ts"
 import { CommandId } from "../Ids.ts"
-import { ClientMessage, ServerMessage } from "../Messages.ts"
+import { Line } from "../LineBytes.ts"
+import { ClientMessage, type Listed, ServerMessage } from "../Messages.ts"
+import { faultOf, type Rejection, unknownCommand } from "../Rejection.ts"
+import { Layout } from "./Layout.ts"
+import { exitCode, orDash, output, reason, targets } from "./words.ts"
 
-type Fields = Record<string, unknown>
-
-/** Lays what follows the verb (and a space) out into fields; undefined where there is too little or too much. */
-type Reader = (rest: string) => Fields | undefined
-
-const nothing: Reader = (rest) => (rest === "" ? {} : undefined)
-
-const optionalText: Reader = (rest) => (rest === "" ? {} : { text: rest })
-
-const words =
-  (...names: ReadonlyArray<string>): Reader =>
-  (rest) => {
-    const fields: Fields = {}
-    let from = 0
-    for (const [i, name] of names.entries()) {
-      const space = i === names.length - 1 ? rest.length : rest.indexOf(" ", from)
-      if (space <= from) return undefined
-      fields[name] = rest.slice(from, space)
-      from = space + 1
-    }
-    return fields
-  }
-
-/** `read`, with one of its fields changed; an absent field, or one made undefined, is absent. */
-const changing =
-  (name: string, change: (text: string) => unknown, read: Reader): Reader =>
-  (rest) => {
-    const fields = read(rest)
-    if (fields?.[name] === undefined) return fields
-    const { [name]: text, ...others } = fields
-    const value = change(`${text}`)
-    return value === undefined ? others : { ...others, [name]: value }
-  }
-
-const undash = (text: string): string | undefined => (text === "-" ? undefined : text)
-
-/**
- * Output on one line: LF, CR and the backslash are written `\n`, `\r` and `\\`,
- * any other control character but TAB `\x` and two hexadecimal digits.
- */
-const escaped = (text: string): string =>
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it escapes
-  text.replace(/[\u0000-\u0008\u000a-\u001f\u007f\\]/g, (char) => {
-    if (char === "\n") return "\\n"
-    if (char === "\r") return "\\r"
-    return char === "\\" ? "\\\\" : `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`
-  })
-
-/** What `escaped` wrote. A backslash that begins no escape is one: a script need not know of any. */
-const unescaped = (text: string): string =>
-  text.replace(/\\(?:([nr\\])|x([0-9a-f]{2}))/g, (_, char: string | undefined, code: string) => {
-    if (char === undefined) return String.fromCharCode(Number.parseInt(code, 16))
-    return char === "n" ? "\n" : char === "r" ? "\r" : char
-  })
-
-/** `<status> [<output>]`, after other words. */
-const result = (...before: ReadonlyArray<string>): Reader => {
-  const whole = words(...before, "status", "output")
-  const short = words(...before, "status")
-  return changing(
-    "status",
-    (status) => (/^(?:0|[1-9][0-9]{0,2})$/.test(status) ? Number(status) : status),
-    changing("output", unescaped, (rest) => whole(rest) ?? short(rest.replace(/ $/, "")))
-  )
-}
-
-const error: Reader = (rest) => {
-  const fields = changing("rank", undash, words("rank", "reason"))(rest)
-  const [, reason, detail] = /^(.*?)(?:: (.*))?$/s.exec(`${fields?.reason}`) ?? []
-  return fields === undefined ? undefined : { ...fields, reason, ...(detail === undefined ? {} : { detail }) }
-}
-
-const targets: Reader = (rest) => {
-  const [count, ...listed] = rest.split(" ")
-  return {
-    count,
-    targets: listed.map((target) => {
-      const [rank, member] = target.split(":")
-      return { rank, member }
-    })
-  }
-}
-
-/** A verb of clients: how it is written, whether `#<id>` goes with it, and what it means, for `HELP`. */
-interface ClientVerb {
-  readonly tag: ClientMessage["_tag"]
-  readonly id?: "optional" | "required"
-  readonly usage: string
-  readonly read: Reader
+/** A client's verb, and what it does, for `HELP`. */
+interface Verb {
+  readonly layout: Layout
   readonly help: string
 }
 
-const clientVerbs: { readonly [verb: string]: ClientVerb } = {
-  EXEC: {
-    tag: "Exec",
-    id: "optional",
-    usage: "EXEC[#<id>] <to> <command>",
-    read: words("to", "command"),
-    help: "have <to> execute <command>: a rank below yours (3), a range (2-5), * or @name; #<id> asks for the outcome"
-  },
-  CANCEL: { tag: "Cancel", id: "required", usage: "CANCEL#<id>", read: nothing, help: "withdraw your command <id>" },
-  OUTPUT: {
-    tag: "Output",
-    id: "required",
-    usage: "OUTPUT#<id> <text>",
-    read: changing("text", unescaped, words("text")),
-    help: "partial output of the command <id> that reached you"
-  },
-  RESULT: {
-    tag: "Result",
-    id: "required",
-    usage: "RESULT#<id> <status> [<output>]",
-    read: result(),
-    help: "its outcome: an exit code 0-255, or denied, failed, cancelled, busy"
-  },
-  EXPLAIN: { tag: "Explain", usage: "EXPLAIN <to>", read: words("to"), help: "whom a command to <to> would reach" },
-  RANKS: { tag: "Ranks", usage: "RANKS", read: nothing, help: "list the members" },
-  WATCH: { tag: "Watch", usage: "WATCH", read: nothing, help: "list the members, then tell of every change" },
-  UNWATCH: { tag: "Unwatch", usage: "UNWATCH", read: nothing, help: "stop telling" },
-  NAME: { tag: "Name", usage: "NAME <name>", read: words("name"), help: "be known as <name>" },
-  JOIN: { tag: "Join", usage: "JOIN <group>", read: words("group"), help: "leave this group, be the last of another" },
-  YIELD: { tag: "Yield", usage: "YIELD", read: nothing, help: "step down: become the last" },
-  AUTH: {
-    tag: "Auth",
-    usage: "AUTH <token>",
-    read: words("token"),
-    help: "be let in, where the server asks for a token"
-  },
-  PING: { tag: "Ping", usage: "PING [<text>]", read: optionalText, help: "be answered by PONG [<text>]" },
-  PONG: { tag: "Pong", usage: "PONG [<text>]", read: optionalText, help: "the answer to a PING" },
-  HELP: { tag: "Help", usage: "HELP", read: nothing, help: "this list" },
-  QUIT: { tag: "Quit", usage: "QUIT", read: nothing, help: "leave" }
+const verb = (usage: string, help: string, special?: ConstructorParameters<typeof Layout>[1]): Verb => ({
+  layout: new Layout(usage, special),
+  help
+})
+
+/** The verbs of clients. Only JSON has `Hello`, and fields that no usage has a word for (`timeout`, guards). */
+const clientVerbs: { readonly [tag in Exclude<ClientMessage["_tag"], "Hello">]: Verb } = {
+  Exec: verb(
+    "EXEC[#<id>] <to> <command>",
+    "run <command> on <to>: a rank below yours (3), a range (2-5), * or @name; #<id> asks for the outcome"
+  ),
+  Cancel: verb("CANCEL#<id>", "withdraw your command <id>"),
+  Output: verb("OUTPUT#<id> <text>", "send part of the output of command <id>", { text: output("text") }),
+  Result: verb(
+    "RESULT#<id> <status> [<output>]",
+    "report the outcome of command <id>: an exit code 0-255, or denied, failed, cancelled, busy",
+    { status: exitCode, output: output("output") }
+  ),
+  Explain: verb("EXPLAIN <to>", "list the members that a command to <to> would reach"),
+  Ranks: verb("RANKS", "list the members"),
+  Whois: verb("WHOIS <who>", "show one member: @name or @m7"),
+  Watch: verb("WATCH", "list the members, then report every change"),
+  Unwatch: verb("UNWATCH", "stop reporting changes"),
+  Name: verb("NAME <name>", "take this name"),
+  Join: verb("JOIN <group>", "move to the last rank of another group"),
+  Yield: verb("YIELD", "step down to the last rank"),
+  Auth: verb("AUTH <token>", "show your token, where the server asks for one"),
+  Ping: verb("PING [<text>]", "get PONG [<text>] back"),
+  Pong: verb("PONG [<text>]", "answer a PING"),
+  Help: verb("HELP", "show this list"),
+  Quit: verb("QUIT", "disconnect")
 }
 
-/** The answer to `HELP`: a text a line. */
+/** The verbs of the server. In text, a `Roster` is several lines and a `Welcome` is a `RANK`. */
+const serverLayouts: { readonly [tag in Exclude<ServerMessage["_tag"], "Roster" | "Welcome">]: Layout } = {
+  Rank: new Layout("RANK <rank> <size> <epoch> <member>"),
+  Exec: new Layout("EXEC[#<id>] <from> <command>"),
+  Output: new Layout("OUTPUT#<id> <rank> <text>", { text: output("text") }),
+  Result: new Layout("RESULT#<id> <rank> <status> [<output>]", { output: output("output") }),
+  Done: new Layout("DONE#<id> <ok> <notOk>"),
+  Cancel: new Layout("CANCEL#<id>"),
+  Targets: new Layout("TARGETS <count> [<targets>]", { targets }),
+  Member: new Layout("MEMBER <rank> <member> <name> <address>", { name: orDash("name") }),
+  End: new Layout("END <size> <epoch>"),
+  Joined: new Layout("JOINED <rank> <member>"),
+  Left: new Layout("LEFT <rank> <member> <reason>"),
+  Moved: new Layout("MOVED <from> <to> <member>"),
+  Named: new Layout("NAMED <rank> <member> <name>"),
+  Ping: new Layout("PING"),
+  Pong: new Layout("PONG [<text>]"),
+  Help: new Layout("HELP <text>"),
+  Bye: new Layout("BYE <reason>"),
+  Error: new Layout("ERROR[#<id>] <rank> <reason>", { rank: orDash("rank"), reason })
+}
+
+const byVerb = <A>(rows: ReadonlyArray<readonly [tag: string, row: A]>, verbOf: (row: A) => string) =>
+  new Map(rows.map(([tag, row]) => [verbOf(row), [tag, row] as const]))
+
+const clientTable = byVerb(Object.entries(clientVerbs), ({ layout }) => layout.verb)
+const serverTable = byVerb(Object.entries(serverLayouts), (layout) => layout.verb)
+
+/** The verbs to suggest for an unknown one, besides `HELP`. */
+const suggestions = [...clientTable.keys()].filter((verb) => verb !== "HELP")
+
+/** The answer to `HELP`, a text for each line. */
 export const helpTexts: ReadonlyArray<string> = Object.values(clientVerbs).map(
-  ({ usage, help }) => `${usage.padEnd(32)}${help}`
+  ({ help, layout }) => `${layout.usage.padEnd(32)}${help}`
 )
 
 /** The verb, the id behind a `#`, and the rest behind a space. */
 const split = (line: string) => {
-  const word = /^[^ ]*/.exec(line)![0]
-  const [verb, id] = /^([A-Za-z]+)#(.*)$/s.exec(word)?.slice(1) ?? [word]
+  const space = line.indexOf(" ")
+  const word = space === -1 ? line : line.slice(0, space)
+  const [, verb, id] = /^([A-Za-z]+)#(.*)$/s.exec(word) ?? [word, word]
   return { verb: verb!, withId: id === undefined ? {} : { id }, rest: line.slice(word.length + 1) }
 }
 
 const decodeClient = Schema.decodeUnknownResult(ClientMessage)
+const encodeClient = Schema.encodeSync(ClientMessage)
 const isCommandId = Schema.is(CommandId)
 
-/** What a client said. `line` has no line end and no control characters but TAB. */
-const decodeClientLine = (line: string): Result.Result<ClientMessage, Rejection> => {
-  const { verb, withId, rest } = split(line)
-  const name = /^[A-Za-z]+$/.test(verb) ? verb.toUpperCase() : ""
-  const entry = Object.hasOwn(clientVerbs, name) ? clientVerbs[name] : undefined
-  if (entry === undefined || ("id" in withId && entry.id === undefined)) {
-    return Result.fail({ reason: "unknown command" })
+const decodeClientLine: Codec["decodeClient"] = (line) => {
+  const { rest, verb, withId } = split(line)
+  const [letters] = /^[A-Za-z]*/.exec(verb)!
+  const [tag, entry] = (letters === verb && clientTable.get(verb.toUpperCase())) || []
+  if (entry === undefined || ("id" in withId && entry.layout.id === "none")) {
+    return Result.fail(unknownCommand(letters, suggestions))
   }
   const malformed = (detail: string): Rejection => ({
     reason: "malformed",
     detail,
-    ...(entry.tag === "Exec" && isCommandId(withId.id) ? { id: withId.id } : {})
+    ...(tag === "Exec" && isCommandId(withId.id) ? { id: withId.id } : {})
   })
-  const fields = entry.read(rest)
-  if (fields === undefined || (entry.id === "required" && !("id" in withId))) {
-    return Result.fail(malformed(`write ${entry.usage}`))
+  const fields = entry.layout.read(rest)
+  if (fields === undefined || (entry.layout.id === "required" && !("id" in withId))) {
+    return Result.fail(malformed(`write ${entry.layout.usage}`))
   }
-  return Result.mapError(decodeClient({ _tag: entry.tag, ...withId, ...fields }), (error) =>
-    malformed(firstLine(error.message))
-  )
+  return Result.mapError(decodeClient({ _tag: tag, ...withId, ...fields }), (error) => malformed(faultOf(error).fault))
 }
 
-const firstLine = (text: string): string => {
-  const line = /^[^\n]*/.exec(text)![0]
-  return line.charAt(0).toLowerCase() + line.slice(1)
+const encodeClientLine: Codec["encodeClient"] = (message) => {
+  const fields = encodeClient(message)
+  return fields._tag === "Hello" ? "HELLO" : clientVerbs[fields._tag].layout.write(fields)
 }
 
-const encodeClient = Schema.encodeSync(ClientMessage)
-
-/** The verb with its id, and the words that are there. */
-const line = (verb: string, id: string | undefined, ...words: ReadonlyArray<string | number | undefined>): string =>
-  [id === undefined ? verb : `${verb}#${id}`, ...words.filter((word) => word !== undefined && word !== "")].join(" ")
-
-const output = (text: string | undefined): string | undefined => text && escaped(text)
-
-/** The line, without its end, that says `message`. What only JSON can say (`timeout`, guards, `Hello`) is left out. */
-const encodeClientLine = (message: ClientMessage): string => {
-  const said = encodeClient(message)
-  switch (said._tag) {
-    case "Exec":
-      return line("EXEC", said.id, said.to, said.command)
-    case "Explain":
-      return line("EXPLAIN", undefined, said.to)
-    case "Output":
-      return line("OUTPUT", said.id, output(said.text))
-    case "Result":
-      return line("RESULT", said.id, said.status, output(said.output))
-    case "Cancel":
-      return line("CANCEL", said.id)
-    case "Name":
-      return line("NAME", undefined, said.name)
-    case "Join":
-      return line("JOIN", undefined, said.group)
-    case "Auth":
-      return line("AUTH", undefined, said.token)
-    case "Ping":
-    case "Pong":
-      return line(said._tag.toUpperCase(), undefined, said.text)
+const encodeServerLine: Codec["encodeServer"] = (message) => {
+  switch (message._tag) {
+    case "Roster": {
+      const { epoch, members, size } = message
+      return [...members.map((member) => memberLine(member)), serverLayouts.End.write({ size, epoch })].join("\n")
+    }
+    case "Welcome":
+      return serverLayouts.Rank.write(message)
     default:
-      return said._tag.toUpperCase()
+      return serverLayouts[message._tag].write(message)
   }
 }
 
-/** The line, without its end, that says `message`. */
-const encodeServerLine: (message: ServerMessage) => string = ServerMessage.match({
-  Rank: ({ rank, size, epoch, member }) => `RANK ${rank} ${size} ${epoch} ${member}`,
-  Exec: ({ id, from, command }) => line("EXEC", id, from, command),
-  Output: ({ id, rank, text }) => line("OUTPUT", id, rank, output(text)),
-  Result: ({ id, rank, status, output: text }) => line("RESULT", id, rank, status, output(text)),
-  Done: ({ id, ok, notOk }) => line("DONE", id, ok, notOk),
-  Cancel: ({ id }) => line("CANCEL", id),
-  Targets: ({ count, targets }) =>
-    line("TARGETS", undefined, count, ...targets.map(({ rank, member }) => `${rank}:${member}`)),
-  Member: ({ rank, member, name, address }) => `MEMBER ${rank} ${member} ${name ?? "-"} ${address}`,
-  End: ({ size, epoch }) => `END ${size} ${epoch}`,
-  Roster: ({ members, size, epoch }) =>
-    [
-      ...members.map((member) => encodeServerLine({ _tag: "Member", ...member })),
-      encodeServerLine({ _tag: "End", size, epoch })
-    ].join("\n"),
-  Welcome: ({ rank, size, epoch, member }) => encodeServerLine({ _tag: "Rank", rank, size, epoch, member }),
-  Joined: ({ rank, member }) => `JOINED ${rank} ${member}`,
-  Left: ({ rank, member, reason }) => `LEFT ${rank} ${member} ${reason}`,
-  Moved: ({ from, to, member }) => `MOVED ${from} ${to} ${member}`,
-  Named: ({ rank, member, name }) => `NAMED ${rank} ${member} ${name}`,
-  Ping: () => "PING",
-  Pong: ({ text }) => line("PONG", undefined, text),
-  Help: ({ text }) => `HELP ${text}`,
-  Bye: ({ reason }) => `BYE ${reason}`,
-  Error: ({ id, rank, reason, detail }) =>
-    line("ERROR", id, rank ?? "-", detail === undefined ? reason : `${reason}: ${detail}`)
-})
+const memberLine = (member: Listed): string => serverLayouts.Member.write(member)
 
-const serverVerbs: { readonly [verb: string]: readonly [ServerMessage["_tag"], Reader] } = {
-  RANK: ["Rank", words("rank", "size", "epoch", "member")],
-  EXEC: ["Exec", words("from", "command")],
-  OUTPUT: ["Output", changing("text", unescaped, words("rank", "text"))],
-  RESULT: ["Result", result("rank")],
-  DONE: ["Done", words("ok", "notOk")],
-  CANCEL: ["Cancel", nothing],
-  TARGETS: ["Targets", targets],
-  MEMBER: ["Member", changing("name", undash, words("rank", "member", "name", "address"))],
-  END: ["End", words("size", "epoch")],
-  JOINED: ["Joined", words("rank", "member")],
-  LEFT: ["Left", words("rank", "member", "reason")],
-  MOVED: ["Moved", words("from", "to", "member")],
-  NAMED: ["Named", words("rank", "member", "name")],
-  PING: ["Ping", nothing],
-  PONG: ["Pong", optionalText],
-  HELP: ["Help", words("text")],
-  BYE: ["Bye", words("reason")],
-  ERROR: ["Error", error]
-}
-
+/** In a string tree numbers are strings, as they are in a line. */
 const decodeServer = Schema.decodeUnknownResult(Schema.toCodecStringTree(ServerMessage))
 
-/** What the server said. Only the very line that `encodeServerLine` writes is accepted: `RANK 01 ...` is malformed. */
-const decodeServerLine = (line: string): Result.Result<ServerMessage, Rejection> => {
-  const { verb, withId, rest } = split(line)
-  const entry = Object.hasOwn(serverVerbs, verb) ? serverVerbs[verb] : undefined
-  if (entry === undefined) return Result.fail({ reason: "unknown command" })
-  const [tag, read] = entry
-  const decoded = decodeServer({ _tag: tag, ...withId, ...strings(read(rest)) })
+/** Accepts exactly the lines that `encodeServerLine` writes: `RANK 01 ...` is malformed. */
+const decodeServerLine: Codec["decodeServer"] = (line) => {
+  const { rest, verb, withId } = split(line)
+  const [tag, layout] = serverTable.get(verb) ?? []
+  if (layout === undefined) return Result.fail({ reason: "unknown command" })
+  const decoded = decodeServer({ _tag: tag, ...withId, ...layout.read(rest) })
   return Result.isSuccess(decoded) && encodeServerLine(decoded.success) === line
     ? Result.succeed(decoded.success)
     : Result.fail({ reason: "malformed", detail: `not a ${verb} line` })
 }
 
-/** In a string tree numbers are strings. */
-const strings = (fields: Fields | undefined): Fields | undefined =>
-  typeof fields?.status === "number" ? { ...fields, status: `${fields.status}` } : fields
+function* encodeMembers(pieces: Iterable<ReadonlyArray<Listed>>, size: number, epoch: number): Generator<Uint8Array> {
+  for (const members of pieces) yield Buffer.from(members.map((member) => `${memberLine(member)}\n`).join(""))
+  yield Buffer.from(`${serverLayouts.End.write({ size, epoch })}\n`)
+}
+
+/** Makes no string for an untracked command, and no object for any: millions pass in a second. */
+class Exec implements ExecLines {
+  /** Its head stays while the issuer's rank is the same. */
+  readonly #untracked = new Line()
+  readonly #tracked = new Line()
+  #from = -1
+
+  begin(from: number, bytes: Uint8Array, start: number, end: number): this {
+    if (from !== this.#from) this.#untracked.head.write("EXEC ").number(from).text(" ")
+    this.#from = from
+    pass(this.#untracked, bytes, start, end)
+    return this
+  }
+
+  line(id: number | undefined): Line {
+    if (id === undefined) return this.#untracked
+    const { bytes, end, start } = this.#untracked
+    this.#tracked.head.write("EXEC#").number(id).text(" ").number(this.#from).text(" ")
+    return pass(this.#tracked, bytes, start, end)
+  }
+}
+
+/** Makes these bytes the rest of the line, without a copy. */
+const pass = (line: Line, bytes: Uint8Array, start: number, end: number): Line => {
+  line.bytes = bytes
+  line.start = start
+  line.end = end
+  return line
+}
+
+const exec = new Exec()
+const resultLine = new Line()
 
 export const textCodec: Codec = {
+  judgesControls: false,
   decodeClient: decodeClientLine,
   decodeServer: decodeServerLine,
   encodeClient: encodeClientLine,
-  encodeServer: encodeServerLine
+  encodeServer: encodeServerLine,
+  encodeMembers,
+  exec: (from, _epoch, bytes, start, end) => exec.begin(from, bytes, start, end),
+  result: (id, rank, status, bytes, start, end) => {
+    const head = resultLine.head.write("RESULT#").text(id).text(" ").number(rank).text(" ").number(status)
+    if (start < end) head.text(" ")
+    return pass(resultLine, bytes, start, end)
+  }
 }

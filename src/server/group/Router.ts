@@ -41,7 +41,7 @@ export const reach = (roster: Roster.Roster<unknown>, issuer: number, to: Target
 }
 
 /** A name is never like a member id, so the one or the other is meant. */
-const rankOf = (roster: Roster.Roster<unknown>, who: string): number | undefined => {
+export const rankOf = (roster: Roster.Roster<unknown>, who: string): number | undefined => {
   const id = /^m[0-9]+$/.test(who) ? Number(who.slice(1)) : Roster.byName(roster, who)?.id
   return id === undefined ? undefined : Roster.rankOf(roster, id)
 }

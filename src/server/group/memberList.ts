@@ -1,5 +1,6 @@
 /** A group's members, made piece by piece as the client reads them: a listing of any length costs no memory. */
 import { jsonCodec, stringify } from "../../protocol/json/JsonCodec.ts"
+import type { Listed } from "../../protocol/Messages.ts"
 import { textCodec } from "../../protocol/text/TextCodec.ts"
 import * as Roster from "../../rank/Roster.ts"
 import type { Client } from "../Peer.ts"
@@ -11,15 +12,18 @@ const PIECE = 128
 /** Instead of the address of a member whose connection is lost. */
 const ABSENT = "absent"
 
+/** The member at this rank. */
+export const listed = (roster: Roster.Roster<Client>, rank: number): Listed => {
+  const member = Roster.at(roster, rank)!
+  const { absent, address } = member.data
+  const listed = { rank, member: memberId(member), address: absent ? ABSENT : address }
+  return member.name === undefined ? listed : { ...listed, name: member.name }
+}
+
 const pieces = function* (roster: Roster.Roster<Client>) {
   const size = Roster.size(roster)
   for (let first = 0; first < size; first += PIECE) {
-    yield Array.from({ length: Math.min(PIECE, size - first) }, (_, i) => {
-      const member = Roster.at(roster, first + i)!
-      const { absent, address } = member.data
-      const listed = { rank: first + i, member: memberId(member), address: absent ? ABSENT : address }
-      return member.name === undefined ? listed : { ...listed, name: member.name }
-    })
+    yield Array.from({ length: Math.min(PIECE, size - first) }, (_, i) => listed(roster, first + i))
   }
 }
 

@@ -19,9 +19,9 @@ import { EVERYTHING } from "../admission/Access.ts"
 import { RateLimit } from "../admission/RateLimiter.ts"
 import type { Seat } from "../admission/Reservations.ts"
 import type { Group } from "../group/Group.ts"
-import { listing } from "../group/memberList.ts"
+import { listed, listing } from "../group/memberList.ts"
 import { memberId } from "../group/RankNotifier.ts"
-import { type Delivered, type Reach, reach, type Tracking } from "../group/Router.ts"
+import { type Delivered, type Reach, rankOf, reach, type Tracking } from "../group/Router.ts"
 import type { Outbox } from "../outbound/Outbox.ts"
 import { type Client, NOT_TOLD } from "../Peer.ts"
 import type { Shared } from "./Session.ts"
@@ -382,6 +382,12 @@ export class Conversation {
       case "Ranks":
         client.outbox.appendListing(listing(this.#roster, client.encoding))
         return undefined
+      case "Whois": {
+        const rank = rankOf(this.#roster, message.who)
+        if (rank === undefined) return this.#reject("no such member")
+        client.say({ _tag: "Member", ...listed(this.#roster, rank) })
+        return undefined
+      }
       case "Watch":
         announcer.watch(client)
         client.outbox.appendListing(listing(this.#roster, client.encoding))

@@ -4,7 +4,7 @@ import { ClientMessage } from "../../../src/protocol/Messages.ts"
 import { ExecScanner } from "../../../src/protocol/text/ExecScanner.ts"
 import { textCodec } from "../../../src/protocol/text/TextCodec.ts"
 
-/** Reads `line` with the scanner, as `decodeClient` would; undefined where it leaves the line to that. */
+/** The scanner's reading of `line`; undefined where it leaves the line to `decodeClient`. */
 const scan = (line: string) => {
   const scanner = new ExecScanner()
   // Not at the start of the bytes, and not up to their end: the scanner must keep within its slice.
@@ -52,7 +52,7 @@ const Mutation = Schema.Struct({
 
 describe("ExecScanner", () => {
   it.prop(
-    "reads what a client says as the Schema decoder does",
+    "reads every message of a client as the Schema decoder does",
     [ClientMessage],
     ([message]) => agree(textCodec.encodeClient(message)),
     {
@@ -85,6 +85,12 @@ describe("ExecScanner", () => {
     },
     { arbitrary: { runs: 20_000 } }
   )
+
+  it("accepts the characters of ids that the Schema decoder accepts", () => {
+    for (let code = 0x20; code < 0x7f; code++) agree(`EXEC#a${String.fromCharCode(code)} 1 x`)
+    agree(`EXEC#${"i".repeat(64)} 1 x`)
+    agree(`EXEC#${"i".repeat(65)} 1 x`)
+  })
 
   it("leaves a rank that may not be exact to the Schema decoder", () => {
     assert.isUndefined(scan(`EXEC ${"9".repeat(16)} x`))

@@ -4,7 +4,7 @@ import { ClientMessage } from "../../../src/protocol/Messages.ts"
 import { ResultScanner } from "../../../src/protocol/text/ResultScanner.ts"
 import { textCodec } from "../../../src/protocol/text/TextCodec.ts"
 
-/** Reads `line` with the scanner, as `decodeClient` would; undefined where it leaves the line to that. */
+/** The scanner's reading of `line`; undefined where it leaves the line to `decodeClient`. */
 const scan = (line: string) => {
   const scanner = new ResultScanner()
   // Not at the start of the bytes, and not up to their end: the scanner must keep within its slice.
@@ -15,13 +15,13 @@ const scan = (line: string) => {
   return { id: `${id}`, status, output: output < end ? bytes.toString("utf8", output, end) : undefined }
 }
 
-/** What the Schema decoder makes of it, where it is the scanner's to read; of ids and numbers up to 15 digits. */
+/** The Schema decoder's reading of a line that the scanner must read: ids and numbers have up to 15 digits. */
 const read = (line: string) => {
   const said = textCodec.decodeClient(line)
   if (said._tag === "Failure" || said.success._tag !== "Result") return undefined
   const { id, output, status } = said.success
   if (typeof status !== "number" || !/^(?:0|[1-9][0-9]{0,14})$/.test(id) || line.includes("\\")) return undefined
-  // A space at the end that nothing follows is for the Schema decoder to judge.
+  // A trailing space is for the Schema decoder to judge.
   return output === undefined && line.endsWith(" ") ? undefined : { id, status, output }
 }
 
@@ -50,7 +50,7 @@ const Mutation = Schema.Struct({
 
 describe("ResultScanner", () => {
   it.prop(
-    "reads what a client says as the Schema decoder does",
+    "reads every message of a client as the Schema decoder does",
     [ClientMessage],
     ([message]) => assert.deepStrictEqual(scan(textCodec.encodeClient(message)), read(textCodec.encodeClient(message))),
     { arbitrary: { runs: 5000 } }

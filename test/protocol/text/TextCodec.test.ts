@@ -15,7 +15,7 @@ const inText = <A extends { readonly _tag: string }>(message: A): A => {
 
 const onlyJson = ["Hello", "Welcome", "Roster"]
 
-/** What the server answers, after `ERROR <rank> `; or the message. */
+/** The message, or the reason and detail of the `ERROR`. */
 const judged = (line: string) => {
   const said = textCodec.decodeClient(line)
   if (said._tag === "Success") return said.success
@@ -23,13 +23,15 @@ const judged = (line: string) => {
   return detail === undefined ? reason : `${reason}: ${detail}`
 }
 
+const HELP = "unknown command: try HELP"
 const TO = "malformed: expected a rank (3), a range (2-5), *, @name or @m7"
+const STATUS = "malformed: expected an exit code (0-255), or denied, failed, cancelled or busy"
 const EXEC = "malformed: write EXEC[#<id>] <to> <command>"
 const NAME = "malformed: expected a name: 1-64 of A-Z a-z 0-9 . _ -, not like a member id, not a lone -"
 
 describe("text encoding", () => {
   it.prop(
-    "reads back whatever a client says",
+    "reads back every message of a client",
     [ClientMessage],
     ([message]) => {
       if (onlyJson.includes(message._tag)) return
@@ -39,7 +41,7 @@ describe("text encoding", () => {
   )
 
   it.prop(
-    "reads back whatever the server says",
+    "reads back every message of the server",
     [ServerMessage],
     ([message]) => {
       if (onlyJson.includes(message._tag)) return
@@ -49,7 +51,7 @@ describe("text encoding", () => {
   )
 
   it.prop(
-    "takes a verb in any case",
+    "accepts a verb in upper and lower case",
     [ClientMessage],
     ([message]) => {
       const line = textCodec.encodeClient(message)
@@ -63,15 +65,15 @@ describe("text encoding", () => {
   )
 
   it.each([
-    ["", "unknown command"],
-    [" ", "unknown command"],
-    ["FROB", "unknown command"],
-    ["FROB 1 x", "unknown command"],
-    ["EXECUTE 1 x", "unknown command"],
-    ["RANKS#1", "unknown command"],
+    ["", HELP],
+    [" ", HELP],
+    ["FROB", HELP],
+    ["FROB 1 x", HELP],
+    ["EXECUTE 1 x", `${HELP}; did you mean EXEC?`],
+    ["RANKS#1", `${HELP}; did you mean RANKS?`],
     ["AUTH", "malformed: write AUTH <token>"],
     ["AUTH two words", "malformed: expected 1-512 printable characters without spaces"],
-    ["HELLO", "unknown command"],
+    ["HELLO", HELP],
     ["EXEC# 1 x", "malformed: expected an id: 1-64 of A-Z a-z 0-9 . _ -"],
     ["EXEC#a#b 1 x", "malformed: expected an id: 1-64 of A-Z a-z 0-9 . _ -"],
     [`EXEC#${"a".repeat(65)} 1 x`, "malformed: expected an id: 1-64 of A-Z a-z 0-9 . _ -"],
@@ -80,19 +82,22 @@ describe("text encoding", () => {
     ["CANCEL#1 2", "malformed: write CANCEL#<id>"],
     ["OUTPUT 1 x", "malformed: write OUTPUT#<id> <text>"],
     ["OUTPUT#1", "malformed: write OUTPUT#<id> <text>"],
+    ["RESULT#1 256", STATUS],
+    ["RESULT#1 ok", STATUS],
+    ["RESULT#1  0", "malformed: write RESULT#<id> <status> [<output>]"],
     ["RESULT#1", "malformed: write RESULT#<id> <status> [<output>]"],
     ["JOIN", "malformed: write JOIN <group>"],
     ["JOIN a/b", "malformed: expected a group: 1-64 of A-Z a-z 0-9 . _ -"],
-    ["__proto__", "unknown command"],
-    ["constructor 1", "unknown command"],
-    ["expla\u0131n 1", "unknown command"],
-    ['{"_tag":"Ranks"}', "unknown command"],
+    ["__proto__", HELP],
+    ["constructor 1", HELP],
+    ["expla\u0131n 1", `${HELP}; did you mean EXPLAIN?`],
+    ['{"_tag":"Ranks"}', HELP],
     ["EXEC", EXEC],
     ["EXEC ", EXEC],
     ["EXEC 1", EXEC],
     ["EXEC 1 ", EXEC],
     ["EXEC  1 x", EXEC],
-    ["EXEC\t1 x", "unknown command"],
+    ["EXEC\t1 x", `${HELP}; did you mean EXEC?`],
     ["EXEC 01 x", TO],
     ["EXEC 00 x", TO],
     ["EXEC -1 x", TO],
@@ -112,6 +117,14 @@ describe("text encoding", () => {
     ["EXEC @a/b x", NAME],
     ["EXPLAIN", "malformed: write EXPLAIN <to>"],
     ["EXPLAIN 1 2", TO],
+    ["WHOIS", "malformed: write WHOIS <who>"],
+    ["WHOIS 1", "malformed: expected @name or @m7"],
+    ["WHOIS bob", "malformed: expected @name or @m7"],
+    ["WHOIS *", "malformed: expected @name or @m7"],
+    ["WHOIS @", NAME],
+    ["WHOIS @m0", NAME],
+    ["WHOIS @a b", NAME],
+    ["WHOIS#1 @a", `${HELP}; did you mean WHOIS?`],
     ["RANKS 1", "malformed: write RANKS"],
     ["WATCH all", "malformed: write WATCH"],
     ["YIELD 3", "malformed: write YIELD"],
@@ -145,6 +158,10 @@ describe("text encoding", () => {
     ["RESULT#1 0 ", { _tag: "Result", id: "1", status: 0 }],
     ["RESULT#1 255 a  b", { _tag: "Result", id: "1", status: 255, output: "a  b" }],
     ["RESULT#1 denied", { _tag: "Result", id: "1", status: "denied" }],
+    ["WHOIS @bob", { _tag: "Whois", who: "bob" }],
+    ["whois @m7", { _tag: "Whois", who: "m7" }],
+    ["NAME Bob", { _tag: "Name", name: "Bob" }],
+    ["WHOIS @BOB", { _tag: "Whois", who: "BOB" }],
     ["cancel#x", { _tag: "Cancel", id: "x" }],
     ["PING", { _tag: "Ping" }],
     ["PING ", { _tag: "Ping" }],
@@ -167,21 +184,21 @@ describe("text encoding", () => {
     "TARGETS 1 1-m1",
     "toString",
     ""
-  ])("does not take %j for something the server says", (line) => {
+  ])("rejects %j from a server", (line) => {
     assert.strictEqual(textCodec.decodeServer(line)._tag, "Failure")
   })
 
   it.each(["timeout", "lost", "undelivered", "256", "-1", "01", "1.0", "1e0", "ok", "Denied"])(
-    "knows no status %s",
+    "rejects the status %s",
     (status) => {
       assert.match(JSON.stringify(judged(`RESULT#7 ${status}`)), /malformed/)
-      // The id is the server's: it is no command of this client's that was rejected.
+      // The id is the server's, so it must not look like the end of a command of this client's.
       const said = textCodec.decodeClient(`RESULT#7 ${status}`)
       assert.strictEqual(said._tag === "Failure" ? said.failure.id : "none", undefined)
     }
   )
 
-  it("has help on every verb", () => {
+  it("has a line of help for every verb", () => {
     for (const { fields } of ClientMessage.members) {
       const verb = fields._tag.schema.literal.toUpperCase()
       if (verb === "HELLO") continue

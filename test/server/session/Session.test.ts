@@ -100,16 +100,28 @@ describe("a session", () => {
         "MEMBER 1 m2 - unknown",
         "END 2 2"
       ])
+      assert.deepStrictEqual(yield* say(b, "WHOIS @boss", "WHOIS @m2", "WHOIS @Boss", "WHOIS @m3"), [
+        "MEMBER 0 m1 boss unknown",
+        "MEMBER 1 m2 - unknown",
+        "ERROR 1 no such member",
+        "ERROR 1 no such member"
+      ])
       assert.deepStrictEqual(yield* say(b, "NAME boss", "NAME m3", "PING", "ping  a b", "PONG", "FROB", "EXEC 1", ""), [
         "ERROR 1 name taken",
         "ERROR 1 malformed: expected a name: 1-64 of A-Z a-z 0-9 . _ -, not like a member id, not a lone -",
         "PONG",
         "PONG  a b",
-        "ERROR 1 unknown command",
+        "ERROR 1 unknown command: try HELP",
         "ERROR 1 malformed: write EXEC[#<id>] <to> <command>"
       ])
       assert.isAbove((yield* say(b, "HELP")).length, 10)
       assert.deepStrictEqual(yield* say(b, "UNWATCH", "PONG x"), [])
+      // Names that differ by case are two.
+      assert.deepStrictEqual(yield* say(b, "NAME Boss", "WHOIS @boss", "WHOIS @Boss"), [
+        "NAMED 1 m2 Boss",
+        "MEMBER 0 m1 boss unknown",
+        "MEMBER 1 m2 Boss unknown"
+      ])
       assert.deepStrictEqual(yield* say(b, "QUIT", "RANKS"), ["BYE quit"])
       assert.isTrue(b.ended)
       b.close()
