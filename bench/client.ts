@@ -1,16 +1,16 @@
-/** Clients of all the systems, as cheap as they can be: reads go to one buffer that all share. */
+/** Clients for all systems, as cheap as possible: all share one read buffer. */
 import { connect, type Socket, type TcpNetConnectOpts } from "node:net"
 
-/** All reads of this process: what a handler wants to keep it has to copy. */
+/** The buffer of all reads: a handler copies what it keeps. */
 const shared = Buffer.allocUnsafe(65_536)
 
 export interface Client {
   readonly socket: Socket
-  /** What is done with the first `length` bytes of `bytes`, read after the welcome. */
+  /** Handles the first `length` bytes of `bytes`, read after the welcome. */
   handle: (bytes: Buffer, length: number) => void
 }
 
-/** Connects, says `hello`, and resolves when `welcome` has come; with it, and what came before. */
+/** Connects, sends `hello`, and resolves with everything received up to and including `welcome`. */
 export const open = (port: number, hello: string, welcome: string): Promise<Client & { readonly welcome: string }> =>
   new Promise((resolve, reject) => {
     let greeting = ""
@@ -38,7 +38,7 @@ export const open = (port: number, hello: string, welcome: string): Promise<Clie
 export const sleep = (milliseconds: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, milliseconds))
 
-/** Ends them all, and gives the server the time to notice. */
+/** Closes all connections, and gives the server time to notice. */
 export const close = async (clients: Iterable<Client>): Promise<void> => {
   for (const { socket } of clients) socket.destroy()
   await sleep(300)

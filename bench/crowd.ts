@@ -1,9 +1,9 @@
-/** Many clients: how fast they are admitted, what they cost, and how long a change takes to reach all of them. */
+/** Many clients: how fast the server admits them, what they cost, and how long a change takes to reach all of them. */
 import { type Client, close, open, sleep } from "./client.ts"
 import { protocols } from "./protocols.ts"
 import type { System } from "./systems.ts"
 
-/** Connections that are under way at a time. */
+/** Connections under way at the same time. */
 const AT_ONCE = 64
 
 /** The clients, in no particular order. */
@@ -30,7 +30,7 @@ export const admission = async (system: System, count: number): Promise<number> 
   return count / seconds
 }
 
-/** Bytes of memory that each of so many idle clients costs the server, which was just started. */
+/** Bytes of memory per idle client, with so many clients of a freshly started server. */
 export const idle = async (system: System, count: number): Promise<number> => {
   await sleep(1000)
   const before = system.memory()
@@ -41,7 +41,7 @@ export const idle = async (system: System, count: number): Promise<number> => {
   return bytes
 }
 
-/** Milliseconds from a departure to a client's knowing of it. */
+/** Milliseconds from a departure until clients know. */
 export interface Succession {
   /** Until the next leader knows. */
   readonly next: number
@@ -51,19 +51,19 @@ export interface Succession {
 
 interface Ranked extends Client {
   rank: number
-  /** The rank that it is to be told. */
+  /** The rank that the client waits for. */
   due: number
 }
 
 const LF = 0x0a
 
-/** The rank in the last whole line of what was read. */
+/** The rank in the last whole line of the bytes read. */
 const lastRank = (bytes: Buffer, length: number): number => {
   const start = length < 2 ? 0 : bytes.subarray(0, length - 1).lastIndexOf(LF) + 1
   return Number(/^RANK (\d+) /.exec(bytes.toString("latin1", start, length))?.[1] ?? -1)
 }
 
-/** Has `leaving` of so many clients leave at once, several times over: rank 0, and the others by chance. */
+/** Several times over, `leaving` of so many clients leave at once: rank 0, and others at random. */
 export const succession = async (
   system: System,
   count: number,

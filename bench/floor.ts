@@ -1,13 +1,13 @@
 /**
- * The floor: what a server costs that does no more than it has to, on `node:net`,
- * without Effect, Schema, ranks or bounds. It numbers its clients as they come and
- * tells them so, and passes lines on: `EXEC <to> ...`, `EXEC#<id> <to> ...` to the
- * client of that number or, for `*`, to all later ones, `RESULT#...` to the first.
- * Each read is routed as one batch, each client it touches written to once.
+ * The floor: a minimal server on `node:net`, without Effect, Schema, ranks or bounds.
+ * It numbers its clients in order of arrival, sends each its number, and passes lines
+ * on: `EXEC <to> ...` and `EXEC#<id> <to> ...` to the client with that number or, for
+ * `*`, to all later ones; `RESULT#...` to the first. It routes each read as one batch,
+ * and writes once to each client that the batch touches.
  *
- * With `pipe` it does even less: what the first client writes is written to all
- * others as it is. That is as fast as bytes can pass through one Node process, and
- * shows what the load generator can do.
+ * With `pipe` it does even less: it copies the bytes of the first client to all others.
+ * Bytes pass through one Node process no faster than that, so it shows the limit of
+ * the load generator.
  */
 import { createServer, type Socket } from "node:net"
 
@@ -20,9 +20,9 @@ const R = 0x52
 class Client {
   readonly socket: Socket
   readonly number: number
-  /** The beginning of a line whose end has not come. */
+  /** The beginning of an unfinished line. */
   rest: Buffer = Buffer.alloc(0)
-  /** What is to be written when the batch is done. */
+  /** The pieces to write at the end of the batch. */
   batch: Buffer = Buffer.allocUnsafe(65_536)
   batched = 0
 
@@ -42,7 +42,7 @@ class Client {
 
   flush(): void {
     this.socket.write(this.batch.subarray(0, this.batched))
-    // The socket may hold on to it.
+    // The socket may keep a reference to it.
     this.batch = Buffer.allocUnsafe(65_536)
     this.batched = 0
   }
@@ -94,7 +94,7 @@ createServer({ noDelay: true }, (socket) => {
   socket.write(`RANK ${client.number} ${clients.length} 0 m${client.number + 1}\n`)
   socket.on("data", (chunk: Buffer) => pass(client, chunk))
   socket.on("error", () => {})
-  // The next scenario begins when all have gone.
+  // The next scenario begins when all clients have left.
   socket.on("close", () => {
     if (clients.every(({ socket }) => socket.destroyed)) clients.length = 0
   })

@@ -1,7 +1,7 @@
 /**
- * `npm run bench`: rankd beside NATS, Redis and the floor. This process makes the
- * load; each system runs in one of its own. Rounds are interleaved: one round of
- * each system, then the next, so that what else the machine does hits all of them.
+ * `npm run bench`: rankd beside NATS, Redis and the floor. This process generates the
+ * load; each system runs in a process of its own. Rounds are interleaved: one round of
+ * each system, then the next, so that whatever else the machine does hits all of them.
  */
 import { availableParallelism, cpus, release, totalmem, type } from "node:os"
 import { parseArgs } from "node:util"
@@ -35,16 +35,16 @@ const rounds = Number(options.rounds ?? (options.short ? 1 : 5))
 const [milliseconds, warmUp] = options.short ? [200, 100] : [1000, 500]
 const scale = options.short ? 10 : 1
 
-/** What one round of one system comes to, by the name of the figure. */
+/** The figures of one round of one system, by name. */
 type Figures = { readonly [figure: string]: number }
 
 interface Scenario {
   readonly name: string
   readonly systems: (name: SystemName) => boolean
-  /** Whether every round has a system that was just started. */
+  /** Whether every round starts the system afresh. */
   readonly fresh?: boolean
   readonly rounds?: number
-  /** Undefined for what is measured without a server. */
+  /** Undefined for a scenario without a server. */
   readonly run: (system: System) => Promise<Figures> | Figures
 }
 
@@ -62,7 +62,7 @@ const median = (values: ReadonlyArray<number>): number => {
   return (sorted[Math.floor((sorted.length - 1) / 2)]! + sorted[Math.ceil((sorted.length - 1) / 2)]!) / 2
 }
 
-/** One line to so many, and when all have it the next: what a departure costs at least, each of the others being told. */
+/** One line to so many clients, and when all have it the next: the least that a departure costs. */
 const announced = (count: number): Scenario => ({
   name: `one line to ${count}`,
   systems: (name) => name === "rankd" || name === "floor",
@@ -134,7 +134,7 @@ const scenarios: ReadonlyArray<Scenario> = [
 interface Goal {
   readonly scenarios: RegExp
   readonly figure: string
-  /** To be reached by rankd's figure, or by its ratio to another system's. */
+  /** A goal for rankd's figure, or for its ratio to another system's. */
   readonly against?: SystemName
   readonly least?: number
   readonly most?: number
@@ -159,7 +159,7 @@ const goals: ReadonlyArray<Goal> = [
 
 type Medians = { readonly [system in SystemName]?: Figures }
 
-/** What a goal says of the medians; undefined where they lack what it compares. */
+/** Whether the medians meet a goal; undefined if one that it compares is missing. */
 const judged = (goal: Goal, medians: Medians) => {
   const own = medians.rankd?.[goal.figure]
   const other = goal.against === undefined ? 1 : medians[goal.against]?.[goal.figure]

@@ -1,7 +1,7 @@
-/** What the load generator says to each system, and how many bytes a delivery has. */
+/** The lines that the load generator sends to each system, and the bytes of a delivery. */
 import type { SystemName } from "./systems.ts"
 
-/** The command that is delivered; as a line of rankd's, `EXEC 1 ...`, it makes 58 bytes. */
+/** The command to deliver: as a line of rankd's, `EXEC 1 ...`, it has 58 bytes. */
 export const PAYLOAD = "uptime --since yesterday --format short --utc now "
 
 /** Where a message goes: from the publisher of this number to its own subscriber, or to all of them. */
@@ -12,13 +12,13 @@ export interface Route {
 }
 
 export interface Protocol {
-  /** What a client says when it connects, and what the answer to that has in it. */
+  /** The first bytes of a client, and a part of the answer to them. */
   readonly hello: string
   readonly welcome: string
-  /** What a subscriber says instead, and is answered. */
+  /** The same for a subscriber. */
   readonly subscribe: (route: Route) => { readonly hello: string; readonly welcome: string }
   readonly command: (route: Route) => string
-  /** What the subscriber receives for one command. */
+  /** The bytes that a subscriber receives for one command. */
   readonly delivery: (route: Route) => string
 }
 

@@ -1,7 +1,7 @@
-/** The order itself, without a server around it: how long an operation takes, by how many members there are. */
+/** The order itself, without a server: the time of an operation, by the number of members. */
 import * as Roster from "../src/rank/Roster.ts"
 
-/** Nanoseconds an operation. */
+/** Nanoseconds per operation. */
 export interface RosterTimes {
   readonly join: number
   readonly leave: number
@@ -9,7 +9,7 @@ export interface RosterTimes {
   readonly at: number
 }
 
-/** The operation's result is a number, which is added up so that nothing of it is optimised away. */
+/** The results are added up, so that the compiler cannot remove the operation. */
 const nanoseconds = (operations: number, operation: () => number): number => {
   let sum = 0
   for (let i = 0; i < operations / 10; i++) sum += operation()
@@ -28,7 +28,7 @@ export const rosterTimes = (size: number, operations: number): RosterTimes => {
   }
   while (nextId <= size) join()
   const full = roster
-  /** A member or a rank by chance, as many as there are of them. */
+  /** Random members or ranks, as many as there are members. */
   const some = () => Math.floor(Math.random() * size)
   return {
     join: nanoseconds(operations, join),

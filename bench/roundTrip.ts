@@ -1,4 +1,4 @@
-/** Commands with an outcome: requests that are answered, so many of them open at a time. */
+/** Commands with an outcome: requests and their answers, with so many open at the same time. */
 import { type Client, close, open, sleep } from "./client.ts"
 import { PAYLOAD, protocols } from "./protocols.ts"
 import type { System, SystemName } from "./systems.ts"
@@ -7,9 +7,9 @@ interface Requests {
   readonly issuer: string
   readonly executor: string
   readonly request: (slot: number) => string
-  /** The answer to a message that has this for an id. */
+  /** The answer to the message with this id. */
   readonly answer: (id: number) => string
-  /** Where in a message to the executor, and in one to the issuer, the id begins. */
+  /** The offset of the id in a message to the executor, and in one to the issuer. */
   readonly idInRequest: number
   readonly idInAnswer: number
   /** Bytes of a message after its first line. */
@@ -49,7 +49,7 @@ export const hasRoundTrip = (name: SystemName): boolean => name in requests
 
 const LF = 0x0a
 
-/** Calls back with the id of each message in what is read; what is not whole yet is kept. */
+/** Calls back with the id of each message; keeps an unfinished one for the next read. */
 const ids = (offset: number, body: number, found: (id: number) => void, done: () => void): Client["handle"] => {
   let rest: Buffer = Buffer.alloc(0)
   return (read, length) => {

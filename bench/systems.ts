@@ -1,4 +1,4 @@
-/** The servers that are measured, each a process of its own on a free port of the loopback interface. */
+/** The measured servers, each a process of its own on a free port of the loopback interface. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { connect, createServer } from "node:net"
@@ -35,7 +35,7 @@ const commands: { readonly [name in SystemName]: (port: number) => ReadonlyArray
   pipe: (port) => node("bench/floor.ts", `${port}`, "pipe")
 }
 
-/** Of which version it is; undefined where it is not installed. */
+/** Its version; undefined if it is not installed. */
 export const version = (name: SystemName): string | undefined => {
   if (name === "floor" || name === "pipe") return `node ${process.version}`
   if (name === "rankd") return JSON.parse(readFileSync(`${root}package.json`, "utf8")).version
@@ -51,7 +51,7 @@ const freePort = (): Promise<number> =>
     })
   })
 
-/** Resolves when the port answers, or rejects when the process has ended instead. */
+/** Resolves when the port answers; rejects if the process ends before. */
 const answers = (child: ChildProcess, port: number): Promise<void> =>
   new Promise((resolve, reject) => {
     child.once("exit", (code) => reject(new Error(`${child.spawnfile} ended with ${code}`)))
@@ -68,11 +68,11 @@ const answers = (child: ChildProcess, port: number): Promise<void> =>
 export const start = async (name: SystemName): Promise<System> => {
   const port = await freePort()
   const [file, ...args] = commands[name](port)
-  // NATS logs its connections to standard error, rankd says how to try it.
+  // NATS logs its connections to standard error, and rankd its members.
   const stderr = name === "nats" || name === "rankd" ? "ignore" : "inherit"
   const child = spawn(file!, args, { cwd: root, stdio: ["ignore", "ignore", stderr] })
   await answers(child, port)
-  // Who asked is gone by then.
+  // The bench has closed the connection by then.
   await sleep(200)
   return {
     name,

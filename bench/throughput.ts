@@ -1,23 +1,23 @@
-/** Commands as fast as they go, from publishers to subscribers. */
+/** Commands from publishers to subscribers, as fast as possible. */
 import { type Client, close, open, sleep } from "./client.ts"
 import { protocols, type Route } from "./protocols.ts"
 import type { System } from "./systems.ts"
 
 export interface Traffic {
   readonly publishers: number
-  /** To how many each command goes: one subscriber for each publisher, or so many for the only publisher. */
+  /** The subscribers of each command: one for each publisher, or so many for the only publisher. */
   readonly fanOut: number
   /**
-   * Commands of one publisher that were written and not delivered yet, at most: no
-   * system is made to hold more than any of them holds without complaint.
+   * Commands of one publisher that are written and not yet delivered, at most: no
+   * system has to hold more than all of them hold without trouble.
    */
   readonly window: number
 }
 
-/** Bytes of commands that are written at once, at most. */
+/** Bytes of commands in one write, at most. */
 const BATCH_BYTES = 65_536
 
-/** Deliveries a second, over so many milliseconds, after as many more for warming up as `warmUp` says. */
+/** Deliveries per second, over so many milliseconds, after `warmUp` more. */
 export const throughput = async (
   { name, port }: System,
   { fanOut, publishers, window }: Traffic,

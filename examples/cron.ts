@@ -1,6 +1,6 @@
 /**
- * A job that runs every second on one of the processes that run this, whichever
- * leads; when that one is gone, on the next.
+ * A job that runs every second on one of several processes, the leader; when the
+ * leader is gone, on the next.
  *
  *     tsx examples/cron.ts <host> <port> <name>
  */
@@ -10,7 +10,7 @@ import { Leader, NodeClient } from "../src/index.ts"
 
 const [host = "127.0.0.1", port = "5000", name = `cron-${process.pid}`] = process.argv.slice(2)
 
-/** The epoch is the fencing token: a store that the job writes to would turn away one smaller than it has seen. */
+/** The epoch is the fencing token: the store that the job writes to turns away a smaller one than the largest it has seen. */
 const job = (epoch: number) => Console.log(`${name} does the job, token ${epoch}`)
 
 Leader.whileLeader((epoch) => Effect.repeat(job(epoch), Schedule.spaced("1 second"))).pipe(

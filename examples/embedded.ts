@@ -1,6 +1,6 @@
 /**
- * The server as a part of a larger Effect app: a web service that ranks whoever
- * connects, and answers who that is over HTTP. One process, one set of layers.
+ * The server as a part of a larger Effect app: a web service that ranks its clients,
+ * and lists them over HTTP. One process, one set of layers.
  *
  *     tsx examples/embedded.ts <port of the ranks> <port of the web>
  */
@@ -18,7 +18,7 @@ const Ranks = RankServer.layer.pipe(
   Layer.provide(Settings.layer({ maxClients: 1000 }))
 )
 
-/** The app is its own first client: it stands at rank 0, and sees everybody come and go. */
+/** The app is its own first client: it has rank 0, and sees the others come and leave. */
 const Observer = NodeClient.layer({ host, port: ranksPort, name: "app" }).pipe(Layer.provide(Ranks))
 
 const Members = HttpRouter.add(

@@ -1,4 +1,4 @@
-"""A worker in text, with nothing but a socket: says where it stands, and answers what it is asked to do."""
+"""A worker in text, with nothing but a socket: it prints its rank, and answers the commands it receives."""
 import socket, sys
 
 with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as server:
@@ -10,5 +10,5 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as server:
         elif verb.startswith("EXEC"):
             rank, _, command = rest.partition(" ")
             print(f"rank {rank} wants: {command}", flush=True)
-            if "#" in verb:  # tracked: it wants to know how it ended
+            if "#" in verb:  # tracked: the issuer waits for the outcome
                 server.sendall(f"RESULT{verb[4:]} 0 did {command}\n".encode())

@@ -1,11 +1,11 @@
-/** What docs/PROTOCOL.md allows the server to answer a line. */
+/** The answers that docs/protocol.md allows for each line. */
 import type { ClientMessage, ServerMessage } from "../src/protocol/Messages.ts"
 import type { Reason } from "../src/protocol/Reasons.ts"
 import type { Said } from "./decoder.ts"
 
 type Tag = ServerMessage["_tag"]
 
-/** What may come at any time, whatever one says. */
+/** Messages that may come at any time. */
 export const UNASKED = new Set<Tag>([
   "Rank",
   "Exec",
@@ -23,7 +23,7 @@ export const UNASKED = new Set<Tag>([
 const REACH: ReadonlyArray<Reason> = ["rank too high", "no such rank", "no such member", "nobody below"]
 
 interface Rule {
-  /** What answers it, in this order, one or more of each; an error may stand for all of it. */
+  /** The answers in this order, one or more of each; an error may replace them all. */
   readonly answer?: ReadonlyArray<Tag>
   /** Whether there may be no answer. */
   readonly silent?: boolean
@@ -44,7 +44,7 @@ const RULES: { readonly [tag in ClientMessage["_tag"]]: Rule } = {
   Ranks: { answer: ["Member", "End"] },
   Watch: { answer: ["Member", "End"] },
   Whois: { answer: ["Member"], reasons: ["no such member"] },
-  // These are answered with what may also come unasked.
+  // The answers to these may also come unasked.
   Name: { silent: true, reasons: ["name taken"] },
   Join: { silent: true, reasons: ["name taken", "server full"] },
   Yield: { silent: true },
@@ -55,13 +55,13 @@ const RULES: { readonly [tag in ClientMessage["_tag"]]: Rule } = {
   Quit: { answer: ["Bye"] }
 }
 
-/** For those who are not ranked, too. */
+/** Verbs that need no rank. */
 const FOR_ANYBODY = new Set<ClientMessage["_tag"]>(["Hello", "Join", "Ping", "Pong", "Help", "Auth", "Quit"])
 
-/** What it must be answered with besides, one of these at least, unless it is rejected. */
+/** A message that must come as well, unless the server rejects the line. */
 const ALSO: { readonly [tag in ClientMessage["_tag"]]?: Tag } = { Name: "Named", Join: "Rank", Yield: "Rank" }
 
-/** Why this is not how the line may be answered; undefined where it is. */
+/** Why these answers are wrong; undefined if they are right. */
 export const wrongWith = (said: Said, ranked: boolean, heard: ReadonlyArray<ServerMessage>): string | undefined => {
   const answers = heard.filter(({ _tag }) => !UNASKED.has(_tag))
   const tags = answers.map(({ _tag }) => (_tag === "Roster" ? "End" : _tag))
@@ -80,7 +80,7 @@ export const wrongWith = (said: Said, ranked: boolean, heard: ReadonlyArray<Serv
   const { answer = [], reasons = [], silent = false } = RULES[message._tag]
   if (error !== undefined) {
     if (!reasons.includes(error.reason)) return `${error.reason} is no reason for it`
-    // Of a command that has reached some it is not the end.
+    // For a command that has reached some targets it is not the end.
     return error.id === id || error.reason === "busy" ? undefined : "not about this command"
   }
   const also = ALSO[message._tag]

@@ -1,4 +1,4 @@
-/** A client of the library: it leads when it may, commands and executes; what it is told is held to what that promises. */
+/** A client of the library: it leads when it may, sends commands and executes them. It checks the library's promises. */
 import { Effect, Fiber, Logger, SubscriptionRef } from "effect"
 import { Leader, NodeClient, RankClient } from "../src/index.ts"
 import type { Oracle } from "./oracle.ts"
@@ -11,7 +11,7 @@ export class Candidate {
   /** Commands that have not ended. */
   open = 0
   busy = true
-  /** The rank that it believes to have. */
+  /** The rank that it believes it has. */
   rank: () => number | undefined = () => undefined
   readonly #fiber: Fiber.Fiber<unknown, unknown>
 

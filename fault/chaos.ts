@@ -1,4 +1,4 @@
-/** `npm run chaos`: faults by chance, one after the other; after each, all must be as it should. */
+/** `npm run chaos`: random faults, one after the other; after each, every invariant must hold. */
 import { faults } from "./faults.ts"
 import { Random } from "./random.ts"
 import { main, optionsOf, sleep } from "./run.ts"
@@ -14,7 +14,7 @@ await main(options, async () => {
   let deck: Array<string> = []
   let count = 0
   while (performance.now() < deadline) {
-    // Each has its turn before any has its second.
+    // Every fault has its turn before any has a second one.
     if (deck.length === 0) deck = Object.keys(faults)
     const [name] = deck.splice(random.below(deck.length), 1) as [string]
     const start = performance.now()

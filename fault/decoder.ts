@@ -1,5 +1,5 @@
-/** The decoders under fire: nothing they are given makes them throw, and they agree with each other. */
-// As the server runs.
+/** The decoders under fire: no input makes them throw, and they agree with each other. */
+// As in the server.
 import "effect/schema/SchemaJITCompiler/enable"
 import { deepStrictEqual } from "node:assert"
 import { isUtf8 } from "node:buffer"
@@ -17,19 +17,19 @@ import { check, Violation } from "./run.ts"
 const LIMIT = 65_536
 const OPEN_BRACE = 0x7b
 
-/** Lines that go through `Lines` together, cut anywhere. */
+/** Lines that pass through `Lines` together, cut anywhere. */
 const BATCH = 64
 
 export type Said = ReturnType<typeof textCodec.decodeClient>
 
 /** A control character other than TAB. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
+// biome-ignore lint/suspicious/noControlCharactersInRegex: it looks for control characters
 const CONTROL = /[\0-\x08\n-\x1f\x7f]/
 
 /** Whether a line is UTF-8 without control characters. */
 export const isPlain = (line: Buffer): boolean => isUtf8(line) && !CONTROL.test(line.toString("latin1"))
 
-/** What the server is to make of a line: a message, or why it is none. Without its CR. */
+/** The message that the server must read from a line without its CR, or the rejection. */
 export const read = (line: Buffer): Said => {
   const json = line[0] === OPEN_BRACE
   if (!(json ? isUtf8(line) : isPlain(line))) return Result.fail({ reason: "malformed" })
@@ -40,9 +40,9 @@ export const read = (line: Buffer): Said => {
 const exec = new ExecScanner()
 const outcome = new ResultScanner()
 
-/** What the scanners make of a line, as the message that `readClient` makes of it; of those that they read. */
+/** The message that the scanners read from a line, if they read it at all. */
 const scanned = (line: Buffer): ClientMessage | undefined => {
-  // Not at the start of the bytes, and not up to their end: a scanner must keep within its slice.
+  // The line is in the middle of the bytes: a scanner must stay within its slice.
   const bytes = Buffer.concat([Buffer.from("9"), line, Buffer.from("9 9")])
   const end = line.length + 1
   if (exec.scan(bytes, 1, end)) {
@@ -66,7 +66,7 @@ const scanned = (line: Buffer): ClientMessage | undefined => {
   return undefined
 }
 
-/** Details that were found to be told and read. */
+/** Details that passed the check. */
 const told = new Set<string | undefined>()
 
 const agree = (line: Buffer): void => {
@@ -76,7 +76,7 @@ const agree = (line: Buffer): void => {
     check(fast === undefined, () => "a scanner accepts what the decoder rejects")
     const { detail, id, reason } = said.failure
     check(reason === "unknown command" || reason === "malformed", () => `${reason} is no reason for a line`)
-    // What is told of it is itself a line that can be read.
+    // The error about it must itself be a readable line.
     if (told.size > 100_000) told.clear()
     if (told.has(detail)) return
     told.add(detail)
@@ -89,14 +89,14 @@ const agree = (line: Buffer): void => {
     return
   }
   if (fast !== undefined) deepStrictEqual(fast, said.success)
-  // What the decoder accepts says the same when it is written again.
+  // An accepted message stays the same when it is written again.
   const again = jsonCodec.decodeClient(jsonCodec.encodeClient(said.success))
   check(again._tag === "Success", () => "is not accepted any more when it is written again")
-  // As JSON: that has no -0.
+  // Compared as JSON, which has no -0.
   if (again._tag === "Success") deepStrictEqual(JSON.stringify(again.success), JSON.stringify(said.success))
 }
 
-/** The lines of `bytes`, by the book: empty ones are none, and at one too long it ends. */
+/** The lines of `bytes`, by the book: without empty ones, and up to the first that is too long. */
 const byTheBook = (bytes: Buffer): Array<Buffer | "too long"> => {
   const lines: Array<Buffer | "too long"> = []
   for (let at = 0; at < bytes.length; ) {
@@ -124,7 +124,7 @@ const framed = (random: Random, bytes: Buffer): Array<Buffer | "too long"> => {
   return found
 }
 
-/** Goes on until the deadline; how many lines that were. */
+/** Continues until the deadline, and returns the number of lines. */
 export const fuzz = (random: Random, seed: number, deadline: number): number => {
   let count = 0
   while (performance.now() < deadline) {

@@ -1,4 +1,4 @@
-/** What goes wrong. Each fault takes its time, and leaves it to `World.settle` to end what it began. */
+/** The faults. Each takes its time, and leaves it to `World.settle` to end what it began. */
 import { Witness } from "./oracle.ts"
 import type { Random } from "./random.ts"
 import { sleep, until } from "./run.ts"
@@ -10,11 +10,11 @@ export type Fault = (world: World, random: Random) => Promise<void>
 const seconds = (random: Random, least: number, most: number): Promise<void> =>
   sleep(1000 * (least + random.next() * (most - least)))
 
-/** So many clients come at once, all lose their connections, come again at once, and leave. */
+/** So many clients connect at once, lose their connections, connect again at once, and leave. */
 const crowd =
   (count: number): Fault =>
   async (world) => {
-    // What goes to everybody would go to all of these.
+    // Commands to everyone would go to all of these.
     world.busy = false
     const { oracle } = world
     for (let time = 0; time < 2; time++) {
@@ -34,17 +34,17 @@ const crowd =
     }
   }
 
-/** Bytes of a command, and commands, that are more than sockets and the server keep for a client that does not read. */
+/** Bytes of a command, and commands: more than sockets and the server keep for a client that does not read. */
 const FLOOD_BYTES = 60_000
 const FLOOD_LINES = 300
 
-/** A client does not read what it is sent; whoever sends it is not kept from being answered. */
+/** A client does not read; the client that sends to it must still get its answers. */
 const deaf: Fault = async (world) => {
   const [flooder, target] = [new Wire(world.server.port), new Wire(world.server.port)]
   const name = `deaf${Date.now()}`
   await flooder.ask(["PING there"], (line) => line === "PONG there")
   await target.ask([`NAME ${name}`], (line) => line.endsWith(` ${name}`))
-  // Whoever came first is above: these two are in order.
+  // The first to connect ranks higher: these two are in order.
   await flooder.ask(["PING"], (line) => line === "PONG")
   target.socket.pause()
   const line = `EXEC @${name} ${"x".repeat(FLOOD_BYTES)}`
@@ -80,7 +80,7 @@ export const faults: { readonly [name: string]: Fault } = {
   },
   "an agent is paused": async ({ agents }, random) => {
     random.pick(agents).process.signal("SIGSTOP")
-    // Longer than a command may take.
+    // Longer than the timeout of a command.
     await seconds(random, 2.5, 3)
   },
   "an agent is killed": ({ agents }, random) => random.pick(agents).restart(),
@@ -99,7 +99,7 @@ export const faults: { readonly [name: string]: Fault } = {
   "a client does not read": deaf
 }
 
-/** Those that the server survives, and that leave its memory comparable. */
+/** Faults that the server survives, and that leave its memory comparable. */
 export const mild: ReadonlyArray<Fault> = [
   faults["connections are reset"]!,
   faults["what is said comes late"]!,

@@ -9,7 +9,7 @@ import { check, main, optionsOf, sleep } from "./run.ts"
 import { serve } from "./server.ts"
 import * as Strangers from "./strangers.ts"
 
-/** By so much the server may have grown between a third of the way and the end: the heap's own ups and downs. */
+/** The server may grow by so much between a third of the run and its end: the heap goes up and down. */
 const MAX_GROWTH = 96 * 1024 * 1024
 
 const options = optionsOf("fuzz", 20)
@@ -17,7 +17,7 @@ const { milliseconds, seed } = options
 const random = new Random(seed)
 const megabytes = (bytes: number) => `${(bytes / 1024 / 1024).toFixed(0)} MiB`
 
-/** A file of one token that nobody has; it goes with this process. */
+/** A file with one token that no client has. It is removed when this process ends. */
 const tokenFile = (): string => {
   const folder = mkdtempSync(join(tmpdir(), "rankd-fuzz-"))
   process.on("exit", () => rmSync(folder, { recursive: true }))
@@ -42,14 +42,14 @@ await main(options, async () => {
     const [before] = await measured
     const after = server.memory
     console.log(
-      `--admission ${admission}: ${count} lines over ${connections} connections, all answered as PROTOCOL.md says; ` +
+      `--admission ${admission}: ${count} lines over ${connections} connections, all answered as docs/protocol.md says; ` +
         `memory ${megabytes(before)}, at the end ${megabytes(after)}; descriptors ${server.descriptors}`
     )
     check(after - before < MAX_GROWTH, () => `grew by more than ${megabytes(MAX_GROWTH)}`)
     await server.end()
   }
   const tokens = tokenFile()
-  // Long enough that nobody is timed out meanwhile.
+  // Long enough that no client times out.
   const server = await serve(["--token-file", tokens, "--auth-timeout", "600"])
   const count = await Strangers.fuzz(server, random.fork(), seed, performance.now() + milliseconds * 0.15)
   console.log(

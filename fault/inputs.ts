@@ -1,6 +1,6 @@
 /**
- * What a fuzzer says: lines of the corpus, mutated and put together anew, and
- * lines made from the words of both encodings. A line is bytes without an LF.
+ * The lines of the fuzzer: lines of the corpus, mutated and recombined, and lines
+ * made from the words of both encodings. A line is bytes without an LF.
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { ClientMessage, ServerMessage } from "../src/protocol/Messages.ts"
@@ -16,7 +16,7 @@ const corpus: ReadonlyArray<Buffer> = readdirSync(folder).flatMap((name) =>
     .map((line) => Buffer.from(line, "latin1"))
 )
 
-/** Keeps an input that has failed: it is tried in every run from now on. The file's path. */
+/** Adds a failing input to the corpus, so that every later run tries it. Returns the file's path. */
 export const keep = (seed: number, line: Uint8Array): string => {
   const path = new URL(`found-${seed}.lines`, folder)
   writeFileSync(path, Buffer.concat([line, Buffer.from("\n")]), { flag: "a" })
@@ -41,7 +41,7 @@ const numbers = [
   "0x1"
 ]
 
-/** What lines are made of, and what is put into them. */
+/** The parts of lines, and the strings to insert into them. */
 const words = [
   ...numbers,
   ...tags.map((tag) => tag.toUpperCase()),
@@ -51,7 +51,7 @@ const words = [
   ...["denied", "failed", "lost", "default", "GET / HTTP/1.1", "Host: x", "{", "}", "[", '"', ":", ","]
 ].map((word) => Buffer.from(word))
 
-/** Bytes that are no UTF-8: cut off, overlong, a surrogate. */
+/** Bytes that are not UTF-8: cut off, overlong, a surrogate. */
 const broken = ["\xff", "\xc3", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80"].map((bytes) =>
   Buffer.from(bytes, "latin1")
 )
@@ -143,7 +143,7 @@ const mutated = (random: Random, line: Uint8Array): Buffer => {
   }
 }
 
-/** A line about as long as lines may be, or a little longer. */
+/** A line about as long as the limit, or a little longer. */
 const long = (random: Random, limit: number): Buffer => {
   const head = random.pick([
     "PING ",
@@ -159,7 +159,7 @@ const long = (random: Random, limit: number): Buffer => {
   return Buffer.from((head + fill.repeat(Math.ceil(length / Buffer.byteLength(fill)))).slice(0, head.length + length))
 }
 
-/** A line; one of many for which a line of the corpus is taken as it is, and few are long. */
+/** A random line. Many are lines of the corpus, unchanged; a few are long. */
 export const lineOf = (random: Random, limit: number): Buffer => {
   if (random.chance(0.0005)) return long(random, limit)
   const kind = random.below(16)

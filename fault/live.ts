@@ -1,6 +1,6 @@
 /**
- * A live server under fire: many connections say hostile lines, each followed by a
- * PING of its own, so that what is heard before its PONG is what answers the line.
+ * A live server under fire: many connections send hostile lines, each followed by a
+ * PING of its own, so that everything before its PONG is the answer to the line.
  */
 import { jsonCodec } from "../src/protocol/json/JsonCodec.ts"
 import type { ServerMessage } from "../src/protocol/Messages.ts"
@@ -15,17 +15,17 @@ import { Wire } from "./wire.ts"
 
 const LIMIT = 65_536
 
-/** Lines that are said in one go. */
+/** Lines in one write. */
 const BATCH = 48
 
-/** Connections at a time: so many that there is somebody above and below most of them. */
+/** Connections at the same time: most of them have members above and below. */
 const CONNECTIONS = 12
 
-/** What PROTOCOL.md cuts off without a word, where it is the first line. */
+/** First lines that look like HTTP: docs/protocol.md closes the connection without an answer. */
 export const looksLikeHttp = (line: Uint8Array) =>
   /^(?:(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT|PRI) |Host:)/i.test(Buffer.from(line).toString("latin1"))
 
-/** A client, the lines that it said and has not heard the end of, and what is heard meanwhile. */
+/** A client, its unanswered lines, and the messages received meanwhile. */
 class Fuzzed {
   readonly wire: Wire
   readonly #seed: number
@@ -42,14 +42,14 @@ class Fuzzed {
     this.wire.hear = (line) => this.#hear(line)
   }
 
-  /** Whether something was wrong; nothing more is looked at then. */
+  /** The first violation; the client checks nothing after it. */
   failure: unknown
 
   get idle(): boolean {
     return this.#waiting.length === 0
   }
 
-  /** Says the lines, in pieces of any size; succeeds when all are answered, or the connection was closed as it may be. */
+  /** Sends the lines, in pieces of any size. Resolves when all are answered, or the server has closed the connection and may. */
   async say(lines: ReadonlyArray<Buffer>, random: Random): Promise<void> {
     const bytes = Buffer.concat(
       lines.flatMap((line) => {
@@ -74,7 +74,7 @@ class Fuzzed {
     if (wrong !== undefined) this.#fail(wrong)
   }
 
-  /** Takes a line of the server; what is wrong with it. */
+  /** Takes a line of the server. Returns what is wrong with it. */
   #take(text: string): string | undefined {
     const said = text.startsWith("{") ? jsonCodec.decodeServer(text) : textCodec.decodeServer(text)
     if (said._tag === "Failure") return `the server says ${text.slice(0, 300)}: ${said.failure.detail}`
@@ -94,7 +94,7 @@ class Fuzzed {
     return wrong
   }
 
-  /** Why this is no way to answer the line; undefined where it is one. */
+  /** Why the answer is wrong; undefined if it is right. */
   #answered(line: Buffer, heard: ReadonlyArray<ServerMessage>): string | undefined {
     const whole = line.at(-1) === 0x0d ? line.subarray(0, -1) : line
     const ranked = this.#ranked
@@ -105,7 +105,7 @@ class Fuzzed {
     return wrong && this.#describe(whole, wrong, heard)
   }
 
-  /** The connection was closed: why it should not have been; undefined where it is as it should. */
+  /** Why the server should not have closed the connection; undefined if it may. */
   #closedRightly(): string | undefined {
     const { line } = this.#waiting[0]!
     const heard = this.#heard.splice(0)
@@ -136,7 +136,7 @@ class Fuzzed {
   }
 }
 
-/** Goes on until the deadline; how many lines that were. */
+/** Continues until the deadline, and returns the number of lines. */
 export const fuzz = async (server: Server, ranked: boolean, random: Random, seed: number, deadline: number) => {
   let count = 0
   let connections = 0
@@ -159,7 +159,7 @@ export const fuzz = async (server: Server, ranked: boolean, random: Random, seed
   return { count, connections }
 }
 
-/** What a server that has been through all that must still be able to do. */
+/** The server must still work after all that. */
 export const checkServes = async (server: Server): Promise<void> => {
   const wire = new Wire(server.port)
   const heard = await wire.ask(["JOIN after", "PING after"], (line) => line === "PONG after")

@@ -1,4 +1,4 @@
-/** A client that never gives up: it connects whenever it is not, commands those below, and answers those above. */
+/** A client that never gives up: it reconnects, commands the members below, and answers those above. */
 import type { ServerMessage } from "../src/protocol/Messages.ts"
 import { type Oracle, Witness } from "./oracle.ts"
 import type { Random } from "./random.ts"
@@ -8,7 +8,7 @@ export class Member {
   readonly name: string
   wire: Wire | undefined
   witness: Witness | undefined
-  /** Whether it is to command anybody. */
+  /** Whether it sends commands. */
   busy = true
   readonly #port: () => number
   readonly #oracle: Oracle
@@ -28,7 +28,7 @@ export class Member {
     return this.wire?.closed === false && this.witness!.rank >= 0
   }
 
-  /** Its open commands, on the connection that it has. */
+  /** Its open commands on the present connection. */
   get open(): number {
     return this.wire?.closed === false ? this.witness!.open.size : 0
   }
@@ -58,7 +58,7 @@ export class Member {
       const output = `${command} by ${this.name}`
       if (random.chance(0.2)) wire.say(`OUTPUT#${id} part of it`)
       wire.say(random.chance(0.9) ? `RESULT#${id} 0 ${output}` : `RESULT#${id} denied`)
-      // A second answer is dropped; it must end nothing.
+      // The server drops a second answer; it must end nothing.
       if (random.chance(0.05)) wire.say(`RESULT#${id} 1 ${output}`)
     }
     const kind = random.next()
@@ -66,7 +66,7 @@ export class Member {
     else if (kind < 0.9) setTimeout(answer, random.below(300))
   }
 
-  /** Says something. */
+  /** Sends a random line. */
   act(): void {
     if (!this.busy || !this.ranked) return
     const random = this.#random

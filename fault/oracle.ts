@@ -1,28 +1,28 @@
 /**
- * What must hold whatever happens, as seen from the clients: who is told what is
- * held against docs/PROTOCOL.md line by line. An `Oracle` knows what concerns all
+ * The invariants that hold whatever happens, as clients see them: it checks every line
+ * that a client receives against docs/protocol.md. An `Oracle` knows what concerns all
  * clients, a `Witness` what concerns one connection.
  */
 import type { ServerMessage } from "../src/protocol/Messages.ts"
 import { textCodec } from "../src/protocol/text/TextCodec.ts"
 import { Violation } from "./run.ts"
 
-/** Epochs that are remembered. */
+/** Epochs to remember. */
 const MAX_EPOCHS = 50_000
 
 export class Oracle {
-  /** The first thing that was not as it must be. */
+  /** The first violation. */
   violation: string | undefined
-  /** Ends of tracked commands that were seen, by status. */
+  /** Ends of tracked commands, by status. */
   readonly ends = new Map<string, number>()
   /** Connections that a server has served. */
   connections = 0
-  /** Who was told to have rank 0 under each epoch. */
+  /** The member with rank 0 under each epoch. */
   readonly #firsts = new Map<number, string>()
-  /** And who acted on it. */
+  /** The client that acted as the leader under each epoch. */
   readonly #leaders = new Map<number, string>()
   #newestEpoch = 0
-  /** Servers there were; what is told over a connection is told by the one that it was made to. */
+  /** Servers so far. A line belongs to the server that its connection was made to. */
   #server = 0
   #restartEpoch = 0
 
@@ -30,7 +30,7 @@ export class Oracle {
     return this.#server
   }
 
-  /** The server is another one from now on: its epochs are larger than any before. */
+  /** Another server runs from now on: its epochs are larger than any before. */
   restarted(): void {
     this.#server++
     this.#restartEpoch = this.#newestEpoch
@@ -51,17 +51,17 @@ export class Oracle {
     if (rank === 0) this.#first(this.#firsts, epoch, `${member} of server ${server}`)
   }
 
-  /** Somebody acts as the leader under this epoch. */
+  /** A client acts as the leader under this epoch. */
   acts(epoch: number, who: string): void {
     this.#first(this.#leaders, epoch, who)
   }
 
-  /** The first under an epoch is the only one. */
+  /** The first leader under an epoch is the only one. */
   #first(firsts: Map<number, string>, epoch: number, who: string): void {
     const first = firsts.get(epoch) ?? who
     if (first !== who) this.violate(`${first} and ${who} both lead under epoch ${epoch}`)
     firsts.set(epoch, who)
-    // More need not be remembered: who is told late is not told that late.
+    // No line comes so late that more would help.
     if (firsts.size > MAX_EPOCHS) firsts.delete(firsts.keys().next().value!)
   }
 
@@ -77,7 +77,7 @@ export class Oracle {
 interface Command {
   readonly several: boolean
   readonly text: string
-  /** The ranks that have ended, and how. */
+  /** The ranks at which the command has ended, and how. */
   readonly ends: Map<number, string | number>
   readonly outputs: Map<number, string>
 }
@@ -92,11 +92,11 @@ export class Witness {
   rank = -1
   #epoch = 0
   member = ""
-  /** What was asked of this client and not withdrawn, by the server's id. */
+  /** Commands that this client received and that were not withdrawn, by the server's id. */
   readonly #reached = new Set<string>()
   /** Its own commands that have not ended. */
   readonly open = new Map<string, Command>()
-  /** The list that is being heard. */
+  /** The list being received. */
   #listed = 0
 
   constructor(oracle: Oracle, name: string) {
@@ -110,7 +110,7 @@ export class Witness {
     this.open.set(id, { several: /[*-]/.test(to), text, ends: new Map(), outputs: new Map() })
   }
 
-  /** Takes a line; the message that it is. */
+  /** Takes a line, and returns its message. */
   hear(line: string): ServerMessage | undefined {
     const said = textCodec.decodeServer(line)
     if (said._tag === "Failure") {

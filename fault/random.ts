@@ -1,4 +1,4 @@
-/** Chance that can be had again: whatever a run decides follows from its seed. */
+/** Random choices that repeat: every decision of a run follows from its seed. */
 
 /** Mulberry32: small, fast, and good enough to choose faults by. */
 export class Random {
@@ -8,7 +8,7 @@ export class Random {
     this.#state = seed >>> 0
   }
 
-  /** From 0 up to, and not, 1. */
+  /** From 0 to 1, without 1. */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0
     let mixed = this.#state
@@ -17,7 +17,7 @@ export class Random {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
   }
 
-  /** A whole number from 0 up to, and not, `limit`. */
+  /** A whole number from 0 to `limit`, without `limit`. */
   below(limit: number): number {
     return Math.floor(this.next() * limit)
   }
@@ -30,7 +30,7 @@ export class Random {
     return from[this.below(from.length)]!
   }
 
-  /** Another one, which what is drawn from this one later does not change. */
+  /** Another generator: later draws from this one do not change it. */
   fork(): Random {
     return new Random(this.below(2 ** 32))
   }

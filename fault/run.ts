@@ -1,13 +1,13 @@
-/** What the programs of this folder have in common: their options, waiting, and how they end. */
+/** Shared by the programs of this folder: options, waiting, and exit status. */
 import { parseArgs } from "node:util"
 
 export interface Options {
   readonly seed: number
-  /** How long it goes on, in milliseconds. */
+  /** The length of the run, in milliseconds. */
   readonly milliseconds: number
 }
 
-/** `--seconds N`, `--minutes N` and `--seed N`; the seed is printed, so that the run can be had again. */
+/** `--seconds N`, `--minutes N` and `--seed N`. It prints the seed, so that the run can be repeated. */
 export const optionsOf = (name: string, seconds: number): Options => {
   const { values } = parseArgs({
     options: { seconds: { type: "string" }, minutes: { type: "string" }, seed: { type: "string" } }
@@ -19,7 +19,7 @@ export const optionsOf = (name: string, seconds: number): Options => {
   return { seed, milliseconds: wanted * 1000 }
 }
 
-/** Something that must not be so. */
+/** An invariant does not hold. */
 export class Violation extends Error {
   override readonly name = "Violation"
 }
@@ -31,7 +31,7 @@ export const check = (holds: boolean, otherwise: () => string): void => {
 export const sleep = (milliseconds: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, milliseconds))
 
-/** Waits until it is so; a violation, and not only a delay, where it does not become so in time. */
+/** Waits until the condition holds; a violation if it does not hold in time. */
 export const until = async (what: string, holds: () => boolean | string, within = 20_000): Promise<void> => {
   const deadline = performance.now() + within
   for (let so = holds(); so !== true; so = holds()) {
@@ -40,7 +40,7 @@ export const until = async (what: string, holds: () => boolean | string, within 
   }
 }
 
-/** Runs the program to its end: status 1, and why, where something was violated. */
+/** Runs the program to its end. After a violation it prints the reason and exits with status 1. */
 export const main = async (options: Options, program: () => Promise<void>): Promise<never> => {
   let status = 0
   const fail = (error: unknown) => {
@@ -49,7 +49,7 @@ export const main = async (options: Options, program: () => Promise<void>): Prom
     )
     status = 1
   }
-  // What is nobody's to catch is a fault of the harness, or of the client library that it runs.
+  // An uncaught error is a fault of the harness, or of the client library that it runs.
   process.on("unhandledRejection", (error) => {
     fail(error)
     process.exit(1)

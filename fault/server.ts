@@ -1,4 +1,4 @@
-/** The server as a process of its own: started, measured, watched, paused and killed. */
+/** The server as a process: it starts, measures, watches, pauses and kills it. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { descriptorsOf, memoryOf } from "../test/support/process.ts"
@@ -6,11 +6,11 @@ import { check, until, Violation } from "./run.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 
-/** What nothing that this project runs says on standard error, unless it fails. */
+/** No program of this project prints this on standard error, unless it fails. */
 const TROUBLE =
   /unhandled|uncaught|internal error|FATAL|\b(?:Type|Range|Reference|Syntax)Error\b|^\s+at .*:\d+:\d+|level=(?:ERROR|FATAL)/im
 
-/** V8 collects garbage as soon as there is a tenth more of it: then what grows is what is kept, and shows within minutes. */
+/** V8 collects garbage as soon as the heap has grown by a tenth: then growth is memory in use, and shows within minutes. */
 const COLLECTING = ["--heap-growing-percent=10", "--max-semi-space-size=4"]
 
 const children = new Set<ChildProcess>()
@@ -18,10 +18,10 @@ process.on("exit", () => {
   for (const child of children) child.kill("SIGKILL")
 })
 
-/** `rankd` with these arguments. It ends with this process at the latest. */
+/** `rankd` with these arguments. It ends no later than this process. */
 export class Process {
   readonly child: ChildProcess
-  /** The end of what it said: a soak must not fill up with it. */
+  /** The end of its output: a soak must not fill memory with it. */
   stdout = ""
   stderr = ""
   #trouble: string | undefined
@@ -56,13 +56,13 @@ export class Process {
     if (!this.ended) this.child.kill(signal)
   }
 
-  /** Ends it, and succeeds when it is gone. */
+  /** Ends it, and resolves when it is gone. */
   async end(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
     this.signal(signal)
     await until(`the end of ${this.child.spawnargs.join(" ")}`, () => this.ended)
   }
 
-  /** That it runs, and has not complained of itself. */
+  /** Checks that it runs, and has logged no failure. */
   checkSound(): void {
     check(this.#trouble === undefined, () => `on standard error: ${this.#trouble}`)
     check(!this.ended, () => `ended with ${this.child.exitCode ?? this.child.signalCode}: ${this.stderr}`)
@@ -81,9 +81,9 @@ export interface Server extends Process {
   readonly port: number
 }
 
-/** A server that listens; on a port of the kernel's choice, unless it has to be the one of before. */
+/** A listening server: on the given port, or on one that the kernel chooses. */
 export const serve = async (args: ReadonlyArray<string>, port = 0): Promise<Server> => {
-  // A line a client is too much of a log for thousands; what goes wrong is logged above that.
+  // A log line for each of thousands of clients is too much; failures have a higher level.
   const server = new Process(["serve", "--port", `${port}`, "--log-level", "warn", ...args])
   const ready = /^rankd listening on .*:(\d+)$/m
   await until("the server listens", () => {

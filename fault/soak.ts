@@ -1,7 +1,7 @@
 /**
- * `npm run soak`: comings and goings, commands and mild faults for as long as
- * wanted, with the server's memory and descriptors looked at every second. What it
- * takes to warm up is not counted.
+ * `npm run soak`: clients that come and go, commands and mild faults for any length of
+ * time, while it samples the server's memory and descriptors every second. The warm-up
+ * does not count.
  */
 import { mild } from "./faults.ts"
 import { Witness } from "./oracle.ts"
@@ -12,21 +12,21 @@ import { World } from "./world.ts"
 
 const MEBIBYTE = 1024 * 1024
 
-/** By so much the line through the samples may rise from its beginning to its end, however long that is. */
+/** The line through the samples may rise by so much in total, however long the run is. */
 const MAX_GROWTH = 48 * MEBIBYTE
 
-/** Descriptors at rest are the same but for one that is being closed just then. */
+/** At rest the number of descriptors is constant, except for one that is just being closed. */
 const MAX_SPREAD = 3
 
-/** The heap has seen everything by then, and has the size that it needs. */
+/** By then the heap has seen everything, and has the size that it needs. */
 const WARM_UP = 60_000
 
-/** Between one client that only looks in and the next. */
+/** Between one passing client and the next. */
 const PASSING_EVERY = 40
 
 const options = optionsOf("soak", 3600)
 
-/** The slope of the line through the samples, by least squares; in what they are in, a sample. */
+/** The slope of the line through the samples, by least squares, in their unit per sample. */
 const slopeOf = (samples: ReadonlyArray<number>): number => {
   const meanX = (samples.length - 1) / 2
   const meanY = samples.reduce((sum, sample) => sum + sample, 0) / samples.length
@@ -40,7 +40,7 @@ const slopeOf = (samples: ReadonlyArray<number>): number => {
 
 const mebibytes = (bytes: number): string => `${(bytes / MEBIBYTE).toFixed(1)} MiB`
 
-/** Somebody comes, says this and that, and goes one way or another. */
+/** A client connects, sends a few lines, and leaves in one way or another. */
 const pass = (world: World, random: Random): void => {
   const wire = new Wire(world.server.port)
   const witness = new Witness(world.oracle, "passer")
@@ -67,7 +67,7 @@ await main(options, async () => {
   await world.settle()
   const memory: Array<number> = []
   const own: Array<number> = []
-  /** At rest, when only those are there who stay. */
+  /** At rest, when only the permanent clients are connected. */
   const descriptors: Array<number> = []
   const start = performance.now()
   const warm = () => performance.now() - start > Math.min(WARM_UP, options.milliseconds / 3)
@@ -78,7 +78,7 @@ await main(options, async () => {
   }, 1000)
   let passers = 0
   const passing = setInterval(() => {
-    // At rest only those are there who stay.
+    // At rest only the permanent clients are connected.
     if (!world.busy) return
     passers++
     pass(world, random)

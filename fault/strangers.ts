@@ -1,7 +1,7 @@
 /**
- * The same lines, said by strangers to a server that asks for a token: whatever they
- * say, they are told that it does not count. A command with an id follows each line:
- * it cannot be answered before the line was.
+ * Strangers send the same lines to a server that asks for a token: it rejects every one
+ * of them. A command with an id follows each line: its answer cannot come before the
+ * answer to the line.
  */
 import { read } from "./decoder.ts"
 import { keep, lineOf } from "./inputs.ts"
@@ -11,7 +11,7 @@ import { check, until } from "./run.ts"
 import type { Server } from "./server.ts"
 import { Wire } from "./wire.ts"
 
-/** Bytes of a stranger's line at most, LF included. */
+/** The limit for a stranger's line, in bytes, with its LF. */
 const LIMIT = 4096
 
 const LINES = 40
@@ -21,16 +21,16 @@ const CONNECTIONS = 12
 const ANSWER =
   /^ERROR(?:#\S+)? - (?:not authorized|malformed)\b|^\{"_tag":"Error",(?:"id":"[^"]*",)?"reason":"(?:not authorized|malformed)"/
 
-/** Whether the line may end the connection: then nothing more is to be expected of that. */
+/** Whether the line may end the connection: then no further answer is expected. */
 const mayEnd = (line: Buffer, first: boolean): boolean => {
   if (line.length + 1 > LIMIT || (first && looksLikeHttp(line))) return true
   const said = read(line.at(-1) === CR ? line.subarray(0, -1) : line)
   if (said._tag === "Failure") return false
-  // A token is waited for, and these are all wrong.
+  // The server checks the token, and these are all wrong.
   return said.success._tag === "Quit" || said.success._tag === "Auth" || "token" in said.success
 }
 
-/** What one stranger says, and that it is answered line by line; how many lines that were. */
+/** One stranger: the server must answer it line by line. Returns the number of lines. */
 const converse = async (wire: Wire, random: Random, seed: number): Promise<number> => {
   const heard: Array<string> = []
   wire.hear = (line) => heard.push(line)
@@ -53,12 +53,12 @@ const converse = async (wire: Wire, random: Random, seed: number): Promise<numbe
     const right = own.length === (empty ? 1 : 2) && own.every((said) => ANSWER.test(said))
     check(right, () => `${keep(seed, line)}: a stranger was answered ${JSON.stringify(own).slice(0, 500)}`)
   }
-  // However this one may end the connection.
+  // But this one may end the connection.
   wire.socket.end(Buffer.concat([lineOf(random, 2 * LIMIT), Buffer.from("\n")]))
   return lines.length
 }
 
-/** Goes on until the deadline; how many lines that were. */
+/** Continues until the deadline, and returns the number of lines. */
 export const fuzz = async (server: Server, random: Random, seed: number, deadline: number): Promise<number> => {
   const watching = new Wire(server.port)
   let count = 0

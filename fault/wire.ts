@@ -1,4 +1,4 @@
-/** A client of few means, of which there can be thousands: lines out, lines in. */
+/** A small client, cheap enough for thousands: lines out, lines in. */
 import { createConnection, type Socket } from "node:net"
 import { StringDecoder } from "node:string_decoder"
 import { check, until } from "./run.ts"
@@ -7,9 +7,9 @@ export class Wire {
   readonly socket: Socket
   /** Called with each line. */
   hear: (line: string) => void = () => {}
-  /** Whether the connection is over. */
+  /** Whether the connection has ended. */
   closed = false
-  /** Whether the other side ended it in order, as the server does. */
+  /** Whether the server closed it in order. */
   ended = false
   #partial = ""
 
@@ -27,7 +27,7 @@ export class Wire {
     this.socket.on("close", () => {
       this.closed = true
     })
-    // Whatever goes wrong, `close` follows.
+    // `close` follows every error.
     this.socket.on("error", () => {})
   }
 
@@ -35,7 +35,7 @@ export class Wire {
     if (!this.closed) this.socket.write(`${lines.join("\n")}\n`)
   }
 
-  /** What is heard after `lines` were said, up to the first line that `isLast`. */
+  /** Sends `lines`, and resolves with the lines received up to the first that `isLast` accepts. */
   async ask(lines: ReadonlyArray<string>, isLast: (line: string) => boolean): Promise<Array<string>> {
     const { hear } = this
     const heard: Array<string> = []

@@ -1,6 +1,6 @@
 /**
  * A server with all kinds of clients, some of them behind a proxy, some of them
- * processes of their own; and what must hold when it has come to rest.
+ * processes; and the invariants that hold when everything is at rest.
  */
 import { open as openProxy, type TestProxy } from "../test/support/proxy.ts"
 import { Candidate } from "./candidate.ts"
@@ -11,21 +11,21 @@ import { check, until } from "./run.ts"
 import { Process, type Server, serve } from "./server.ts"
 import { Wire } from "./wire.ts"
 
-/** Seconds that a tracked command may take: short, so that what nobody answers ends soon. */
+/** The timeout of a tracked command, in seconds: short, so that unanswered commands end soon. */
 const COMMAND_TIMEOUT = 2
 
-/** Clients reconnect, and processes start, on a machine that does other things, too. */
+/** Clients reconnect and processes start on a machine that also does other work. */
 const SETTLES_WITHIN = 30_000
 
-/** Descriptors of the server beside those of its clients. */
+/** Descriptors of the server besides those of its clients. */
 const OWN_DESCRIPTORS = 40
 
 const SERVER = ["--max-clients", "3000", "--command-timeout", `${COMMAND_TIMEOUT}`]
 
-/** It ends when what it was started by is gone, so that a leader that is killed leaves nothing behind. */
+/** It ends when its parent is gone, so that a killed leader leaves nothing behind. */
 const LEADING = 'echo "leads $RANKD_EPOCH"; while kill -0 $PPID 2>/dev/null; do sleep 0.2; done'
 
-/** A process that can be started again. */
+/** A process that can be restarted. */
 export class Child {
   readonly name: string
   readonly #args: ReadonlyArray<string>
@@ -91,13 +91,13 @@ export class World {
     return this.#busy
   }
 
-  /** Whether the clients command each other. */
+  /** Whether the clients send commands to each other. */
   set busy(busy: boolean) {
     this.#busy = busy
     for (const one of [...this.members, ...this.candidates]) one.busy = busy
   }
 
-  /** The server goes without a word, and another one comes in its place. */
+  /** Kills the server without warning, and starts another in its place. */
   async restartServer(signal: NodeJS.Signals): Promise<void> {
     const { port } = this.server
     await this.server.end(signal)
@@ -111,7 +111,7 @@ export class World {
     }
   }
 
-  /** Ends all disturbance, waits until all is quiet, and looks whether all is as it must be. */
+  /** Ends all faults, waits until everything is quiet, and checks the invariants. */
   async settle(): Promise<void> {
     this.proxy.delay = 0
     this.proxy.split = 0
@@ -162,7 +162,7 @@ export class World {
     this.busy = true
   }
 
-  /** Why not all that are there are listed where they believe to be; undefined where they are. */
+  /** Why the list does not show every client where the client believes to be; undefined if it does. */
   #notYet(listed: ReadonlyArray<string>, observer: Witness): string | undefined {
     const words = listed.map((line) => line.split(" "))
     const standing = new Map(words.map(([, rank, member]) => [member, Number(rank)]))
@@ -189,7 +189,7 @@ export class World {
     await this.server.end()
   }
 
-  /** Whoever it is, by chance. */
+  /** A random client. */
   pick<A>(from: ReadonlyArray<A>): A {
     return this.#random.pick(from)
   }

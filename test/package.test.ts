@@ -70,7 +70,16 @@ it.live(
         const path = join("dist", file.replace(/\.ts$/, ""))
         return [`${path}.js`, `${path}.d.ts`]
       })
-      assert.sameMembers(files(join(folder, "node_modules/rankd")), ["LICENSE", "README.md", "package.json", ...built])
+      const pages = files(join(root, "docs")).map((file) => join("docs", file))
+      assert.include(pages, "docs/protocol.md")
+      assert.sameMembers(files(join(folder, "node_modules/rankd")), [
+        "LICENSE",
+        "README.md",
+        "SECURITY.md",
+        "package.json",
+        ...pages,
+        ...built
+      ])
 
       const { version } = JSON.parse(read("package.json"))
       assert.strictEqual(yield* runs(folder, "node_modules/.bin/rankd --version"), `rankd v${version}\n`)
@@ -78,8 +87,10 @@ it.live(
       const wire = yield* server.connect
       assert.match((yield* wire.until(() => true))[0]!, /^RANK 0 1 /)
 
-      const examples = Array.from(read("README.md").matchAll(/```ts\n([\s\S]*?)```/g), ([, source]) => source!)
-      assert.strictEqual(examples.length, 3)
+      const examples = ["README.md", "docs/embedding.md"].flatMap((page) =>
+        Array.from(read(page).matchAll(/```ts\n([\s\S]*?)```/g), ([, source]) => source!)
+      )
+      assert.strictEqual(examples.length, 4)
       for (const [index, source] of [app, ...examples].entries()) {
         writeFileSync(join(folder, `app${index}.ts`), source)
       }
