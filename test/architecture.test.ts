@@ -6,11 +6,13 @@ import { assert, describe, it } from "@effect/vitest"
 
 const src = fileURLToPath(new URL("../src", import.meta.url))
 
-/** Files of the server that import nothing, or one another. */
-const leaves = ["server/time.ts", "server/Sweeper.ts", "server/RateLimiter.ts", "server/wakeLater.ts"]
+/** Files of the server that every room of it may import. They import nothing, or one another. */
+const leaves = ["server/RateLimiter.ts", "server/Settings.ts", "server/Sweeper.ts", "server/time.ts", "server/wakeLater.ts"]
 
 /** What every room of the server may import. */
-const shared = ["protocol", "rank", "net", "server/events", "server/Settings.ts", ...leaves]
+const shared = ["protocol", "rank", "net", "server/events", ...leaves]
+
+const peer = [...shared, "server/Peer.ts", "server/outbound"]
 
 /** Each room, and the rooms that it may import beside itself. */
 const table: Readonly<Record<string, ReadonlyArray<string>>> = {
@@ -19,19 +21,17 @@ const table: Readonly<Record<string, ReadonlyArray<string>>> = {
   net: [],
   "server/events": [],
   "server/Settings.ts": ["protocol"],
-  "server/Peer.ts": ["server/outbound", "protocol"],
+  "server/RateLimiter.ts": [],
+  "server/wakeLater.ts": [],
+  "server/time.ts": [],
+  "server/Sweeper.ts": ["server/wakeLater.ts"],
+  "server/log": ["server/events", ...leaves],
   "server/outbound": shared,
-  "server/commands": [...shared, "server/Peer.ts"],
-  "server/group": [...shared, "server/Peer.ts", "server/commands"],
-  "server/admission": [...shared, "server/Peer.ts", "server/group"],
-  "server/session": [
-    ...shared,
-    "server/Peer.ts",
-    "server/outbound",
-    "server/commands",
-    "server/group",
-    "server/admission"
-  ],
+  "server/Peer.ts": ["server/outbound", "server/events", "protocol"],
+  "server/commands": peer,
+  "server/group": [...peer, "server/commands"],
+  "server/admission": [...peer, "server/commands", "server/group"],
+  "server/session": [...peer, "server/commands", "server/group", "server/admission"],
   "server/Server.ts": ["server", "protocol", "rank", "net"],
   client: ["protocol", "net"],
   agent: ["protocol", "client"],
