@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config"
 import { BaseSequencer, type TestSpecification } from "vitest/node"
 
 /** What these measure, others at work beside them would disturb. */
-const timed = ["test/client/faults.test.ts", "test/client/liveness.test.ts", "test/server/wire.test.ts"]
+const timed = ["test/client/{faults,liveness}.test.ts", "test/net/node/tls.test.ts", "test/server/wire.test.ts"]
 const loads = ["test/server/admission/crowds.test.ts", "test/server/hostile.test.ts"]
 
 /** Files that start processes wait for most of their time: they begin first, and others work meanwhile. */
@@ -28,7 +28,7 @@ export default defineConfig({
           ...{ maxWorkers: 3, sequence: { groupOrder: 0 } }
         }
       },
-      { extends: true, test: { name: "timed", include: timed, maxWorkers: 2, sequence: { groupOrder: 1 } } },
+      { extends: true, test: { name: "timed", include: timed, maxWorkers: 3, sequence: { groupOrder: 1 } } },
       { extends: true, test: { name: "loads", include: loads, maxWorkers: 1, sequence: { groupOrder: 2 } } }
     ]
   }

@@ -1,14 +1,14 @@
-/** A server that says what a test has it say, to see how a client takes it. */
+/** A server that sends what a test makes it send, to see what a client does. */
 import { createServer, type Socket } from "node:net"
 import { Effect } from "effect"
 import type { ServerMessage } from "../../src/protocol/Messages.ts"
 
-/** What a client said, as it came. */
+/** A message of a client, as it came. */
 export type Said = { readonly _tag: string; readonly id?: string } & { readonly [field: string]: unknown }
 
 export interface Connection {
   readonly socket: Socket
-  /** All that was said over it. */
+  /** All messages that came over it. */
   readonly said: ReadonlyArray<Said>
   readonly say: (message: ServerMessage) => void
 }

@@ -12,14 +12,14 @@ const DEADLINE = "20 seconds"
 
 export interface Run {
   readonly child: ChildProcess
-  /** Writes to its standard input; which it ends, unless more is to come. */
+  /** Writes to its standard input, and ends that unless there is more. */
   readonly input: (text: string, more?: "more") => void
   readonly stdout: () => string
   readonly stderr: () => string
   readonly ended: () => boolean
   /** The exit status, when the process has ended. */
   readonly exit: Effect.Effect<number | null>
-  /** A client of the server, which is waited for until it says that it listens. */
+  /** A client of the server, once that says that it listens. */
   readonly connect: Effect.Effect<WireClient, never, Scope.Scope>
 }
 
@@ -67,7 +67,7 @@ const run = (file: string, args: ReadonlyArray<string>, env: Record<string, stri
     ({ child, ended }) =>
       Effect.gen(function* () {
         const kill = (signal: NodeJS.Signals) => Effect.ignore(Effect.try(() => process.kill(-child.pid!, signal)))
-        // Told twice, it ends at once, and takes along what it has started in groups of their own.
+        // On a second signal it ends at once, with the process groups that it has started.
         for (let time = 0; time < 2 && !ended(); time++) yield* Effect.delay(kill("SIGTERM"), "50 millis")
         for (let time = 0; time < 100 && !ended(); time++) yield* Effect.sleep("10 millis")
         yield* kill("SIGKILL")

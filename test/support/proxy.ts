@@ -4,19 +4,19 @@ import { createConnection, createServer, type Socket } from "node:net"
 import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises"
 import { Effect } from "effect"
 
-/** What is done to all that goes through from now on, in both directions. */
+/** How the proxy treats all bytes from now on, in both directions. */
 export interface Disturbance {
-  /** Milliseconds by which what is read is late. */
+  /** By how many milliseconds bytes are late. */
   delay: number
-  /** Bytes that go on in one piece, at most; 0 for as many as there are. */
+  /** The most bytes that it passes on in one piece; 0: as many as there are. */
   split: number
-  /** Whether nothing is read, and nothing goes on. */
+  /** Whether it reads and passes on nothing. */
   stalled: boolean
 }
 
 export interface TestProxy extends Disturbance {
   readonly port: number
-  /** Passes nothing more on over the connections of now: to the server, to the client, or both. */
+  /** Passes nothing more on over the present connections: to the server, to the client, or both. */
   readonly stall: (...directions: ReadonlyArray<"up" | "down">) => void
   /** Resets all connections. */
   readonly cut: () => void
@@ -24,7 +24,7 @@ export interface TestProxy extends Disturbance {
   readonly close: () => void
 }
 
-/** Until there is room, or nobody who would read. */
+/** Waits until there is room, or the socket is closed. */
 const drained = (socket: Socket): Promise<void> =>
   new Promise((resolve) => {
     const settle = () => {
@@ -41,7 +41,7 @@ interface Pipe {
   stalled: boolean
 }
 
-/** Passes on what `from` says, and that it ends. */
+/** Passes on the bytes of `from`, and its end. */
 const relay = async (from: Socket, to: Socket, disturbance: Disturbance, pipe: Pipe): Promise<void> => {
   for await (const bytes of from as AsyncIterable<Buffer>) {
     if (disturbance.delay > 0) await sleep(disturbance.delay)

@@ -1,4 +1,4 @@
-/** A server on a real port, and clients on real sockets that say and hear lines. */
+/** A server on a real port, and clients on real sockets that send and receive lines. */
 import { createConnection, type Socket } from "node:net"
 import { type ConnectionOptions, connect as connectSecurely, type TLSSocket } from "node:tls"
 import { Context, Deferred, Effect, Layer, Logger, type Scope } from "effect"
@@ -29,7 +29,7 @@ export const serverLayer = (
 
 export class WireClient {
   readonly socket: Socket
-  /** What was heard and not yet taken. */
+  /** Lines that were received and not taken yet. */
   readonly heard: Array<string> = []
   closed = false
   #partial = ""
@@ -108,7 +108,7 @@ export const connect = (address: {
     ({ socket }) => Effect.sync(() => socket.destroy())
   )
 
-/** The same over TLS; the server may yet turn its certificate down. */
+/** The same over TLS; the server may still reject its certificate. */
 export const connectTls = (options: ConnectionOptions): Effect.Effect<WireClient, Error, Port | Scope.Scope> =>
   Effect.flatMap(Port, (port) =>
     Effect.acquireRelease(

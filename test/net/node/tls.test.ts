@@ -236,7 +236,7 @@ describe("the files of TLS", () => {
   )
 })
 
-describe("handshakes", { concurrent: true }, () => {
+describe("handshakes", () => {
   it.live("that stall delay no client, and end", () =>
     withServer(({ trust }) =>
       Effect.gen(function* () {
