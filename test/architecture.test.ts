@@ -7,7 +7,13 @@ import { assert, describe, it } from "@effect/vitest"
 const src = fileURLToPath(new URL("../src", import.meta.url))
 
 /** Files of the server that every room of it may import. They import nothing, or one another. */
-const leaves = ["server/RateLimiter.ts", "server/Settings.ts", "server/Sweeper.ts", "server/time.ts", "server/wakeLater.ts"]
+const leaves = [
+  "server/RateLimiter.ts",
+  "server/Settings.ts",
+  "server/Sweeper.ts",
+  "server/time.ts",
+  "server/wakeLater.ts"
+]
 
 /** What every room of the server may import. */
 const shared = ["protocol", "rank", "net", "server/events", ...leaves]

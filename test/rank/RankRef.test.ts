@@ -181,7 +181,7 @@ describe("RankRef", () => {
         { _tag: "Joined", rank: 1, who: "b", size: 2, epoch: 2 },
         { _tag: "Moved", from: 0, to: 1, who: "a", size: 2, epoch: 3 },
         { _tag: "Named", rank: 1, who: "a", size: 2, epoch: 3 },
-        { _tag: "Left", rank: 1, who: "a", size: 1, epoch: 1_000_000 }
+        { _tag: "Left", rank: 1, reason: true, who: "a", size: 1, epoch: 1_000_000 }
       ])
     })
   )

@@ -42,11 +42,11 @@ const run = Effect.fnUntraced(function* (steps: ReadonlyArray<typeof Step.Type>)
     order = order.filter(({ absentUntil, socket }) => socket !== undefined || absentUntil > now)
   })
 
-  /** The answer to a `Hello`. Before it, its rank is the first that it hears. */
+  /** The answer to a `Hello`, the first line that the client gets; then comes its rank. */
   const enter = Effect.fnUntraced(function* (resume?: string) {
     const socket = yield* network.connect
     const heard = [...socket.lines(), ...(yield* say(socket, JSON.stringify({ _tag: "Hello", protocol: 1, resume })))]
-    const [rank, welcome] = heard.map((line) => JSON.parse(line))
+    const [welcome, rank] = heard.map((line) => JSON.parse(line))
     assert.strictEqual(rank._tag, "Rank")
     assert.strictEqual(welcome?._tag, "Welcome")
     assert.deepInclude(welcome, { rank: rank.rank, epoch: rank.epoch, member: rank.member })

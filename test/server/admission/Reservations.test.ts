@@ -13,16 +13,16 @@ interface Welcome {
   readonly size: number
   readonly epoch: number
   readonly resume: string | undefined
-  /** The lines before it. */
-  readonly before: ReadonlyArray<string>
+  /** The lines after it. */
+  readonly after: ReadonlyArray<string>
 }
 
-/** Says hello, and takes the answers up to the `Welcome`, which has to come. */
+/** Says hello; `Welcome` has to be among the answers. */
 const hello = Effect.fnUntraced(function* (client: MemorySocket, fields: object = {}) {
   const heard = yield* say(client, JSON.stringify({ _tag: "Hello", protocol: 1, ...fields }))
   const at = heard.findIndex((line) => line.includes('"Welcome"'))
   assert.isAtLeast(at, 0, `no Welcome: ${heard}`)
-  return { ...JSON.parse(heard[at]!), before: heard.slice(0, at) } as Welcome
+  return { ...JSON.parse(heard[at]!), after: heard.slice(at + 1) } as Welcome
 })
 
 const program = Effect.fnUntraced(function* (fields: object = {}) {
@@ -54,10 +54,10 @@ describe("the seat of a member that lost its connection", () => {
       assert.deepStrictEqual(yield* ranks(b.client), ["m1 boss absent", "m2 - unknown"])
       // A name that it asks for does not count.
       const back = yield* program({ resume: a.welcome.resume, name: "other" })
-      const { before, epoch, ...welcome } = back.welcome
+      const { after, epoch, ...welcome } = back.welcome
       assert.deepInclude(welcome, { member: "m1", group: "jobs", rank: 0, size: 2, resume: a.welcome.resume })
       assert.isAbove(epoch, b.welcome.epoch)
-      assert.deepStrictEqual(before.at(-1), JSON.stringify({ _tag: "Rank", rank: 0, size: 2, epoch, member: "m1" }))
+      assert.deepStrictEqual(after, [JSON.stringify({ _tag: "Rank", rank: 0, size: 2, epoch, member: "m1" })])
       // For longer than the grace.
       yield* passes("1 minute")
       assert.deepStrictEqual(b.client.lines(), [])
@@ -89,7 +89,11 @@ describe("the seat of a member that lost its connection", () => {
       }).pipe(server({ grace: GRACE }, logged))
       assert.deepStrictEqual(
         logged.filter((line) => line.includes("member=m1 ") && !line.startsWith("joined")),
-        ["lost member=m1 address=unknown reason=reset", "left member=m1 address=unknown reason=reset"]
+        [
+          "leader changed member=m1 group=default epoch=1 since=1970-01-01T00:00:00.000Z",
+          "lost member=m1 group=default address=unknown reason=reset",
+          "left member=m1 group=default address=unknown reason=reset"
+        ]
       )
     })
   )

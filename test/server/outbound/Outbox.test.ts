@@ -202,16 +202,23 @@ describe("an outbox", () => {
     })
   )
 
-  it.effect("is flushed once for all that a batch appends", () =>
+  it.effect("is queued and flushed once for all that a batch appends", () =>
     Effect.gen(function* () {
       const { make, options } = yield* outboxes
       const { accept, outbox: it, written } = make()
+      let queued = 0
+      const { add } = options.flushQueue
+      options.flushQueue.add = (flushable) => {
+        queued++
+        add.call(options.flushQueue, flushable)
+      }
       accept(true)
       for (let batch = 0; batch < 2; batch++) {
         for (const line of ["a", "b", "c"]) it.appendLine(line)
         options.flushQueue.flush()
       }
       assert.deepStrictEqual(written, ["a\nb\nc\n", "a\nb\nc\n"])
+      assert.strictEqual(queued, 2)
     })
   )
 
@@ -395,14 +402,14 @@ describe("an outbox", () => {
     })
   )
 
-  it.effect("finishes when the connection is closed, and has nothing pending then", () =>
+  it.effect("finishes when what is in flight fails, and has nothing pending then", () =>
     Effect.gen(function* () {
-      const { causes, close, outbox: it, put, written } = yield* outbox
+      const { causes, fail, outbox: it, put, written } = yield* outbox
       put(1)
       put(1)
       const finishes = yield* Effect.forkChild(it.finish("BYE kicked"))
       yield* settled
-      close()
+      fail()
       yield* Fiber.join(finishes)
       assert.deepStrictEqual(written, ["x"])
       assert.strictEqual(it.pending, 0)

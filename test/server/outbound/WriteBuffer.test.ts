@@ -34,6 +34,9 @@ const lineOf = (head: string, bytes: Uint8Array, start = 0, end = bytes.length) 
   return line
 }
 
+/** Bytes that are not in the pool that `Buffer` shares. */
+const ofItsOwn = (text: string) => new TextEncoder().encode(text)
+
 const text = (chunks: ReadonlyArray<Uint8Array>) => Buffer.concat(chunks).toString()
 
 /** What was appended to a buffer: what has to be taken from it. */
@@ -98,6 +101,7 @@ describe("WriteBuffer", () => {
       const take = (max: number) => {
         const chunks = buffer.take(max)
         assert.isTrue(chunks.every(({ length }) => length > 0))
+        if (chunks.length === 0) assert.isTrue(buffer.isEmpty)
         const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
         // A piece is not divided.
         assert.isBelow(length, max + LONGEST)
@@ -188,7 +192,7 @@ describe("WriteBuffer", () => {
 
   it("returns shared bytes themselves, those next to each other as one chunk", () => {
     const buffer = new WriteBuffer()
-    const bytes = Buffer.from("one\ntwo\nthree\n")
+    const bytes = ofItsOwn("one\ntwo\nthree\n")
     buffer.appendShared(bytes, 0, 4)
     buffer.appendShared(bytes, 4, 8)
     const chunks = buffer.take(1000)
@@ -201,13 +205,13 @@ describe("WriteBuffer", () => {
 
   it("copies shared bytes that are held, and those appended until the next take", () => {
     const buffer = new WriteBuffer()
-    const bytes = Buffer.from("one\ntwo\nthree\nfour\n")
+    const bytes = ofItsOwn("one\ntwo\nthree\nfour\n")
     buffer.appendShared(bytes, 0, 4)
     buffer.hold()
     buffer.appendShared(bytes, 4, 8)
     buffer.appendShared(bytes, 14, 19)
     buffer.hold()
-    bytes.fill("!")
+    bytes.fill(0x21)
     assert.strictEqual(text(buffer.take(1000)), "one\ntwo\nfour\n")
     buffer.appendShared(bytes, 0, 4)
     assert.strictEqual(buffer.take(1000)[0]?.buffer, bytes.buffer)

@@ -8,6 +8,9 @@ export const memoryTransport = () => {
   let accepts = true
   let gone = false
   let settle: ((exit: Effect.Effect<void, Socket.SocketError>) => void) | undefined
+  const fail = () => {
+    settleWith(Effect.fail(new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1006 }) })))
+  }
   const settleWith = (exit: Effect.Effect<void, Socket.SocketError>) => {
     const waiting = settle
     settle = undefined
@@ -37,10 +40,11 @@ export const memoryTransport = () => {
     },
     /** Accepts what is in flight; whether there was anything. */
     drain: () => settleWith(Effect.void),
-    /** Closes the connection: what is in flight fails. */
+    /** Fails what is in flight, as for a connection that is closed. Not every transport tells that it is gone. */
+    fail,
     close: () => {
       gone = true
-      settleWith(Effect.fail(new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1006 }) })))
+      fail()
     }
   }
 }
