@@ -35,9 +35,11 @@ describe("rankd", { concurrent: true, timeout: 60_000 }, () => {
         ),
         [
           "INFO joined m1",
+          'INFO "leader changed" m1',
           "INFO joined m2",
           'WARN refused "server full"',
           "INFO left m1 quit",
+          'INFO "leader changed" m2',
           'INFO left m2 "shutting down"'
         ]
       )

@@ -16,8 +16,8 @@ export interface Observer {
   readonly opened?: (address: string) => void
   /** The last event of a connection. */
   readonly closed?: (address: string, cause: CloseCause) => void
-  /** The client never had a seat, and the connection is closed. `detail` is for operators. */
-  readonly refused?: (address: string, cause: RefusalCause, detail: string | undefined) => void
+  /** The client never had a seat, and the connection is closed. `reason` is the client's; `detail` is for operators. */
+  readonly refused?: (address: string, cause: RefusalCause, reason: string, detail: string | undefined) => void
   readonly authFailed?: (address: string, cause: AuthFailure) => void
   /** The member is in this group now. If it was in another, `left` follows, as `joined another group`. */
   readonly joined?: (member: string, name: string | undefined, group: string, address: string) => void
@@ -72,9 +72,9 @@ export class Events {
     for (const observer of this.#observers) observer.closed?.(address, cause)
   }
 
-  refused(address: string, cause: RefusalCause, detail?: string): void {
+  refused(address: string, cause: RefusalCause, reason: string, detail: string | undefined): void {
     count(this.stats.refusals, cause)
-    for (const observer of this.#observers) observer.refused?.(address, cause, detail)
+    for (const observer of this.#observers) observer.refused?.(address, cause, reason, detail)
   }
 
   authFailed(address: string, cause: AuthFailure): void {

@@ -56,7 +56,7 @@ export const make: Effect.Effect<Observer> = Effect.gen(function* () {
   }
 
   return {
-    refused: (address, cause, detail) => logStranger("refused", { address, reason: cause, detail }),
+    refused: (address, cause, reason, detail) => logStranger("refused", { address, reason, cause, detail }),
     authFailed: (address, cause) => logStranger("authentication failed", { address, reason: cause }),
     joined: (member, name, group, address) => logMember("joined", member, { name, group, address }),
     lost: (member, name, group, address, reason) => log("Info", "lost", { member, name, group, address, reason }),

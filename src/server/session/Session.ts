@@ -13,7 +13,7 @@ import { nameOf } from "../admission/CertificateName.ts"
 import { abandonDeliveries } from "../commands/Command.ts"
 import type { CloseCause } from "../events/CloseCause.ts"
 import { ClientSession, type Closing } from "./ClientSession.ts"
-import { closingOf, isRefusal, isSlowConsumer } from "./closings.ts"
+import { closingOf, isRefusal, isSlowConsumer, refusalReasonOf } from "./closings.ts"
 import { closeInOrder, type Pull } from "./OrderlyClose.ts"
 import { Reader } from "./Reader.ts"
 import type { ServerContext } from "./ServerContext.ts"
@@ -100,7 +100,7 @@ const leave = Effect.fnUntraced(function* (session: ClientSession, pull: Pull): 
   const { cause, detail, was } = state
   const { events, liveness, outboxes, sessions, settings } = context
   if (isSlowConsumer(cause)) events.slowConsumer(session.address, session.member || undefined, cause)
-  if (isRefusal(cause)) events.refused(session.address, cause, detail)
+  if (isRefusal(cause)) events.refused(session.address, cause, refusalReasonOf(cause), detail)
   yield* leaveSeat(session)
   sessions.delete(session)
   liveness.forget(session)

@@ -10,12 +10,12 @@ export interface Closing {
   readonly lastWords?: ServerMessage
 }
 
-const bye = (reason: ByeReason): Closing => ({ reason, lastWords: { _tag: "Bye", reason } })
+const bye = (reason: ByeReason) => ({ reason, lastWords: { _tag: "Bye" as const, reason } })
 
 /** No client that is refused has a seat, so that no watcher ever sees its reason. */
-const refusal = (reason: Reason, detail?: string): Closing => ({
-  reason: "not authorized",
-  lastWords: { _tag: "Error", reason, ...(detail === undefined ? {} : { detail }) }
+const refusal = (reason: Reason, detail?: string) => ({
+  reason: "not authorized" as const,
+  lastWords: { _tag: "Error" as const, reason, ...(detail === undefined ? {} : { detail }) }
 })
 
 const slowConsumers: { readonly [cause in SlowConsumerCause]: Closing } = {
@@ -25,7 +25,7 @@ const slowConsumers: { readonly [cause in SlowConsumerCause]: Closing } = {
   unauthenticated: bye("slow consumer")
 }
 
-const refusals: { readonly [cause in RefusalCause]: Closing } = {
+const refusals: { readonly [cause in RefusalCause]: ReturnType<typeof bye | typeof refusal> } = {
   "too many connections": refusal("server full", "too many connections"),
   "too many connections from the address": refusal("server full", "too many connections from your address"),
   "too many unauthenticated": refusal("busy", "too many connections that have shown no token"),
@@ -54,6 +54,9 @@ const closings: { readonly [cause in CloseCause]: Closing } = {
   "shutting down": bye("shutting down"),
   "internal error": { reason: "internal error" }
 }
+
+/** The reason that a client gets which is refused. */
+export const refusalReasonOf = (cause: RefusalCause): string => refusals[cause].lastWords.reason
 
 export const closingOf = (cause: CloseCause): Closing => closings[cause]
 
