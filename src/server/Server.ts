@@ -15,6 +15,7 @@ import { ConnectionLimits } from "./admission/ConnectionLimits.ts"
 import * as Reservations from "./admission/Reservations.ts"
 import { TrackedCommands } from "./commands/TrackedCommands.ts"
 import { Events } from "./events/Events.ts"
+import type { Stats } from "./events/Stats.ts"
 import * as Group from "./group/Group.ts"
 import { Router } from "./group/Router.ts"
 import * as EventLog from "./log/EventLog.ts"
@@ -38,11 +39,12 @@ const shedMost = (peers: Iterable<Peer>) => {
 const makeOutboxes = Effect.fnUntraced(function* (
   { maxHold, maxPending, maxTotalPending, stallTimeout }: SettingsValues,
   sessions: Iterable<Peer>,
+  stats: Stats,
   now: () => number
 ): Effect.fn.Return<OutboxOptions> {
   const fork = Effect.runForkWith(yield* Effect.context<never>())
   const total = new ServerTotal(maxTotalPending, () => shedMost(sessions))
-  return { total, flushQueue: new FlushQueue(), maxPending, maxHold, stallTimeout, now, fork }
+  return { total, flushQueue: new FlushQueue(), stats, maxPending, maxHold, stallTimeout, now, fork }
 })
 
 /** What the sessions share, each built of what stands above it. */
@@ -52,7 +54,7 @@ const makeContext = Effect.gen(function* () {
   const events = new Events()
   yield* events.observe(yield* EventLog.make)
   const sessions = new Set<Peer>()
-  const outboxes = yield* makeOutboxes(settings, sessions, now)
+  const outboxes = yield* makeOutboxes(settings, sessions, events.stats, now)
   const { flushQueue } = outboxes
   const commands = new TrackedCommands({ flushQueue, events, now, settings })
   yield* commands.run

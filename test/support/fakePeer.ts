@@ -27,6 +27,7 @@ export class FakePeer implements Peer {
     this.outbox = new Outbox(
       {
         flushQueue,
+        stats: { bytesSent: 0 },
         total: new ServerTotal(Number.POSITIVE_INFINITY, () => {}),
         maxPending,
         maxHold: Duration.millis(500),

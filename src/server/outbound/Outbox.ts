@@ -9,10 +9,12 @@ import { Array as Arr, type Duration, Effect, Exit, type Fiber, Latch } from "ef
 import type { Socket } from "effect/socket"
 import type { Transport } from "../../net/Transport.ts"
 import type { Line } from "../../protocol/LineBytes.ts"
+import type { SlowConsumerCause } from "../events/CloseCause.ts"
+import type { Stats } from "../events/Stats.ts"
 import { wakeLater } from "../wakeLater.ts"
 import type { FlushQueue } from "./FlushQueue.ts"
 import type { ServerTotal } from "./ServerTotal.ts"
-import { isCongested, SlowConsumer, type SlowConsumerCause, type SlowConsumerLimits } from "./SlowConsumer.ts"
+import { isCongested, SlowConsumer, type SlowConsumerLimits } from "./SlowConsumer.ts"
 import { type Cancellable, WriteBuffer } from "./WriteBuffer.ts"
 
 /** Bytes handed to the socket in one write: what is in flight must be read within the stall timeout. */
@@ -22,6 +24,8 @@ const WRITE_BYTES = 65_536
 export interface OutboxOptions extends SlowConsumerLimits {
   readonly total: ServerTotal
   readonly flushQueue: FlushQueue
+  /** Counts the bytes that are handed to the sockets. */
+  readonly stats: Pick<Stats, "bytesSent">
   /** How long the socket may take to accept one write. */
   readonly stallTimeout: Duration.Duration
   /** Milliseconds of a monotonic clock: they measure durations, and mean nothing else. */
@@ -194,6 +198,7 @@ export class Outbox {
       this.#discard()
       return
     }
+    this.#options.stats.bytesSent += this.#inFlight
     if (this.#transport.write(chunks)) {
       this.#inFlight = 0
       return

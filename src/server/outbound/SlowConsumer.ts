@@ -13,15 +13,7 @@
  * The client flows again when no more than a quarter of `maxPending` waits.
  */
 import { Duration } from "effect"
-
-/** Why the server disconnects a client as a slow consumer. */
-export type SlowConsumerCause =
-  /** More than `maxPending` bytes would wait for it. */
-  | "pending bytes"
-  /** Its socket did not accept a write within the stall timeout. */
-  | "write deadline"
-  /** Too much waits for all clients together, and most of it for this one. */
-  | "server total"
+import type { SlowConsumerCause } from "../events/CloseCause.ts"
 
 export interface SlowConsumerLimits {
   /** Bytes that may wait for one client. */

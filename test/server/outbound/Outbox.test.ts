@@ -3,11 +3,11 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Fiber, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { Line } from "../../../src/protocol/LineBytes.ts"
+import type { SlowConsumerCause } from "../../../src/server/events/CloseCause.ts"
 import { FlushQueue } from "../../../src/server/outbound/FlushQueue.ts"
 import { Outbox, type OutboxOptions } from "../../../src/server/outbound/Outbox.ts"
 import { ServerTotal } from "../../../src/server/outbound/ServerTotal.ts"
 import { SharedLines } from "../../../src/server/outbound/SharedLines.ts"
-import type { SlowConsumerCause } from "../../../src/server/outbound/SlowConsumer.ts"
 import type { Cancellable } from "../../../src/server/outbound/WriteBuffer.ts"
 import { memoryTransport } from "./memoryTransport.ts"
 
@@ -49,6 +49,7 @@ describe("Outbox", () => {
       const flushQueue = new FlushQueue()
       const options: OutboxOptions = {
         flushQueue,
+        stats: { bytesSent: 0 },
         total: new ServerTotal(10_000_000, () => assert.fail("too much waits for all")),
         maxPending: 10_000_000,
         maxHold: Duration.millis(500),
@@ -154,6 +155,7 @@ const outboxes = Effect.gen(function* () {
   let exceeded = 0
   const options: OutboxOptions = {
     flushQueue: new FlushQueue(),
+    stats: { bytesSent: 0 },
     total: new ServerTotal(MAX_TOTAL, () => exceeded++),
     maxPending: MAX_PENDING,
     maxHold: Duration.millis(500),
