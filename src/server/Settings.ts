@@ -100,7 +100,7 @@ export const limits = table({
     least: Duration.seconds(1),
     most: WEEK,
     unit: "seconds",
-    help: "Seconds that a new client has to show its token"
+    help: "Seconds that a new client has to show its token; also to get a seat, or to show its resume token, where it was refused a seat"
   },
   maxUnauthenticated: {
     default: 256,
