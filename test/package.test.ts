@@ -90,7 +90,7 @@ it.live(
       const examples = ["README.md", "docs/embedding.md"].flatMap((page) =>
         Array.from(read(page).matchAll(/```ts\n([\s\S]*?)```/g), ([, source]) => source!)
       )
-      assert.strictEqual(examples.length, 4)
+      assert.strictEqual(examples.length, 5)
       for (const [index, source] of [app, ...examples].entries()) {
         writeFileSync(join(folder, `app${index}.ts`), source)
       }
