@@ -3,7 +3,7 @@
  * `SocketServer` supervises a fiber for each connection; this module assembles what the
  * sessions share, and ends them all.
  */
-import { Clock, Context, Effect, Layer } from "effect"
+import { Clock, Context, Duration, Effect, Layer } from "effect"
 import type { NetAddress } from "effect/net"
 import { SocketServer } from "effect/socket"
 import packageJson from "../../package.json" with { type: "json" }
@@ -80,6 +80,7 @@ const makeContext = Effect.gen(function* () {
     commands,
     router: new Router(commands, events.stats, settings.maxLine),
     liveness,
+    commandTimeout: Duration.toMillis(settings.commandTimeout),
     outboxes,
     now,
     sessions,

@@ -9,7 +9,7 @@
 import type { Codec, ExecLines } from "../../protocol/Codec.ts"
 import { copy, type Line } from "../../protocol/LineBytes.ts"
 import * as Roster from "../../rank/Roster.ts"
-import type { Issuer } from "../commands/Command.ts"
+import type { Command, Delivery, Issuer } from "../commands/Command.ts"
 import type { TrackedCommands } from "../commands/TrackedCommands.ts"
 import type { Stats } from "../events/Stats.ts"
 import type { Outbox } from "../outbound/Outbox.ts"
@@ -35,6 +35,8 @@ const LF = 0x0a
 
 const SENT: Delivered = { _tag: "Sent" }
 const TOO_LONG: Delivered = { _tag: "TooLong" }
+const MISSED: Delivered = { _tag: "Partly", missed: 1, denied: 0 }
+const DENIED: Delivered = { _tag: "Partly", missed: 0, denied: 1 }
 
 /** A tracked command: the issuer's id for it, whether it is for several, and its timeout in milliseconds. */
 export interface Tracking {
@@ -90,15 +92,19 @@ export class Router {
   }
 
   /** Delivers the command to the members at the ranks `first` to `last`, which are below the issuer. */
-  deliver(routed: Routed, first: number, last: number, tracking?: Tracking): Delivered {
-    const { bytes, end, from, group, roster, start } = routed
+  deliver(
+    { bytes, end, from, group, roster, start }: Routed,
+    first: number,
+    last: number,
+    tracking?: Tracking
+  ): Delivered {
+    if (first === last) return this.deliverToOne(group, roster, from, first, bytes, start, start, end, tracking)
     const congested = this.#gather(roster, first, last)
     if (congested !== undefined) return { _tag: "Held", outbox: congested }
-    const longest = this.#maxLine - (tracking === undefined ? 0 : ID_BYTES)
     this.#encodings.length = 0
     for (const codec of this.#codecs) {
       const lines = codec.exec(from, roster.epoch, bytes, start, end)
-      if (lines.line(undefined).length > longest) return TOO_LONG
+      if (lines.line(undefined).length > this.#longest(tracking)) return TOO_LONG
       this.#encodings.push({ codec, lines })
     }
     let rank = first
@@ -109,10 +115,10 @@ export class Router {
   }
 
   /**
-   * The same to one target, untracked: the command that comes by the million. Its own
-   * line begins at `lineStart` of the bytes. Where the line to the target is as long, it
-   * takes its place in the bytes, and these are passed on as they are: one line after the
-   * other becomes one piece of what was read.
+   * The same to one target: the command that comes by the million. The bytes from
+   * `lineStart` on are the issuer's line, if they are no others'. Where an untracked line
+   * to the target is as long, it takes their place, and they are passed on as they are: one
+   * line after the other becomes one piece of what was read.
    */
   deliverToOne(
     group: Group,
@@ -122,7 +128,8 @@ export class Router {
     bytes: Uint8Array,
     lineStart: number,
     start: number,
-    end: number
+    end: number,
+    tracking?: Tracking
   ): Delivered {
     if (roster !== this.#lastRoster || rank !== this.#lastRank) {
       this.#lastTarget = Roster.at(roster, rank)
@@ -130,20 +137,33 @@ export class Router {
       this.#lastRank = rank
     }
     const target = this.#lastTarget
-    if (target === undefined || !target.data.executes) {
-      return this.deliver({ group, roster, from, bytes, start, end }, rank, rank)
-    }
-    const { codec, outbox } = target.data
+    if (target === undefined) return MISSED
+    const { codec, executes, outbox } = target.data
     if (outbox.congested) return { _tag: "Held", outbox }
-    const line = codec.exec(from, roster.epoch, bytes, start, end).line(undefined)
-    if (line.length > this.#maxLine) return TOO_LONG
+    const lines = codec.exec(from, roster.epoch, bytes, start, end)
+    const line = lines.line(undefined)
+    if (line.length > this.#longest(tracking)) return TOO_LONG
     group.notifier.tell(target, rank, roster)
-    if (append(outbox, line, bytes, lineStart, start)) {
-      this.#stats.untracked.delivered++
+    const { untracked } = this.#stats
+    if (tracking !== undefined) {
+      this.#append(this.#commands.add(this.#open(tracking, 1), rank, target.data), lines)
       return SENT
     }
-    this.#stats.untracked.missed++
-    return { _tag: "Partly", missed: 1, denied: 0 }
+    if (!executes) {
+      untracked.denied++
+      return DENIED
+    }
+    if (append(outbox, line, bytes, lineStart, start)) {
+      untracked.delivered++
+      return SENT
+    }
+    untracked.missed++
+    return MISSED
+  }
+
+  /** The most bytes that a line may have before it has its id. */
+  #longest(tracking: Tracking | undefined): number {
+    return tracking === undefined ? this.#maxLine : this.#maxLine - ID_BYTES
   }
 
   /** Notes the targets and their encodings; the outbox of one that is congested, if there is one. */
@@ -183,18 +203,23 @@ export class Router {
   }
 
   /** Each target gets a line of its own: it has an id of its own to answer with. */
-  #track(first: number, { id, issuer, several, timeout }: Tracking): void {
-    const command = this.#commands.open(issuer, id, several, timeout, this.#targets.length)
+  #track(first: number, tracking: Tracking): void {
+    const command = this.#open(tracking, this.#targets.length)
     let rank = first
     for (const { data } of this.#targets) this.#commands.add(command, rank++, data)
     for (const { codec, lines } of this.#encodings) {
-      for (const delivery of command.deliveries) {
-        const { executes, outbox, codec: spoken } = delivery.target
-        if (spoken !== codec) continue
-        if (!executes) this.#commands.finish(delivery, "denied")
-        else if (!outbox.appendLineOf(lines.line(delivery.id), delivery)) this.#commands.finish(delivery, "undelivered")
-      }
+      for (const delivery of command.deliveries) if (delivery.target.codec === codec) this.#append(delivery, lines)
     }
+  }
+
+  #open({ id, issuer, several, timeout }: Tracking, targets: number): Command {
+    return this.#commands.open(issuer, id, several, timeout, targets)
+  }
+
+  #append(delivery: Delivery, lines: ExecLines): void {
+    const { executes, outbox } = delivery.target
+    if (!executes) this.#commands.finish(delivery, "denied")
+    else if (!outbox.appendLineOf(lines.line(delivery.id), delivery)) this.#commands.finish(delivery, "undelivered")
   }
 }
 

@@ -23,6 +23,8 @@ export interface ServerContext {
   readonly commands: TrackedCommands
   readonly router: Router
   readonly liveness: Liveness
+  /** Milliseconds that a tracked command may take which does not say. */
+  readonly commandTimeout: number
   readonly outboxes: OutboxOptions
   /** Milliseconds of the monotonic clock. */
   readonly now: () => number

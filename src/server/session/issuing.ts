@@ -5,7 +5,7 @@ import { type ClientMessage, MAX_LISTED_TARGETS } from "../../protocol/Messages.
 import { isForSeveral, type Target } from "../../protocol/Target.ts"
 import type { ExecScanner } from "../../protocol/text/ExecScanner.ts"
 import * as Roster from "../../rank/Roster.ts"
-import type { Delivered, Tracking } from "../group/Router.ts"
+import type { Delivered, Routed, Tracking } from "../group/Router.ts"
 import { type Reach, reach } from "../group/reach.ts"
 import type { Peer } from "../Peer.ts"
 import type { ClientSession, Seated } from "./ClientSession.ts"
@@ -15,20 +15,13 @@ import { DONE, reject, retry, type Step } from "./Step.ts"
 /** What a target costs of a line for several, in those of lines for one: most of its bytes are shared. */
 const SHARED_COST = 1 / 8
 
-/** A command: `bytes` from `start` to `end`. */
-interface Span {
-  readonly bytes: Uint8Array
-  readonly start: number
-  readonly end: number
-}
-
 const EVERYONE: Target = { _tag: "Everyone" }
 
 /** The `EXEC` or `EXEC#` that the scanner has read; its line begins at `line`. */
 export const issueScanned = (
   session: ClientSession,
   seated: Seated,
-  { command, everyone, first, idEnd, idStart, last, range }: ExecScanner,
+  { command: start, everyone, first, idEnd, idStart, last, range }: ExecScanner,
   bytes: Uint8Array,
   line: number,
   end: number
@@ -37,17 +30,23 @@ export const issueScanned = (
   const rejected = seated.checked ? mayIssue(session, seated, id) : undefined
   if (rejected !== undefined) return rejected
   const { context } = session
-  const { rank, roster, seat } = seated
-  const toOne = !everyone && first === last && first > rank && first < Roster.size(roster)
-  if (id === undefined && toOne && context.phase === "serving") {
-    const delivered = context.router.deliverToOne(seat.group, roster, rank, first, bytes, line, command, end)
-    return outcome(session, delivered, 1, undefined)
+  const { rank: from, roster, seat } = seated
+  const timeout = context.commandTimeout
+  const toOne = !everyone && first === last && first > from && first < Roster.size(roster)
+  // What comes by the million passes without an object that is not kept.
+  if (toOne && context.phase === "serving") {
+    const refused = id === undefined ? undefined : mayTrack(session, id, 1)
+    if (refused !== undefined) return refused
+    const tracking = id === undefined ? undefined : { issuer: session.issuer(), id, several: range, timeout }
+    const { router } = context
+    const delivered = router.deliverToOne(seat.group, roster, from, first, bytes, line, start, end, tracking)
+    return outcome(session, delivered, 1, id)
   }
-  const reached = reach(roster, rank, everyone ? EVERYONE : { _tag: "Range", first, last })
-  const said = { bytes, start: command, end }
-  if (id === undefined) return route(session, seated, reached, said)
-  const timeout = context.settings.commandTimeout
-  return track(session, seated, reached, said, id, everyone || range, Duration.toMillis(timeout))
+  const reached = reach(roster, from, everyone ? EVERYONE : { _tag: "Range", first, last })
+  const routed = { group: seat.group, roster, from, bytes, start, end }
+  return id === undefined
+    ? route(session, reached, routed)
+    : track(session, reached, routed, id, everyone || range, timeout)
 }
 
 const ascii = (bytes: Uint8Array, start: number, end: number): string => {
@@ -59,21 +58,21 @@ const ascii = (bytes: Uint8Array, start: number, end: number): string => {
 /** An `EXEC` that is more than the scanner reads: to a name, with guards, or in JSON. */
 export const issue = (session: ClientSession, seated: Seated, message: ClientMessage & { _tag: "Exec" }): Step => {
   const { command, epoch, id, member, timeout, to } = message
-  const { commandTimeout, maxCommandTimeout } = session.context.settings
-  const { rank, roster } = seated
-  const reached = reach(roster, rank, to)
+  const { commandTimeout, settings } = session.context
+  const { rank: from, roster, seat } = seated
+  const reached = reach(roster, from, to)
   if (epoch !== undefined && epoch !== roster.epoch) return reject("stale epoch", undefined, id)
   if (member !== undefined && !isOnly(member, roster, reached)) {
     return reject("stale epoch", `${member} alone does not stand there`, id)
   }
   const bytes = Buffer.from(command)
-  const said = { bytes, start: 0, end: bytes.length }
-  if (id === undefined) return route(session, seated, reached, said)
-  const longest = Duration.toMillis(maxCommandTimeout)
+  const routed = { group: seat.group, roster, from, bytes, start: 0, end: bytes.length }
+  if (id === undefined) return route(session, reached, routed)
+  const longest = Duration.toMillis(settings.maxCommandTimeout)
   if (timeout !== undefined && timeout > longest) {
     return reject("malformed", `a command may take ${longest} ms at most`, id)
   }
-  return track(session, seated, reached, said, id, isForSeveral(to), timeout ?? Duration.toMillis(commandTimeout))
+  return track(session, reached, routed, id, isForSeveral(to), timeout ?? commandTimeout)
 }
 
 /** Whether the member, and no other, would be reached. That the issuer may not command it is another matter. */
@@ -84,33 +83,34 @@ const isOnly = (member: string, roster: Roster.Roster<Peer>, reached: Reach): bo
   return at !== undefined && memberIdOf(at.id) === member
 }
 
+/** Whether the client may open one more tracked command, for so many targets. */
+const mayTrack = (session: ClientSession, id: string, targets: number): Step => {
+  const { commands, settings } = session.context
+  if (!commands.hasRoomFor(targets)) return reject("too many open commands", "of all clients together", id)
+  const { open } = session.issuer()
+  if (open.has(id)) return reject("duplicate id", undefined, id)
+  return open.size >= settings.maxOpenCommands ? reject("too many open commands", undefined, id) : undefined
+}
+
 const track = (
   session: ClientSession,
-  seated: Seated,
   reached: Reach,
-  said: Span,
+  routed: Routed,
   id: string,
   several: boolean,
   timeout: number
 ): Step => {
-  const { commands, settings } = session.context
-  if (typeof reached !== "string" && !commands.hasRoomFor(reached.last - reached.first + 1)) {
-    return reject("too many open commands", "of all clients together", id)
-  }
-  const issuer = session.issuer()
-  if (issuer.open.has(id)) return reject("duplicate id", undefined, id)
-  if (issuer.open.size >= settings.maxOpenCommands) return reject("too many open commands", undefined, id)
-  return route(session, seated, reached, said, { issuer, id, several, timeout })
+  const targets = typeof reached === "string" ? 0 : reached.last - reached.first + 1
+  const tracking = { issuer: session.issuer(), id, several, timeout }
+  return mayTrack(session, id, targets) ?? route(session, reached, routed, tracking)
 }
 
-const route = (session: ClientSession, seated: Seated, reached: Reach, said: Span, tracking?: Tracking): Step => {
+const route = (session: ClientSession, reached: Reach, routed: Routed, tracking?: Tracking): Step => {
   const { phase, router } = session.context
   if (phase !== "serving") return reject("shutting down", undefined, tracking?.id)
   if (typeof reached === "string") return reject(reached, undefined, tracking?.id)
   const { first, last } = reached
-  const { rank: from, roster, seat } = seated
-  const delivered = router.deliver({ group: seat.group, roster, from, ...said }, first, last, tracking)
-  return outcome(session, delivered, last - first + 1, tracking?.id)
+  return outcome(session, router.deliver(routed, first, last, tracking), last - first + 1, tracking?.id)
 }
 
 /** What a delivery to so many targets means for the line. */
