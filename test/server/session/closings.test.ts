@@ -1,0 +1,117 @@
+/** Clients whose tokens are taken back together, and the causes that the server gives for closing clients. */
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect } from "effect"
+import type { AccessPolicy, Grant } from "../../../src/server/admission/Access.ts"
+import { Network, passes, say, server, settled } from "../../support/memoryServer.ts"
+
+/** A policy whose tokens are words, and the function that takes some of them back. */
+const policy = () => {
+  const grants = new Map(["a", "b", "c", "d"].map((token): [string, Grant] => [token, { issue: true, execute: true }]))
+  let changed: (holds: (grant: Grant) => boolean) => void = () => {}
+  const access: AccessPolicy = {
+    authenticate: (token) => Effect.succeed(grants.get(token)),
+    observe: (observer) =>
+      Effect.sync(() => {
+        changed = observer
+      })
+  }
+  const revoke = (...tokens: ReadonlyArray<string>) => {
+    const revoked = tokens.map((token) => grants.get(token))
+    changed((grant) => !revoked.includes(grant))
+  }
+  return { access, revoke }
+}
+
+describe("members whose tokens are taken back", () => {
+  it.effect("leave without being promoted first, present or absent", () => {
+    const { access, revoke } = policy()
+    const logged: Array<string> = []
+    return Effect.gen(function* () {
+      const { connect } = yield* Network
+      const clients = []
+      for (const token of ["a", "b", "c", "d"]) {
+        const client = yield* connect
+        yield* say(client, `{"_tag":"Hello","protocol":1,"token":"${token}"}`)
+        clients.push(client)
+      }
+      const [a, b, c, d] = clients
+      // The second one is absent.
+      b!.reset()
+      yield* settled
+      for (const client of clients) client.lines()
+      logged.length = 0
+      revoke("a", "b", "c")
+      yield* settled
+      assert.deepStrictEqual(a!.lines(), ['{"_tag":"Bye","reason":"kicked"}'])
+      assert.deepStrictEqual(c!.lines(), ['{"_tag":"Bye","reason":"kicked"}'])
+      yield* passes("1 second")
+      const ranks = d!.lines().map((line) => JSON.parse(line))
+      assert.deepInclude(ranks.at(-1), { _tag: "Rank", rank: 0, size: 1 })
+      const leaders = logged.filter((line) => line.startsWith("leader changed"))
+      assert.strictEqual(leaders.length, 1)
+      assert.include(leaders[0], "member=m4")
+      assert.strictEqual(logged.filter((line) => line.startsWith("left ")).length, 3)
+    }).pipe(server({ grace: Duration.seconds(30) }, logged, access))
+  })
+})
+
+describe("the log's cause of a slow consumer", () => {
+  const causes = (logged: ReadonlyArray<string>) =>
+    logged.flatMap((line) => (/^slow consumer .*cause=(.*)$/.exec(line) ?? []).slice(1))
+  const flood = `${`EXEC 1 ${"x".repeat(1000)}\n`.repeat(10)}`
+
+  it.effect("is the bytes that wait for it, or the write that it does not take", () => {
+    const logged: Array<string> = []
+    return Effect.gen(function* () {
+      const network = yield* Network
+      const a = yield* network.connect
+      const deaf = yield* network.connect
+      deaf.reading = false
+      for (let i = 0; i < 40; i++) {
+        a.send(flood)
+        yield* passes("600 millis")
+      }
+      assert.deepStrictEqual(causes(logged), ["pending bytes"])
+    }).pipe(server({ maxPending: 65_536, maxLine: 2048 }, logged))
+  })
+
+  it.effect("is the write that it does not take in time", () => {
+    const logged: Array<string> = []
+    return Effect.gen(function* () {
+      const network = yield* Network
+      const a = yield* network.connect
+      const deaf = yield* network.connect
+      deaf.reading = false
+      a.send(flood.repeat(3))
+      yield* passes("11 seconds")
+      assert.deepStrictEqual(causes(logged), ["write deadline"])
+    }).pipe(server({}, logged))
+  })
+
+  it.effect("is the server's total, of the client that has most of it", () => {
+    const logged: Array<string> = []
+    return Effect.gen(function* () {
+      const network = yield* Network
+      const a = yield* network.connect
+      const deaf = yield* network.connect
+      deaf.reading = false
+      for (let i = 0; i < 8; i++) {
+        a.send(flood)
+        yield* settled
+      }
+      assert.deepStrictEqual(causes(logged), ["server total"])
+    }).pipe(server({ maxTotalPending: 65_536 }, logged))
+  })
+
+  it.effect("is that it has shown no token and does not read the answers", () => {
+    const logged: Array<string> = []
+    return Effect.gen(function* () {
+      const { connect } = yield* Network
+      const stranger = yield* connect
+      stranger.reading = false
+      stranger.send("RANKS\n".repeat(2000))
+      yield* settled
+      assert.deepStrictEqual(causes(logged), ["unauthenticated"])
+    }).pipe(server({ authTimeout: Duration.seconds(60) }, logged, policy().access))
+  })
+})
