@@ -119,8 +119,8 @@ export const stepDown = <A>(self: Roster<A>, id: number, now: number): Roster<A>
 }
 
 /**
- * Has `id` be made of `data` from now on, where it stands. Nobody moves, and yet the
- * epoch is larger: whoever acted as this member until now does not any more.
+ * Puts `data` in the place of what `id` had. Nobody moves, and yet the epoch is larger: a
+ * client that acted as this member until now must not act any more.
  */
 export const replace = <A>(self: Roster<A>, id: number, data: A, now: number): Roster<A> => {
   const seat = CountedTrie.get(self.seats, id)
@@ -133,7 +133,7 @@ export const replace = <A>(self: Roster<A>, id: number, data: A, now: number): R
   }
 }
 
-/** Has `id` known as `name` and no longer as before. The order, and so the epoch, stays. */
+/** Gives `id` this name in place of the one that it had. The order stays, and so does the epoch. */
 export const rename = <A>(self: Roster<A>, id: number, name: string): Roster<A> => {
   const seat = CountedTrie.get(self.seats, id)
   const member = seat === undefined ? undefined : CountedTrie.get(self.members, seat)

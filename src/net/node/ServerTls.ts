@@ -1,7 +1,6 @@
 /**
- * TLS for the server: its files, read at the start and again on request; the
- * handshakes under way, and their bound; what a client's certificate says. Effect's
- * socket server does the rest. Of `server`, only this and `NodeServer` know Node.
+ * TLS for the server: its files, read at the start and again on request, and the bound
+ * on unfinished handshakes. Effect's socket server does the rest.
  */
 import { createPrivateKey, X509Certificate } from "node:crypto"
 import { subscribe, unsubscribe } from "node:diagnostics_channel"
@@ -13,30 +12,30 @@ import { Duration, Effect, Latch, Schema } from "effect"
 import { hostInUrl, subnetOf } from "../Subnet.ts"
 
 export interface TlsOptions {
-  /** Path of the server's certificate, and those between it and its CA, in PEM. */
+  /** Path of a PEM file with the server's certificate, and those between it and its CA. */
   readonly cert: string
-  /** Path of the certificate's private key, in PEM, without a passphrase. */
+  /** Path of a PEM file with the certificate's private key, without a passphrase. */
   readonly key: string
-  /** Path of the CAs, in PEM, one of which must have signed a client's certificate. Without it, clients need none. */
+  /** Path of a PEM file with the CAs that sign clients' certificates. Without it, clients need no certificate. */
   readonly ca?: string | undefined
-  /** The least version that is spoken; `TLSv1.3` by default. */
+  /** The oldest version that the server accepts; `TLSv1.3` by default. */
   readonly minVersion?: Tls.SecureVersion | undefined
   /** How long a handshake may take; `HANDSHAKE_TIMEOUT` by default. */
   readonly handshakeTimeout?: Duration.Duration | undefined
-  /** Handshakes under way at most; at one more the oldest is cut off, of the network that has the most. `MAX_HANDSHAKES` by default. */
+  /** The most unfinished handshakes. Beyond it, the oldest from the busiest subnet is cut off. `MAX_HANDSHAKES` by default. */
   readonly maxHandshakes?: number | undefined
 }
 
 /** A handshake takes two round trips and some milliseconds; Node's own limit is two minutes. */
 export const HANDSHAKE_TIMEOUT = Duration.seconds(2)
 
-/** More than come at once when a server starts again, and little memory where they all stall. */
+/** More than arrive at once when a server restarts, and little memory if they all stall. */
 export const MAX_HANDSHAKES = 256
 
-/** Handshakes that fail are told of so often at most, however many there are. */
+/** The least time between two log lines about failed handshakes. */
 const REPORT_INTERVAL = "5 seconds"
 
-/** A file is of no use. `option` is which of `TlsOptions`. */
+/** A file cannot be used. `option` is the one of `TlsOptions` that names it. */
 export class TlsError extends Schema.TaggedError<TlsError>()("TlsError", {
   option: Schema.Literals(["cert", "key", "ca"]),
   path: Schema.String,
@@ -48,9 +47,9 @@ export class TlsError extends Schema.TaggedError<TlsError>()("TlsError", {
 }
 
 const unreadable = ({ code, message }: NodeJS.ErrnoException): string =>
-  ({ ENOENT: "there is no such file", EACCES: "it may not be read", EISDIR: "it is a folder" })[code ?? ""] ?? message
+  ({ ENOENT: "no such file", EACCES: "no permission to read it", EISDIR: "it is a folder" })[code ?? ""] ?? message
 
-/** What the files hold; each is tried, so that what is wrong is said of the right one. */
+/** The contents of the files. Each is tried by itself, so that the error names the right one. */
 const read = Effect.fnUntraced(function* (options: TlsOptions) {
   const attempt = <A>(option: TlsError["option"], detail: string | ((cause: Error) => string), get: () => A) =>
     Effect.try({
@@ -86,7 +85,7 @@ const read = Effect.fnUntraced(function* (options: TlsOptions) {
   return secure
 })
 
-/** Logs what happened, at once and then once an interval, and how often it did. */
+/** Logs the first of a series at once, then at most one line an interval with how many there were. */
 const reporter = Effect.fnUntraced(function* (report: Effect.Effect<void>) {
   const some = Latch.makeUnsafe(false)
   let count = 0
@@ -109,7 +108,7 @@ const reporter = Effect.fnUntraced(function* (report: Effect.Effect<void>) {
 const addressOf = ({ remoteAddress, remotePort }: Net.Socket): string =>
   `${hostInUrl(remoteAddress ?? "unknown")}:${remotePort ?? 0}`
 
-/** The connections whose handshakes are under way, by their address, in the order in which they came. */
+/** Connections with unfinished handshakes, by address, in order of arrival. */
 class Pending {
   readonly #sockets = new Map<string, Net.Socket>()
 
@@ -125,7 +124,7 @@ class Pending {
     this.#sockets.delete(address)
   }
 
-  /** Of the network that has the most, and so most likely nobody who only wants to connect. */
+  /** The oldest of the subnet that has the most: most likely not a client that only wants to connect. */
   takeOldest(): Net.Socket | undefined {
     const counts = new Map<string, number>()
     for (const address of this.#sockets.keys()) {
@@ -143,9 +142,9 @@ class Pending {
 }
 
 /**
- * A `SocketServer` whose clients have finished their handshake, and the effect that
- * reads the files again: who connects from then on gets what they hold; who is
- * connected notices nothing. Where they are of no use, all stays as it is.
+ * A `SocketServer` whose clients have finished their handshake, and the effect that reads
+ * the files again. New connections use the new files; others notice nothing. If a file
+ * cannot be used, nothing changes.
  */
 export const make = Effect.fnUntraced(function* (options: TlsOptions, listen: Net.ServerOpts & Net.ListenOptions) {
   const secure = yield* read(options)
@@ -154,7 +153,7 @@ export const make = Effect.fnUntraced(function* (options: TlsOptions, listen: Ne
   const dropped = yield* reporter(Effect.logWarning("too many TLS handshakes under way; see --max-handshakes"))
   let server: Tls.Server | undefined
 
-  /** Effect keeps the server to itself; Node tells of it before it listens. The files' bytes are this server's own. */
+  /** Effect does not expose the server; Node announces it before it listens. The file's bytes tell it from others. */
   const found = (message: unknown) => {
     const told = message as { readonly server: Tls.Server; readonly options: Partial<typeof secure> }
     if (told.options.cert !== secure.cert) return
@@ -171,13 +170,13 @@ export const make = Effect.fnUntraced(function* (options: TlsOptions, listen: Ne
     })
     server.on("secureConnection", (socket) => {
       pending.delete(addressOf(socket))
-      // Not before: a client that goes away in its handshake would have its place until the time is up.
+      // Not before: a client that disconnects in its handshake would count until the timeout.
       socket.allowHalfOpen = listen.allowHalfOpen ?? false
     })
     server.on("tlsClientError", (error: NodeJS.ErrnoException, { authorizationError, remoteAddress }) =>
       failed({
         reason: authorizationError ?? error.code ?? error.message,
-        // Of a connection that is closed already, Node has forgotten it.
+        // Node forgets the address of a closed connection.
         ...(remoteAddress === undefined ? {} : { address: remoteAddress })
       })
     )
@@ -198,7 +197,7 @@ export const make = Effect.fnUntraced(function* (options: TlsOptions, listen: Ne
   )
   const listening = server
   if (listening === undefined) return yield* Effect.die(new Error(`Node did not tell of the server on ${channel}`))
-  // Whose handshake ends while the server closes is nobody's client: the server would wait for it for ever.
+  // No session serves a client whose handshake ends while the server closes: the server would wait for it for ever.
   yield* Effect.addFinalizer(() => Effect.sync(() => listening.on("secureConnection", (socket) => socket.destroy())))
   return { socketServer, reload: Effect.map(read(options), (secure) => listening.setSecureContext(secure)) }
 })

@@ -60,7 +60,7 @@ const REFUSED: { readonly [failure in Exclude<Failure, "not authorized">]: Refus
   "shutting down": "server shutting down"
 }
 
-/** What is said of a member in the atomic step in which it gets its place in the group. */
+/** Runs in the atomic step in which a member gets its place in the group. */
 export type Announcement = (group: Group, resumed: boolean) => Announce<Peer>
 
 export interface AdmissionOptions {

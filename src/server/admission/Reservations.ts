@@ -3,8 +3,8 @@
  * so long: it stays where it is, absent, and a client that shows its resume token is
  * that member from then on. In any other way a member leaves for good, and at once.
  *
- * It owns the resume tokens that are out, whoever holds them, and the seats of absent
- * members. At most as many members are absent as there may be connections.
+ * It owns the resume tokens that are out, and the seats of absent members. At most as many
+ * members are absent as there may be connections.
  */
 import { Duration, Effect, type Fiber, Latch, Scope } from "effect"
 import { SubnetCounter } from "../../net/Subnet.ts"

@@ -1,13 +1,12 @@
 /**
- * A file of tokens: whom they are for, and what they allow. A token is kept as its
- * SHA-256 digest alone, in memory as in the file; that a digest is fast to compute
- * is no matter for a token with as many bits as `generate` gives it.
+ * The token file: which tokens there are, and what their bearers may do. The server keeps
+ * the SHA-256 digest of a token, and never the token. A fast digest is enough for a token
+ * with as many random bits as `generate` gives it.
  *
- * A line is `<name>:sha256:<64 hex digits>`, where the name `*` stands for any; or
- * it is the token itself, which is then for any name. After a space may follow what
- * it allows: `groups=a,b` (any by default), and `may=issue,execute`, either of the
- * two, or `may=watch`, neither (both by default). Empty lines, and those that begin
- * with `#`, are skipped.
+ * A line is `<name>:sha256:<64 hex digits>`, where the name `*` allows any name; or it is
+ * the token itself, which allows any name. Rights may follow after a space: `groups=a,b`
+ * (default: any group), and `may=issue,execute`, `may=issue`, `may=execute` or `may=watch`,
+ * which is neither (default: both). Empty lines, and lines that begin with `#`, are skipped.
  */
 import { Effect, FileSystem, Schema } from "effect"
 import { Digest, Mac, SecureRandom } from "effect/crypto"
@@ -15,17 +14,17 @@ import { Base64Url, Hex } from "effect/encoding"
 import { GroupName, Name, Secret } from "../../protocol/Ids.ts"
 import type { AccessPolicy, Grant } from "./Access.ts"
 
-/** What is wrong with a token file; `message` says where, and never shows what is written there. */
+/** A token file cannot be used. `message` says where and why, and never shows what the file contains. */
 export class TokenFileError extends Schema.TaggedError<TokenFileError>()("TokenFileError", {
   message: Schema.String
 }) {}
 
 export interface Tokens extends AccessPolicy {
-  /** Reads the file anew. Where it cannot, what was granted before stays. */
+  /** Reads the file again. If it cannot be used, the present tokens stay. */
   readonly reload: Effect.Effect<void, TokenFileError>
 }
 
-/** A token that is written down itself has so many characters at least: shorter ones can be guessed. */
+/** The least length of a token that stands in the file itself: shorter ones can be guessed. */
 const MIN_TOKEN_LENGTH = 16
 
 /** Random bytes of a generated token. */
@@ -45,7 +44,7 @@ const sha256 = (token: string) =>
 
 const ALLOWS = "issue and execute, either of them, or watch alone"
 
-/** The options of a line; or what is wrong with them. */
+/** The rights in a line; or what is wrong with them. */
 const options = (words: ReadonlyArray<string>): Omit<Grant, "name"> | string => {
   let grant: Omit<Grant, "name"> = { issue: true, execute: true }
   for (const word of words) {
@@ -88,7 +87,10 @@ const read = Effect.fnUntraced(function* (path: string) {
   const fileSystem = yield* FileSystem.FileSystem
   const text = yield* Effect.mapError(
     fileSystem.readFileString(path),
-    ({ message }) => new TokenFileError({ message: `cannot read the token file ${path}: ${message}` })
+    ({ message, reason }) =>
+      new TokenFileError({
+        message: reason._tag === "NotFound" ? `no such file: ${path}` : `cannot read the token file ${path}: ${message}`
+      })
   )
   const entries = new Map<string, Entry>()
   for (const [index, line] of text.split("\n").entries()) {
@@ -101,7 +103,7 @@ const read = Effect.fnUntraced(function* (path: string) {
     entries.set(`${Hex.encode(entry.digest)} ${JSON.stringify(entry.grant)}`, entry)
   }
   if (entries.size === 0) {
-    return yield* new TokenFileError({ message: `the token file ${path} has no token: nobody could come in` })
+    return yield* new TokenFileError({ message: `the token file ${path} has no token: no client could enter` })
   }
   return entries
 })
@@ -115,7 +117,7 @@ export const make = Effect.fnUntraced(function* (path: string) {
     authenticate: (token) =>
       Effect.map(Effect.provideContext(sha256(token), context), (digest) => {
         let found: Grant | undefined
-        // All are looked at, whichever it is.
+        // Every entry is compared, so that the time tells nothing.
         for (const entry of entries.values()) if (Mac.timingSafeEqual(entry.digest, digest)) found = entry.grant
         return found
       }),
@@ -127,7 +129,7 @@ export const make = Effect.fnUntraced(function* (path: string) {
         )
       ),
     reload: Effect.map(Effect.provideContext(read(path), context), (next) => {
-      // A line that is as it was grants what it granted: its bearers are to stay.
+      // An unchanged line keeps its grant, and so its bearers stay.
       entries = new Map([...next].map(([key, entry]) => [key, entries.get(key) ?? entry]))
       const grants = new Set([...entries.values()].map(({ grant }) => grant))
       for (const changed of observers) changed((grant) => grants.has(grant))

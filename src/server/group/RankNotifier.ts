@@ -110,7 +110,7 @@ export class RankNotifier {
     this.#watchers.delete(peer)
   }
 
-  /** The outbox of a watcher that does not keep up: whoever changes the order on purpose waits for it. */
+  /** The outbox of a watcher that does not keep up: a client waits for it before it changes the order. */
   congested(): Outbox | undefined {
     for (const { outbox } of this.#watchers) if (outbox.congested) return outbox
     return undefined

@@ -160,7 +160,7 @@ export class ClientSession implements Peer {
     if (cause === "http") this.transport.cut()
   }
 
-  /** The seat of a session that ends, once: whoever takes it gives it up, or has it reserved. */
+  /** The seat of a session that ends. It returns the seat once: the caller gives it up, or has it reserved. */
   releaseSeat(): Seat | undefined {
     const { state } = this
     if (state._tag !== "Closing" || state.was._tag !== "Seated") return undefined

@@ -62,7 +62,7 @@ describe("a token file", () => {
     [[`${plain} may=everything`], /may= takes issue and execute, either of them, or watch alone$/],
     [[`${plain} may=watch,issue`], /may= takes/],
     [[`${plain} sudo`], /after the token come groups=... and may=..., nothing else$/],
-    [["", "# nothing"], /has no token: nobody could come in$/]
+    [["", "# nothing"], /has no token: no client could enter$/]
   ] as const)("is rejected as a whole when something is wrong with it: %s", ([lines, says]) =>
     Effect.gen(function* () {
       const { path } = yield* file(...lines)
@@ -75,7 +75,7 @@ describe("a token file", () => {
   it.live("that cannot be read makes an error", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(Tokens.make("/no/such/file"))
-      assert.match(error.message, /^cannot read the token file \/no\/such\/file: /)
+      assert.match(error.message, /^no such file: \/no\/such\/file$/)
     }).pipe(Effect.provide(services))
   )
 
