@@ -98,18 +98,17 @@ const transportOf =
     )
 
 /**
- * Reads the files of TLS again, as after a certificate was renewed; fails, and
- * changes nothing, where they are of no use. Provided by `layer`; does nothing where
- * there is no TLS.
+ * Reads the TLS files again, for example after a certificate was renewed. If a file cannot
+ * be used, it fails and changes nothing. `layer` provides it; without TLS it does nothing.
  */
 export class Reload extends Context.Reference<Effect.Effect<void, Tls.TlsError>>("rankd/net/node/NodeServer/Reload", {
   defaultValue: () => Effect.void
 }) {}
 
 /**
- * Listens on `host`, a name or an address, and `port`, 0 for a free one; speaks TLS
- * where `tls` says with what. Files that are of no use are a `SocketServerError`
- * whose reason's cause is a `TlsError`.
+ * Listens on `host` (a name or an address) and `port` (0: any free port), with TLS if `tls`
+ * is given. It fails with a `SocketServerError`; if a TLS file cannot be used, the cause of its
+ * reason is a `TlsError`.
  */
 export const layer = (options: {
   readonly host: string

@@ -7,6 +7,7 @@
  * Lines beyond that are counted, and the next line says how many: `unlogged=12`.
  */
 import { Clock, Effect, type LogLevel } from "effect"
+import type { RefusalCause } from "../events/CloseCause.ts"
 import type { Observer } from "../events/Events.ts"
 import { RateLimiter } from "../RateLimiter.ts"
 import { monotonicMillis } from "../time.ts"
@@ -29,6 +30,9 @@ class MemberLimit {
     return lines < MEMBER_LINES
   }
 }
+
+/** `authFailed` has told of it, before the delay that the client waits. */
+const isAuthFailure = (cause: RefusalCause) => cause === "wrong token" || cause === "token for another name"
 
 type Level = LogLevel.Severity
 
@@ -56,7 +60,9 @@ export const make: Effect.Effect<Observer> = Effect.gen(function* () {
   }
 
   return {
-    refused: (address, cause, reason, detail) => logStranger("refused", { address, reason, cause, detail }),
+    refused: (address, cause, reason, detail) => {
+      if (!isAuthFailure(cause)) logStranger("refused", { address, reason, cause, detail })
+    },
     authFailed: (address, cause) => logStranger("authentication failed", { address, reason: cause }),
     joined: (member, name, group, address) => logMember("joined", member, { name, group, address }),
     lost: (member, name, group, address, reason) => log("Info", "lost", { member, name, group, address, reason }),

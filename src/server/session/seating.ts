@@ -101,7 +101,7 @@ const greet = Effect.fnUntraced(function* (
   }
   const announce: Announcement = (group, resumed) => (member, rank, roster) => {
     welcome(group, member, rank, roster, resumed ? resume : minted?.token)
-    if (isElsewhere(session, group)) tellRank(session, group, member, rank, roster)
+    if (isNewSeat(session, group, member)) tellRank(session, group, member, rank, roster)
   }
   return yield* applying(session, { group, name, resume }, announce, (verdict) => {
     if (verdict._tag !== "Seated") return
@@ -115,8 +115,8 @@ const greet = Effect.fnUntraced(function* (
   })
 })
 
-const isElsewhere = ({ state }: ClientSession, group: Group): boolean =>
-  state._tag !== "Seated" || state.seat.group !== group
+const isNewSeat = ({ state }: ClientSession, group: Group, { id }: Roster.Member<Peer>): boolean =>
+  state._tag !== "Seated" || state.seat.group !== group || state.seat.member.id !== id
 
 const tellRank = (
   session: ClientSession,

@@ -275,6 +275,22 @@ describe("the first answer to a Hello", () => {
     `).pipe(server())
   )
 
+  it.effect("is Welcome for a client that comes back to its seat from another one in the same group", () =>
+    Effect.gen(function* () {
+      const network = yield* Network
+      const a = yield* network.connect
+      a.lines()
+      const { resume } = welcomed(yield* say(a, HELLO))
+      a.reset()
+      const b = yield* network.connect
+      assert.match(b.lines().join(), /^RANK 1 2 \d+ m2$/)
+      const [first, ...others] = yield* say(b, `{"_tag":"Hello","protocol":1,"resume":"${resume}"}`)
+      const { epoch, ...welcome } = JSON.parse(first!)
+      assert.deepInclude(welcome, { _tag: "Welcome", member: "m1", rank: 0 })
+      assert.deepStrictEqual(others, [`{"_tag":"Rank","rank":0,"size":1,"epoch":${epoch},"member":"m1"}`])
+    }).pipe(server(GRACE))
+  )
+
   it.effect("is Welcome for a client without a seat, and for one that comes back", () =>
     Effect.gen(function* () {
       const network = yield* Network
