@@ -82,9 +82,7 @@ export class RankRef<A, Reason> {
     // Not `acquireRelease`: it would keep the whole context of the admission alive with every member.
     return Effect.flatMap(Effect.scope, (scope) =>
       Effect.uninterruptible(
-        Effect.tap(this.#admit(data, as, announce), ({ id }) =>
-          Scope.addFinalizerExit(scope, (exit) => this.#leave(id, exit))
-        )
+        Effect.tap(this.#admit(data, as, announce), ({ id }) => Scope.addFinalizerExit(scope, this.#leaving(id)))
       )
     )
   }
@@ -163,6 +161,11 @@ export class RankRef<A, Reason> {
       this.#notify({ _tag: "Joined", rank, member }, after)
       return [Effect.succeed(member), after]
     }).pipe(Effect.flatten)
+  }
+
+  /** A function of its own: the member would else keep everything alive that it was admitted with. */
+  #leaving(id: number): (exit: Exit.Exit<unknown, unknown>) => Effect.Effect<void> {
+    return (exit) => this.#leave(id, exit)
   }
 
   #leave(id: number, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
