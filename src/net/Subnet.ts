@@ -1,15 +1,15 @@
-/** Addresses, and the subnets that connections count for. */
+/** Addresses as text, and the subnets that they belong to: limits apply to a subnet, not to one address. */
 
-/** Groups of 16 bits of an IPv6 address that name the subnet: one host may have the rest to itself. */
+/** The groups of 16 bits of an IPv6 address that name its subnet. One host may own all addresses in a /64. */
 const SUBNET_GROUPS = 4
 const GROUPS = 8
 
-/** An IPv6 address goes in brackets where a port follows it. */
+/** The host as it stands before a port: an IPv6 address is in brackets. */
 export const hostInUrl = (host: string): string => (host.includes(":") ? `[${host}]` : host)
 
 /**
- * The IPv4 address, or the /64 of the IPv6 address, of `127.0.0.1:5000` or
- * `[2001:db8:1:2:3::4]:5000`. Of any other text, the text without its port.
+ * The subnet of an address with a port: the IPv4 address in `127.0.0.1:5000`, the /64 in
+ * `[2001:db8:1:2:3::4]:5000`. For any other text, the text without its port.
  */
 export const subnetOf = (address: string): string => {
   const host = /^(.*):[0-9]+$/.exec(address)?.[1] ?? address
@@ -22,21 +22,22 @@ export const subnetOf = (address: string): string => {
   return [...groups, ...(low ?? "").split(":").filter(Boolean)].slice(0, SUBNET_GROUPS).join(":")
 }
 
-/** Counts something in all and by subnet. */
+/** Counts things in total and per subnet. */
 export class SubnetCounter {
   total = 0
   readonly #bySubnet = new Map<string, number>()
 
-  /** How many there are from the subnet of this address. */
+  /** The count for the subnet of this address. */
   of(address: string): number {
     return this.#bySubnet.get(subnetOf(address)) ?? 0
   }
 
+  /** Adds `more` to both counts; a negative number subtracts. */
   add(address: string, more: number): void {
     const subnet = subnetOf(address)
     const count = (this.#bySubnet.get(subnet) ?? 0) + more
     this.total += more
-    // A subnet without any costs nothing.
+    // A subnet with a count of 0 uses no memory.
     if (count === 0) this.#bySubnet.delete(subnet)
     else this.#bySubnet.set(subnet, count)
   }

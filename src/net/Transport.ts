@@ -1,41 +1,42 @@
 /**
- * How bytes get to one client, and when its connection ends. An `effect/socket`
- * `Socket` has a writer that is an effect, and so a fiber, for each write; a
- * transport writes without one as long as there is room. `NodeServer` provides
- * that for Node's sockets; by default it is made of the `Socket`'s writer.
+ * Writes bytes to one client and ends its connection. With the writer of an `effect/socket`
+ * `Socket` each write is an effect, and so a fiber; a transport needs no fiber while the
+ * socket has room. `NodeServer` provides transports for Node's sockets. By default a
+ * transport uses the `Socket`'s writer.
  */
 import type { Array as Arr } from "effect"
 import { Context, Effect, Exit, Fiber, Scope } from "effect"
 import { Socket } from "effect/socket"
 
-/** The certificate that a client had to show. */
+/** The certificate of a client, if the server asks for one. */
 export interface PeerCertificate {
-  /** Whether a CA that the server trusts has signed it. */
+  /** Whether a CA that the server trusts signed it. */
   readonly verified: boolean
-  /** As `X509Certificate.subjectAltName` has it; undefined where the certificate has none. */
+  /** `X509Certificate.subjectAltName`; undefined if the certificate has none. */
   readonly subjectAltName: string | undefined
 }
 
+/** The server's side of one connection, for writing. */
 export interface Transport {
-  /** Where the client connects from, such as `127.0.0.1:50412`; printable ASCII without spaces. */
+  /** The client's address and port, such as `127.0.0.1:50412`: printable ASCII without spaces. */
   readonly address: string
-  /** Undefined where the server asks for no certificate. */
+  /** Undefined if the server asks for no certificate. */
   readonly certificate?: PeerCertificate | undefined
-  /** Hands the bytes over; false if `drained` is to be awaited before there are more. Not to be called once it is `gone`. */
+  /** Writes the bytes. False: wait for `drained` before the next write. Do not call it once the transport is `gone`. */
   readonly write: (chunks: Arr.NonEmptyReadonlyArray<Uint8Array>) => boolean
   /** Succeeds when there is room again; fails when the connection is closed. */
   readonly drained: Effect.Effect<void, Socket.SocketError>
   /** Whether the connection is closed, or being closed. */
   readonly gone: () => boolean
-  /** Bytes that were written and not sent yet. */
+  /** The number of bytes that were written and not sent yet. */
   readonly unsent: () => number
-  /** Ends our side, once everything is sent. */
+  /** Ends the server's side of the connection, after everything is sent. */
   readonly end: () => void
-  /** Closes the connection, whatever was not sent. */
+  /** Closes the connection at once, and drops what was not sent. */
   readonly cut: () => void
 }
 
-/** A transport of the writer that every `Socket` has; what that does not tell may be told beside it. */
+/** A transport that uses the writer of a `Socket`. A `Socket` does not know the properties in the second argument. */
 export const throughWriter = Effect.fnUntraced(function* (
   socket: Socket.Socket,
   {
@@ -64,7 +65,7 @@ export const throughWriter = Effect.fnUntraced(function* (
   }
 })
 
-/** Makes a connection's transport. It is run in the connection's own fiber, whose scope is closed when it has ended. */
+/** Makes the transport of a connection. It runs in the connection's fiber; the scope closes when that fiber ends. */
 export class TransportOf extends Context.Reference<
   (socket: Socket.Socket) => Effect.Effect<Transport, Socket.SocketError, Scope.Scope>
 >("rankd/net/TransportOf", { defaultValue: () => throughWriter }) {}

@@ -1,25 +1,25 @@
 /**
- * Lines as bytes, made without a string for each: a head that is written for the line,
- * and the bytes behind it, copied from where they were read.
+ * Lines as bytes, without a string for each line: a head that is written for the line, and
+ * bytes that are copied behind it from where they were read.
  */
 
 const LF = 0x0a
 const ZERO = 0x30
 
-/** Bytes of the longest head of a line: verb, id, and numbers. */
+/** The most bytes in the head of a line: verb, id and numbers. */
 const MAX_HEAD_BYTES = 256
 
-/** Below so many bytes a loop is faster than a call. */
+/** For fewer bytes a loop is faster than a call. */
 const SHORT_BYTES = 128
 
 const NO_BYTES = new Uint8Array(0)
 
-/** The head of a line, in ASCII. One of them serves for line after line. */
+/** The head of a line, in ASCII. It is used again for the next line. */
 export class Head {
   readonly bytes = new Uint8Array(MAX_HEAD_BYTES)
   length = 0
 
-  /** Starts over, with `text`. */
+  /** Begins a new head with `text`. */
   write(text: string): this {
     this.length = 0
     return this.text(text)
@@ -30,7 +30,7 @@ export class Head {
     return this
   }
 
-  /** Adds a whole number that is not negative, without making a string of it. */
+  /** Adds a whole number that is not negative, without a string. */
   number(value: number): this {
     let end = this.length + 1
     for (let power = 10; value >= power; power *= 10) end++
@@ -44,25 +44,26 @@ export class Head {
   }
 }
 
-/** A line to be written: a head, and the bytes from `start` to `end` behind it. One of them serves for line after line. */
+/** A line to write: a head, and behind it `bytes` from `start` to `end`. It is used again for the next line. */
 export class Line {
   readonly head = new Head()
   bytes: Uint8Array = NO_BYTES
   start = 0
   end = 0
 
-  /** In bytes, with its LF. */
+  /** The length in bytes, with the LF. */
   get length(): number {
     return this.head.length + (this.end - this.start) + 1
   }
 }
 
+/** Copies the bytes from `start` to `end` into `to`, at `at`. */
 export const copy = (from: Uint8Array, start: number, end: number, to: Uint8Array, at: number): void => {
   if (end - start > SHORT_BYTES) to.set(from.subarray(start, end), at)
   else for (let i = start; i < end; i++) to[at++] = from[i]!
 }
 
-/** Writes the line and its LF; returns where the next one starts. */
+/** Writes the line and its LF at `at`; returns where the next line starts. */
 export const writeLine = (to: Uint8Array, at: number, { bytes, end, head, start }: Line): number => {
   copy(head.bytes, 0, head.length, to, at)
   copy(bytes, start, end, to, at + head.length)

@@ -1,10 +1,10 @@
 /**
- * Cuts bytes into lines. Bytes come in as they were read, split anywhere; lines come out, each a slice of those bytes
- * (copied only where it was split), with what the decoder must know of them. It owns the unfinished line of one
- * connection, which is never longer than the line limit.
+ * Cuts bytes into lines. Chunks of bytes come in, split anywhere. Lines come out, each a slice of a chunk; only a line
+ * that was split is copied. It also finds out what the decoder must know about a line. It owns the unfinished line of
+ * one connection, which is never longer than the line limit.
  */
 
-/** The smallest line limit that a server may have: a client that does not know the limit may send lines of this size. */
+/** The smallest line limit of a server: a client that does not know the limit may send lines of this size. */
 export const MIN_LINE_BYTES = 512
 
 /** The outcome of `next`. */
@@ -13,7 +13,7 @@ export const Next = {
   More: 0,
   /** A line: `bytes` from `start` to `end`. */
   Line: 1,
-  /** A line over the limit: no further line comes out. */
+  /** The line is over the limit: no further line comes out. */
   TooLong: 2
 } as const
 export type Next = (typeof Next)[keyof typeof Next]
@@ -32,14 +32,14 @@ const WORD_BITS = 2
 /** The highest bit of each byte of a word. */
 const HIGH_BITS = 0x80808080 | 0
 
-/** In shorter chunks, looking at words costs more than it saves. */
+/** In shorter chunks, reading words costs more than it saves. */
 const MIN_WORDS_BYTES = 256
 
 /** The first allocation for a line that was split; it grows by doubling. */
 const CARRY_BYTES = 256
 
 export class Lines {
-  /** The line that `next` found is `bytes` from `start` to `end`, without its LF or CR LF. Valid until the next call. */
+  /** The line that `next` found: `bytes` from `start` to `end`, without its LF or CR LF. Valid until the next call. */
   bytes: Uint8Array = NOTHING
   start = 0
   end = 0
@@ -48,11 +48,11 @@ export class Lines {
   /** Whether it has a control character other than TAB. */
   control = false
 
-  /** Bytes that a line may have, its LF included. */
+  /** The most bytes in a line, with its LF. */
   limit: number
   #chunk: Uint8Array = NOTHING
   #at = 0
-  /** A long chunk as words, and where in it they begin: at its first byte, or a few bytes before. */
+  /** A long chunk as words, and the position of the first word: that of the first byte, or a few bytes before it. */
   #words: Int32Array | undefined
   #wordsFrom = 0
   /** The beginning of an unfinished line, in the first `#carried` bytes. */
@@ -65,7 +65,7 @@ export class Lines {
     this.limit = limit
   }
 
-  /** Takes the next bytes. `next` must have returned `More` for the ones before. */
+  /** Adds the next chunk. `next` must have returned `More` for the chunk before. */
   push(chunk: Uint8Array): void {
     this.#chunk = chunk
     this.#at = 0
@@ -78,7 +78,7 @@ export class Lines {
   }
 
   /**
-   * Skips words of four plain bytes (0x20 to 0x7E) each; only from an aligned `at`. Subtract 0x20 from each byte of
+   * Skips words of four plain bytes (0x20 to 0x7E), if `at` is aligned. Subtract 0x20 from each byte of
    * a word, or add 1: the highest bit of some byte is set if and only if a byte is not plain. After S. E. Anderson,
    * "Bit Twiddling Hacks": "Determine if a word has a byte less than n".
    */
@@ -139,7 +139,7 @@ export class Lines {
     return Next.More
   }
 
-  /** Takes the line that ends at `end` of the chunk; its beginning may be in the carry. */
+  /** Sets the line that ends at `end` of the chunk; its beginning may be in the carry. */
   #take(chunk: Uint8Array, start: number, end: number): void {
     if (this.#carry === undefined) {
       this.bytes = chunk

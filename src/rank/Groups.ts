@@ -1,18 +1,18 @@
 /**
- * The groups of a server, by name. A group begins when the first client asks to
- * enter it and ends when the last member has left. Member ids are unique over all
- * groups, and a group that begins again continues with larger epochs.
+ * The groups of a server, by name. A group opens when the first client asks to enter it,
+ * and closes when the last member has left. Member ids are unique across all groups. A
+ * group that opens again continues with larger epochs.
  */
 import type { Exit, Scope } from "effect"
 import { Effect, RcMap } from "effect"
 import { RankRef } from "./RankRef.ts"
 
 export interface Groups<G> {
-  /** The group of this name; it stays until the scope closes, and as long as others are in it. */
+  /** The group with this name. It stays open until the scope closes, and while other members are in it. */
   readonly enter: (name: string) => Effect.Effect<G, never, Scope.Scope>
 }
 
-/** @param open makes what a group is, beside its order; its scope closes when the group ends */
+/** @param open makes a group around its order; the scope closes when the group closes */
 export const make = Effect.fnUntraced(function* <A, Reason, G>(options: {
   readonly capacity: number
   readonly reasonOf: (exit: Exit.Exit<unknown, unknown>) => Reason

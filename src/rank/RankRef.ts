@@ -2,13 +2,16 @@
  * The order of one group: a roster in a `SynchronizedRef`. Every change is one
  * atomic step, and observers see the changes in the order in which they happen.
  *
- * `join` is scoped: the member leaves when the scope closes, whatever closed it. So
- * nothing can end a client without the members behind it moving up.
+ * Invariant: `join` is scoped. The member leaves when the scope closes, for whatever
+ * reason, and then the members behind it move up.
  */
 import { Clock, Effect, type Exit, Schema, Scope, SynchronizedRef } from "effect"
 import * as Roster from "./Roster.ts"
 
-/** A change of the order. A newcomer may bring its name: it is `Joined` alone then. Ranks are those right after the change; `Left.rank` is the one given up. */
+/**
+ * A change of the order. Ranks are those right after the change; `Left.rank` is the rank
+ * that the member had. A member that joins with a name causes `Joined` only, and no `Named`.
+ */
 export type Change<A, Reason> =
   | { readonly _tag: "Joined"; readonly rank: number; readonly member: Roster.Member<A> }
   | { readonly _tag: "Left"; readonly rank: number; readonly member: Roster.Member<A>; readonly reason: Reason }
@@ -16,47 +19,50 @@ export type Change<A, Reason> =
   | { readonly _tag: "Named"; readonly rank: number; readonly member: Roster.Member<A> & { readonly name: string } }
 
 /**
- * Called within the atomic step, with every change exactly once and in order. It
- * must not fail, block or do I/O: it notes what is to be done.
+ * Runs within the atomic step of a change: for every change, once and in order. It must
+ * not fail, block or do I/O.
  */
 export type Observer<A, Reason> = (change: Change<A, Reason>, roster: Roster.Roster<A>) => void
 
 /**
- * Called within the atomic step, before the observers: nobody can reach the member
- * at its new place before this has run.
+ * Runs within the atomic step of a change, before the observers. No command can reach the
+ * member under its new rank or name before this has run.
  */
 export type Announce<A> = (member: Roster.Member<A>, rank: number, roster: Roster.Roster<A>) => void
 
+/** The group has `capacity` members, and takes no more. */
 export class GroupFull extends Schema.TaggedError<GroupFull>()("GroupFull", { capacity: Schema.Int }) {
   override get message() {
     return `the group already has ${this.capacity} members`
   }
 }
 
+/** Another member of the group has this name. */
 export class NameTaken extends Schema.TaggedError<NameTaken>()("NameTaken", { name: Schema.String }) {
   override get message() {
-    return `another member is called ${this.name}`
+    return `another member has the name ${this.name}`
   }
 }
 
-/** The id that a newcomer brings, else it gets one, and its name, which must be free. */
+/** A member that joins: its id, and its name, which must be free. */
 export interface Identity {
+  /** By default the member gets a new id. */
   readonly id?: number | undefined
   readonly name?: string | undefined
 }
 
 export interface RankRefOptions<Reason> {
-  /** The most members that the group holds. */
+  /** The most members of the group. */
   readonly capacity: number
-  /** Returns an id that it never returned before. */
+  /** Returns a new id on each call. */
   readonly nextMemberId: () => number
-  /** The epochs of this group are larger. */
+  /** Every epoch of this group is larger than this one. */
   readonly epoch: number
-  /** The reason of a departure, from how the member's scope closed. */
+  /** The reason of a departure, from the exit that closed the member's scope. */
   readonly reasonOf: (exit: Exit.Exit<unknown, unknown>) => Reason
 }
 
-const nobody: Announce<unknown> = () => {}
+const noAnnounce: Announce<unknown> = () => {}
 
 export class RankRef<A, Reason> {
   readonly ref: SynchronizedRef.SynchronizedRef<Roster.Roster<A>>
@@ -68,18 +74,18 @@ export class RankRef<A, Reason> {
     this.ref = SynchronizedRef.makeUnsafe<Roster.Roster<A>>({ ...Roster.empty, epoch: options.epoch })
   }
 
-  /** The order at this moment. Later changes do not alter it. */
+  /** The order at this moment: an immutable snapshot. */
   snapshot(): Roster.Roster<A> {
     return SynchronizedRef.getUnsafe(this.ref)
   }
 
-  /** Admits a member, last, until the scope closes. A member that comes from another group brings its id. */
+  /** Admits a member as the last, until the scope closes. A member that comes from another group keeps its id. */
   join(
     data: A,
     as: Identity = {},
-    announce: Announce<A> = nobody
+    announce: Announce<A> = noAnnounce
   ): Effect.Effect<Roster.Member<A>, GroupFull | NameTaken, Scope.Scope> {
-    // Not `acquireRelease`: it would keep the whole context of the admission alive with every member.
+    // `acquireRelease` would keep the whole context of the admission in memory for every member.
     return Effect.flatMap(Effect.scope, (scope) =>
       Effect.uninterruptible(
         Effect.tap(this.#admit(data, as, announce), ({ id }) => Scope.addFinalizerExit(scope, this.#leaving(id)))
@@ -87,7 +93,7 @@ export class RankRef<A, Reason> {
     )
   }
 
-  /** Makes the member the last, as if it had just been admitted. */
+  /** Makes the member the last, as if it had just joined. */
   stepDown(id: number): Effect.Effect<void> {
     return this.#step<void>((before, now) => {
       const from = Roster.rankOf(before, id)
@@ -99,8 +105,8 @@ export class RankRef<A, Reason> {
     })
   }
 
-  /** Gives the member this name; another that it had is free again. */
-  rename(id: number, name: string, announce: Announce<A> = nobody): Effect.Effect<void, NameTaken> {
+  /** Gives the member this name, and frees the name that it had. */
+  rename(id: number, name: string, announce: Announce<A> = noAnnounce): Effect.Effect<void, NameTaken> {
     return this.#step<Effect.Effect<void, NameTaken>>((before) => {
       const holder = Roster.byName(before, name)
       if (holder !== undefined && holder.id !== id) return [Effect.fail(new NameTaken({ name })), before]
@@ -115,8 +121,8 @@ export class RankRef<A, Reason> {
     }).pipe(Effect.flatten)
   }
 
-  /** Puts `data` in the member's place. Observers see no change; undefined where there is no such member. */
-  replace(id: number, data: A, announce: Announce<A> = nobody): Effect.Effect<Roster.Member<A> | undefined> {
+  /** Replaces the member's data. Its rank stays, and observers see no change. Undefined if there is no such member. */
+  replace(id: number, data: A, announce: Announce<A> = noAnnounce): Effect.Effect<Roster.Member<A> | undefined> {
     return this.#step((before, now) => {
       const after = Roster.replace(before, id, data, now)
       const member = Roster.byId(after, id)
@@ -126,7 +132,7 @@ export class RankRef<A, Reason> {
     })
   }
 
-  /** Shows `observer` every change from now on, until the scope closes. */
+  /** Calls `observer` for every change from now on, until the scope closes. */
   observe(observer: Observer<A, Reason>): Effect.Effect<void, never, Scope.Scope> {
     return Effect.acquireRelease(
       Effect.sync(() => this.#observers.add(observer)),
@@ -138,7 +144,7 @@ export class RankRef<A, Reason> {
     for (const observer of this.#observers) observer(change, roster)
   }
 
-  /** One atomic step, given the time in microseconds. */
+  /** One atomic step. `now` is the wall clock in microseconds. */
   #step<B>(f: (roster: Roster.Roster<A>, now: number) => readonly [B, Roster.Roster<A>]): Effect.Effect<B> {
     return Effect.flatMap(Clock.currentTimeMillis, (now) =>
       SynchronizedRef.modify(this.ref, (roster) => f(roster, now * 1000))

@@ -1,34 +1,33 @@
 /**
- * Who stands where: one group's members in order of admission, as plain
- * immutable data and plain functions.
+ * The members of one group in order of admission, as immutable data and plain functions.
  *
- * A rank is stored nowhere. Every admission takes the next *seat*, a number that
- * only grows; a member's rank is the count of taken seats before its own. When a
- * member leaves, its seat is empty and everyone behind it has moved up, without a
- * single write to them. `join`, `leave`, `rankOf` and `at` each walk one
- * `CountedTrie` (or two), and a roster once made stays valid as a snapshot.
+ * No rank is stored. Each admission takes the next *seat*, a number that only grows. A
+ * member's rank is the number of taken seats before its own. When a member leaves, its
+ * seat is empty, and so all members behind it have moved up, without a write to them.
+ * `join`, `leave`, `rankOf` and `at` each walk one `CountedTrie` or two. A roster never
+ * changes, so it is a snapshot of the order.
  *
- * It does not know what a member is made of (`data`), nor sockets, nor Effect.
+ * It does not know what the `data` of a member is, and knows neither sockets nor effects.
  */
 import { HashMap, Option } from "effect"
 import * as CountedTrie from "./CountedTrie.ts"
 
 export interface Member<A> {
-  /** Given by the caller, never reused; on the wire `m<id>`. */
+  /** The caller chooses it, and never uses it again. On the wire it is `m<id>`. */
   readonly id: number
   readonly name: string | undefined
   readonly data: A
 }
 
 export interface Roster<A> {
-  /** Strictly increases with every change of the order: the fencing token. */
+  /** Grows with every change of the order: the fencing token. */
   readonly epoch: number
   readonly nextSeat: number
-  /** Seat to member. The order of the seats is the order of the ranks. */
+  /** The member in each seat. The order of the seats is the order of the ranks. */
   readonly members: CountedTrie.CountedTrie<Member<A>>
-  /** Member id to seat. */
+  /** The seat of each member, by member id. */
   readonly seats: CountedTrie.CountedTrie<number>
-  /** Name to member id. */
+  /** Member ids by name. */
   readonly names: HashMap.HashMap<string, number>
 }
 
@@ -42,10 +41,10 @@ export const empty: Roster<never> = {
 
 export const size = (self: Roster<unknown>): number => CountedTrie.size(self.members)
 
-/** The member at `rank`; undefined where nobody stands there. */
+/** The member at `rank`; undefined if there is none. */
 export const at = <A>(self: Roster<A>, rank: number): Member<A> | undefined => CountedTrie.at(self.members, rank)
 
-/** The members from rank `first` to before rank `end`, as far as there are any. */
+/** The members from rank `first` to before rank `end`; fewer if the roster is smaller. */
 export const slice = <A>(self: Roster<A>, first: number, end: number): Array<Member<A>> => {
   const members: Array<Member<A>> = []
   for (let rank = first; rank < end; rank++) {
@@ -56,7 +55,7 @@ export const slice = <A>(self: Roster<A>, first: number, end: number): Array<Mem
   return members
 }
 
-/** The rank of the member with this id; undefined where it is not in the group. */
+/** The rank of the member with this id; undefined if it is not in the group. */
 export const rankOf = (self: Roster<unknown>, id: number): number | undefined => {
   const seat = CountedTrie.get(self.seats, id)
   return seat === undefined ? undefined : CountedTrie.countBelow(self.members, seat)
@@ -73,10 +72,10 @@ export const byName = <A>(self: Roster<A>, name: string): Member<A> | undefined 
 }
 
 /**
- * A hybrid logical clock: at least one more than before, and not behind the wall
- * clock (`now`, in microseconds), so that it keeps increasing over a restart. In
- * milliseconds a thousand clients that come at once would take it past that clock,
- * and a server started again in the same second would begin behind it.
+ * A hybrid logical clock: at least one more than before, and never behind the wall clock
+ * (`now`, in microseconds). So it also grows across a restart of the server. In
+ * milliseconds, a thousand clients that connect at once would push it ahead of the wall
+ * clock, and a server that restarts within the same second would begin with a smaller one.
  * Kulkarni et al., "Logical Physical Clocks", 2014.
  */
 const nextEpoch = (self: Roster<unknown>, now: number): number => Math.max(self.epoch + 1, now)
@@ -95,11 +94,11 @@ const unseated = <A>(self: Roster<A>, id: number, seat: number): Roster<A> => ({
   seats: CountedTrie.remove(self.seats, id)
 })
 
-/** Admits `id`, last. The id must not be in the group. */
+/** Admits `id` as the last. The id must not be in the group. */
 export const join = <A>(self: Roster<A>, id: number, data: A, now: number): Roster<A> =>
   seated(self, { id, name: undefined, data }, now)
 
-/** Removes `id` and frees its name; the same roster where it is not in the group. */
+/** Removes `id` and frees its name; the same roster if it is not in the group. */
 export const leave = <A>(self: Roster<A>, id: number, now: number): Roster<A> => {
   const seat = CountedTrie.get(self.seats, id)
   if (seat === undefined) return self
@@ -111,7 +110,7 @@ export const leave = <A>(self: Roster<A>, id: number, now: number): Roster<A> =>
   }
 }
 
-/** Makes `id` the last, as if it had been admitted just now; it keeps its name. */
+/** Makes `id` the last, as if it had just been admitted; it keeps its name. */
 export const stepDown = <A>(self: Roster<A>, id: number, now: number): Roster<A> => {
   const seat = CountedTrie.get(self.seats, id)
   const member = seat === undefined ? undefined : CountedTrie.get(self.members, seat)
@@ -119,8 +118,8 @@ export const stepDown = <A>(self: Roster<A>, id: number, now: number): Roster<A>
 }
 
 /**
- * Puts `data` in the place of what `id` had. Nobody moves, and yet the epoch is larger: a
- * client that acted as this member until now must not act any more.
+ * Replaces the data of `id`. No member moves, but the epoch grows: the client that was this
+ * member until now must not act as it any more.
  */
 export const replace = <A>(self: Roster<A>, id: number, data: A, now: number): Roster<A> => {
   const seat = CountedTrie.get(self.seats, id)
@@ -133,7 +132,7 @@ export const replace = <A>(self: Roster<A>, id: number, data: A, now: number): R
   }
 }
 
-/** Gives `id` this name in place of the one that it had. The order stays, and so does the epoch. */
+/** Gives `id` this name, and frees the name that it had. The order and the epoch stay the same. */
 export const rename = <A>(self: Roster<A>, id: number, name: string): Roster<A> => {
   const seat = CountedTrie.get(self.seats, id)
   const member = seat === undefined ? undefined : CountedTrie.get(self.members, seat)

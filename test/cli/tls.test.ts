@@ -132,7 +132,7 @@ describe("rankd serve", { concurrent: true, timeout: 60_000 }, () => {
       run.child.kill("SIGHUP")
       yield* says(
         run.stderr,
-        /level=ERROR .*.*server\.key: it does not belong to .*The server keeps what it had.* what=TLS/
+        /level=ERROR .*tls key: .*server\.key does not belong to .*The server keeps what it had.* what=TLS/
       )
       assert.strictEqual(yield* subject, "CN=server")
       copyFileSync(next.keyPath, server.keyPath)
@@ -141,7 +141,7 @@ describe("rankd serve", { concurrent: true, timeout: 60_000 }, () => {
       assert.strictEqual(yield* subject, "CN=next")
       first.send("PING")
       yield* first.until((line) => line === "PONG")
-      // A stranger cannot flood the log.
+      // A client that never finishes its handshake cannot flood the log.
       for (let i = 0; i < 20; i++)
         yield* Effect.flip(connectTls({ maxVersion: "TLSv1.2" })).pipe(Effect.provideService(Port, port))
       yield* says(run.stderr, /TLS handshake failed.*reason=ERR_SSL_UNSUPPORTED_PROTOCOL/)
@@ -175,17 +175,17 @@ describe("rankd serve", { concurrent: true, timeout: 60_000 }, () => {
         [
           ["--tls-cert", text, "--tls-key", key],
           69,
-          `cannot speak TLS: --tls-cert ${text}: it is not a certificate in PEM. Name the PEM file of a certificate, and of those between it and its CA`
+          `cannot speak TLS: --tls-cert: ${text} is not a certificate in PEM. Name the PEM file of a certificate, and of those between it and its CA`
         ],
         [
           ["--tls-cert", cert, "--tls-key", ca.keyPath],
           69,
-          `cannot speak TLS: --tls-key ${ca.keyPath}: it does not belong to ${cert}. Name the PEM file of the private key that the certificate was made for`
+          `cannot speak TLS: --tls-key: ${ca.keyPath} does not belong to ${cert}. Name the PEM file of the private key that the certificate was made for`
         ],
         [
           ["--tls-cert", cert, "--tls-key", key, "--tls-ca", key],
           69,
-          `cannot speak TLS: --tls-ca ${key}: it is not a certificate in PEM. Name the PEM file of the CA that signs the certificates of clients`
+          `cannot speak TLS: --tls-ca: ${key} is not a certificate in PEM. Name the PEM file of the CA that signs the certificates of clients`
         ],
         [["--tls-cert", cert], 2, "--tls-cert needs --tls-key, the private key of the certificate"],
         [["--tls-key", key], 2, "--tls-key needs --tls-cert, the certificate of the key"],

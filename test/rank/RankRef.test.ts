@@ -147,7 +147,7 @@ describe("RankRef", () => {
       const a = yield* joined(ranks, "a")
       const b = yield* joined(ranks, "b")
       yield* ranks.rename(a.id, "boss")
-      assert.strictEqual((yield* Effect.flip(ranks.rename(b.id, "boss"))).message, "another member is called boss")
+      assert.strictEqual((yield* Effect.flip(ranks.rename(b.id, "boss"))).message, "another member has the name boss")
       yield* ranks.rename(a.id, "boss")
       yield* ranks.stepDown(a.id)
       assert.deepStrictEqual(order(ranks), ["b", "a"])

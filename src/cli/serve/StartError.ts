@@ -24,8 +24,8 @@ export const startError =
   ({ reason }: SocketServer.SocketServerError): StartError => {
     const { cause } = reason
     if (cause instanceof TlsError) {
-      const { detail, option, path } = cause
-      return new StartError({ message: `cannot speak TLS: --tls-${option} ${path}: ${detail}. ${tlsAdvice[option]}` })
+      const { detail, option } = cause
+      return new StartError({ message: `cannot speak TLS: --tls-${option}: ${detail}. ${tlsAdvice[option]}` })
     }
     const { code, message } = cause as NodeJS.ErrnoException
     const advice: Record<string, string> = {

@@ -1,5 +1,5 @@
-/** The layers that put the server on Node's sockets: TCP and TLS. */
-// Module by module: the whole package brings Redis and HTTP clients along, half of the time that a start takes.
+/** The server on Node's sockets, over TCP or TLS, as layers. */
+// Module by module: the whole package loads Redis and HTTP clients, too, which is half of the start time.
 import type * as Net from "node:net"
 import type * as NodeTls from "node:tls"
 import * as NodeSocket from "@effect/platform-node/NodeSocket"
@@ -15,19 +15,19 @@ export { HANDSHAKE_TIMEOUT, MAX_HANDSHAKES, TlsError, type TlsOptions } from "./
 
 export { hostInUrl }
 
-/** Connections that may wait to be accepted. The kernel lowers it to its own limit (`somaxconn`). */
+/** The most connections that wait to be accepted. The kernel lowers it to its own limit (`somaxconn`). */
 const BACKLOG = 4096
 
 /**
- * How long nothing is heard of a client before TCP asks its machine, which has ten seconds
- * to answer; the system's own default is two hours. Clients with a heartbeat are found out sooner.
+ * After so many milliseconds of silence TCP probes the client's machine, which has ten seconds
+ * to answer. The system's own default is two hours. A heartbeat detects a dead client sooner.
  */
 const KEEP_ALIVE_DELAY = 30_000
 
-/** A closed socket never drains. */
+/** What `drained` fails with: a closed socket never drains. */
 const CLOSED = new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1006 }) })
 
-/** A class, and its members methods: an idle client has no closures of its own. */
+/** A class with methods, not an object of closures: an idle client then costs less memory. */
 class NodeTransport implements Transport {
   readonly address: string
   readonly #socket: Net.Socket
@@ -79,14 +79,14 @@ class NodeTransport implements Transport {
   }
 }
 
-/** Of a client that has shown a certificate; the handshake fails where the CA has not signed it. */
-class CertifiedTransport extends NodeTransport {
+/** The transport of a client with a certificate. The handshake fails if the CA has not signed it. */
+class CertificateTransport extends NodeTransport {
   readonly certificate: PeerCertificate
 
   constructor(socket: NodeTls.TLSSocket) {
     super(socket)
-    const shown = socket.authorized ? socket.getPeerX509Certificate() : undefined
-    this.certificate = { verified: shown !== undefined, subjectAltName: shown?.subjectAltName }
+    const verified = socket.authorized ? socket.getPeerX509Certificate() : undefined
+    this.certificate = { verified: verified !== undefined, subjectAltName: verified?.subjectAltName }
   }
 }
 
@@ -98,8 +98,9 @@ const transportOf =
     )
 
 /**
- * Reads the TLS files again, for example after a certificate was renewed. If a file cannot
- * be used, it fails and changes nothing. `layer` provides it; without TLS it does nothing.
+ * Reads the TLS files again, for example after the certificate was renewed. New connections use
+ * the new files. If a file cannot be used, it fails and changes nothing. `layer` provides this
+ * effect; without TLS it does nothing.
  */
 export class Reload extends Context.Reference<Effect.Effect<void, Tls.TlsError>>("rankd/net/node/NodeServer/Reload", {
   defaultValue: () => Effect.void
@@ -123,7 +124,7 @@ export const layer = (options: {
     noDelay: true,
     keepAlive: true,
     keepAliveInitialDelay: KEEP_ALIVE_DELAY,
-    // A client may end its side and still be answered: `printf 'RANKS\n' | nc host port`.
+    // A client may end its side and still gets its answers: `printf 'RANKS\n' | nc host port`.
     allowHalfOpen: true
   }
   if (tls === undefined) {
@@ -136,7 +137,7 @@ export const layer = (options: {
     )
   }
   const make = (socket: Net.Socket) =>
-    tls.ca === undefined ? new NodeTransport(socket) : new CertifiedTransport(socket as NodeTls.TLSSocket)
+    tls.ca === undefined ? new NodeTransport(socket) : new CertificateTransport(socket as NodeTls.TLSSocket)
   return Layer.effectContext(
     Tls.make(tls, listen).pipe(
       Effect.map(({ reload, socketServer }) =>

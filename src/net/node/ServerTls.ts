@@ -11,6 +11,7 @@ import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
 import { Duration, Effect, Latch, Schema } from "effect"
 import { hostInUrl, subnetOf } from "../Subnet.ts"
 
+/** TLS for a server. Paths are relative to the working directory. */
 export interface TlsOptions {
   /** Path of a PEM file with the server's certificate, and those between it and its CA. */
   readonly cert: string
@@ -35,73 +36,72 @@ export const MAX_HANDSHAKES = 256
 /** The least time between two log lines about failed handshakes. */
 const REPORT_INTERVAL = "5 seconds"
 
-/** A file cannot be used. `option` is the one of `TlsOptions` that names it. */
+/** A file cannot be used. `option` is the one of `TlsOptions` that names it; `detail` names the file, and says why. */
 export class TlsError extends Schema.TaggedError<TlsError>()("TlsError", {
   option: Schema.Literals(["cert", "key", "ca"]),
   path: Schema.String,
   detail: Schema.String
 }) {
   override get message() {
-    return `tls ${this.option} ${this.path}: ${this.detail}`
+    return `tls ${this.option}: ${this.detail}`
   }
 }
 
-const unreadable = ({ code, message }: NodeJS.ErrnoException): string =>
-  ({ ENOENT: "no such file", EACCES: "no permission to read it", EISDIR: "it is a folder" })[code ?? ""] ?? message
+const unreadable = (path: string, { code, message }: NodeJS.ErrnoException): string => {
+  if (code === "ENOENT") return `no such file: ${path}`
+  if (code === "EACCES") return `no permission to read ${path}`
+  return code === "EISDIR" ? `${path} is a folder` : `${path}: ${message}`
+}
 
 /** The contents of the files. Each is tried by itself, so that the error names the right one. */
 const read = Effect.fnUntraced(function* (options: TlsOptions) {
-  const attempt = <A>(option: TlsError["option"], detail: string | ((cause: Error) => string), get: () => A) =>
+  const attempt = <A>(option: TlsError["option"], get: () => A, why: (cause: Error) => string) =>
     Effect.try({
       try: get,
-      catch: (cause) =>
-        new TlsError({
-          option,
-          path: options[option] ?? "",
-          detail: typeof detail === "string" ? detail : detail(cause as Error)
-        })
+      catch: (cause) => {
+        const path = options[option] ?? ""
+        return new TlsError({ option, path, detail: `${path} ${why(cause as Error)}` })
+      }
     })
   const file = (option: TlsError["option"], path: string) =>
     Effect.tryPromise({
       try: () => readFile(path),
-      catch: (cause) => new TlsError({ option, path, detail: unreadable(cause as NodeJS.ErrnoException) })
+      catch: (cause) => new TlsError({ option, path, detail: unreadable(path, cause as NodeJS.ErrnoException) })
     })
   const [cert, key] = [yield* file("cert", options.cert), yield* file("key", options.key)]
   const ca = options.ca === undefined ? undefined : yield* file("ca", options.ca)
-  const certificate = yield* attempt("cert", "it is not a certificate in PEM", () => new X509Certificate(cert))
-  const privateKey = yield* attempt("key", "it is not a private key in PEM without a passphrase", () =>
-    createPrivateKey(key)
-  )
+  const noCertificate = () => "is not a certificate in PEM"
+  const noPrivateKey = () => "is not a private key in PEM without a passphrase"
+  const certificate = yield* attempt("cert", () => new X509Certificate(cert), noCertificate)
+  const privateKey = yield* attempt("key", () => createPrivateKey(key), noPrivateKey)
   if (!certificate.checkPrivateKey(privateKey)) {
-    return yield* new TlsError({ option: "key", path: options.key, detail: `it does not belong to ${options.cert}` })
+    const detail = `${options.key} does not belong to ${options.cert}`
+    return yield* new TlsError({ option: "key", path: options.key, detail })
   }
-  if (ca !== undefined) yield* attempt("ca", "it is not a certificate in PEM", () => new X509Certificate(ca))
+  if (ca !== undefined) yield* attempt("ca", () => new X509Certificate(ca), noCertificate)
   const secure = { cert, key, ca, minVersion: options.minVersion ?? ("TLSv1.3" as const) }
-  yield* attempt(
-    "cert",
-    ({ message }) => message,
-    () => Tls.createSecureContext(secure)
-  )
+  const refusedBy = ({ message }: Error) => `cannot be used: ${message}`
+  yield* attempt("cert", () => Tls.createSecureContext(secure), refusedBy)
   return secure
 })
 
-/** Logs the first of a series at once, then at most one line an interval with how many there were. */
+/** Logs the first event at once, and then at most one line per interval, with the number of events. */
 const reporter = Effect.fnUntraced(function* (report: Effect.Effect<void>) {
-  const some = Latch.makeUnsafe(false)
+  const happened = Latch.makeUnsafe(false)
   let count = 0
   let last: Record<string, unknown> = {}
   yield* Effect.gen(function* () {
-    yield* some.await
-    some.closeUnsafe()
-    const said = { ...last, count }
+    yield* happened.await
+    happened.closeUnsafe()
+    const fields = { ...last, count }
     count = 0
-    yield* Effect.annotateLogs(report, said)
+    yield* Effect.annotateLogs(report, fields)
     yield* Effect.sleep(REPORT_INTERVAL)
   }).pipe(Effect.forever, Effect.forkScoped)
   return (detail: typeof last) => {
     count++
     last = detail
-    some.openUnsafe()
+    happened.openUnsafe()
   }
 })
 
@@ -109,7 +109,7 @@ const addressOf = ({ remoteAddress, remotePort }: Net.Socket): string =>
   `${hostInUrl(remoteAddress ?? "unknown")}:${remotePort ?? 0}`
 
 /** Connections with unfinished handshakes, by address, in order of arrival. */
-class Pending {
+class Handshakes {
   readonly #sockets = new Map<string, Net.Socket>()
 
   get size(): number {
@@ -124,12 +124,12 @@ class Pending {
     this.#sockets.delete(address)
   }
 
-  /** The oldest of the subnet that has the most: most likely not a client that only wants to connect. */
+  /** Removes the oldest connection of the busiest subnet: the most likely attacker. */
   takeOldest(): Net.Socket | undefined {
     const counts = new Map<string, number>()
     for (const address of this.#sockets.keys()) {
-      const network = subnetOf(address)
-      counts.set(network, (counts.get(network) ?? 0) + 1)
+      const subnet = subnetOf(address)
+      counts.set(subnet, (counts.get(subnet) ?? 0) + 1)
     }
     const most = Math.max(...counts.values())
     for (const [address, socket] of this.#sockets) {
@@ -153,23 +153,23 @@ export const make = Effect.fnUntraced(function* (options: TlsOptions, listen: Ne
   const dropped = yield* reporter(Effect.logWarning("too many TLS handshakes under way; see --max-handshakes"))
   let server: Tls.Server | undefined
 
-  /** Effect does not expose the server; Node announces it before it listens. The file's bytes tell it from others. */
+  /** Effect does not expose Node's server. Node publishes it before it listens; the buffer of the certificate identifies it. */
   const found = (message: unknown) => {
-    const told = message as { readonly server: Tls.Server; readonly options: Partial<typeof secure> }
-    if (told.options.cert !== secure.cert) return
-    server = told.server
-    const pending = new Pending()
+    const published = message as { readonly server: Tls.Server; readonly options: Partial<typeof secure> }
+    if (published.options.cert !== secure.cert) return
+    server = published.server
+    const handshakes = new Handshakes()
     server.on("connection", (socket: Net.Socket) => {
       const address = addressOf(socket)
-      pending.add(address, socket)
-      socket.on("close", () => pending.delete(address))
-      const last = pending.size > maxHandshakes ? pending.takeOldest() : undefined
-      if (last === undefined) return
-      dropped({ address: addressOf(last) })
-      last.destroy()
+      handshakes.add(address, socket)
+      socket.on("close", () => handshakes.delete(address))
+      const oldest = handshakes.size > maxHandshakes ? handshakes.takeOldest() : undefined
+      if (oldest === undefined) return
+      dropped({ address: addressOf(oldest) })
+      oldest.destroy()
     })
     server.on("secureConnection", (socket) => {
-      pending.delete(addressOf(socket))
+      handshakes.delete(addressOf(socket))
       // Not before: a client that disconnects in its handshake would count until the timeout.
       socket.allowHalfOpen = listen.allowHalfOpen ?? false
     })
@@ -196,7 +196,7 @@ export const make = Effect.fnUntraced(function* (options: TlsOptions, listen: Ne
     () => Effect.sync(() => unsubscribe(channel, found))
   )
   const listening = server
-  if (listening === undefined) return yield* Effect.die(new Error(`Node did not tell of the server on ${channel}`))
+  if (listening === undefined) return yield* Effect.die(new Error(`Node did not publish the server on ${channel}`))
   // No session serves a client whose handshake ends while the server closes: the server would wait for it for ever.
   yield* Effect.addFinalizer(() => Effect.sync(() => listening.on("secureConnection", (socket) => socket.destroy())))
   return { socketServer, reload: Effect.map(read(options), (secure) => listening.setSecureContext(secure)) }

@@ -3,8 +3,8 @@
  * the SHA-256 digest of a token, and never the token. A fast digest is enough for a token
  * with as many random bits as `generate` gives it.
  *
- * A line is `<name>:sha256:<64 hex digits>`, where the name `*` allows any name; or it is
- * the token itself, which allows any name. Rights may follow after a space: `groups=a,b`
+ * A line is `<name>:sha256:<64 hex digits>`, and the name `*` allows any name; or it is the
+ * token itself, which allows any name. Rights may follow after a space: `groups=a,b`
  * (default: any group), and `may=issue,execute`, `may=issue`, `may=execute` or `may=watch`,
  * which is neither (default: both). Empty lines, and lines that begin with `#`, are skipped.
  */
@@ -19,6 +19,7 @@ export class TokenFileError extends Schema.TaggedError<TokenFileError>()("TokenF
   message: Schema.String
 }) {}
 
+/** The access policy of a token file. */
 export interface Tokens extends AccessPolicy {
   /** Reads the file again. If it cannot be used, the present tokens stay. */
   readonly reload: Effect.Effect<void, TokenFileError>
@@ -42,7 +43,7 @@ const isSecret = Schema.is(Secret)
 const sha256 = (token: string) =>
   Digest.Digest.use(({ digest }) => digest(Digest.sha256, new TextEncoder().encode(token)))
 
-const ALLOWS = "issue and execute, either of them, or watch alone"
+const ALLOWS = "issue, execute, both with a comma between them, or watch alone"
 
 /** The rights in a line; or what is wrong with them. */
 const options = (words: ReadonlyArray<string>): Omit<Grant, "name"> | string => {
@@ -51,14 +52,14 @@ const options = (words: ReadonlyArray<string>): Omit<Grant, "name"> | string => 
     const [option, value = ""] = word.split("=", 2)
     const values = value.split(",")
     if (option === "groups") {
-      if (!values.every(isGroup)) return "groups= takes names of groups, with commas between them"
+      if (!values.every(isGroup)) return "groups= takes names of groups, with a comma between two of them"
       grant = { ...grant, groups: values }
     } else if (option === "may") {
       const known = values.every((value) => value === "issue" || value === "execute" || value === "watch")
       if (!known || (values.includes("watch") && values.length > 1)) return `may= takes ${ALLOWS}`
       grant = { ...grant, issue: values.includes("issue"), execute: values.includes("execute") }
     } else {
-      return "after the token come groups=... and may=..., nothing else"
+      return "after the token write only groups=... and may=..."
     }
   }
   return grant
@@ -70,13 +71,17 @@ const readLine = Effect.fnUntraced(function* (line: string) {
   const allowed = options(words)
   if (typeof allowed === "string") return allowed
   if (!word.includes(":")) {
-    if (word.length < MIN_TOKEN_LENGTH)
-      return `a token has ${MIN_TOKEN_LENGTH} characters or more: make one with rankd token`
-    return isSecret(word) ? { digest: yield* sha256(word), grant: allowed } : "a token has printable characters only"
+    if (word.length < MIN_TOKEN_LENGTH) {
+      return `a token has at least ${MIN_TOKEN_LENGTH} characters. Make one with rankd token`
+    }
+    if (isSecret(word)) return { digest: yield* sha256(word), grant: allowed }
+    return "a token has 512 characters at most, all printable ASCII. Make one with rankd token"
   }
   const [, name = "", hex = ""] = /^([^:]*):sha256:([0-9a-f]{64})$/.exec(word) ?? []
   if (hex === "") return "write <name>:sha256:<64 hex digits>, as rankd token prints it, or a token without a colon"
-  if (name !== "*" && !isName(name)) return "a name is 1-64 of A-Z a-z 0-9 . _ -, not like a member id; * is any"
+  if (name !== "*" && !isName(name)) {
+    return "a name is 1-64 of A-Z a-z 0-9 . _ -, and not like a member id. Write * for any name"
+  }
   const digest = Hex.decode(hex)
   return digest._tag === "Success"
     ? { digest: digest.success, grant: name === "*" ? allowed : { name, ...allowed } }
@@ -85,13 +90,11 @@ const readLine = Effect.fnUntraced(function* (line: string) {
 
 const read = Effect.fnUntraced(function* (path: string) {
   const fileSystem = yield* FileSystem.FileSystem
-  const text = yield* Effect.mapError(
-    fileSystem.readFileString(path),
-    ({ message, reason }) =>
-      new TokenFileError({
-        message: reason._tag === "NotFound" ? `no such file: ${path}` : `cannot read the token file ${path}: ${message}`
-      })
-  )
+  const text = yield* Effect.mapError(fileSystem.readFileString(path), ({ message, reason }) => {
+    if (reason._tag === "NotFound") return new TokenFileError({ message: `no such file: ${path}` })
+    const why = reason._tag === "PermissionDenied" ? "no permission" : message
+    return new TokenFileError({ message: `cannot read the token file ${path}: ${why}` })
+  })
   const entries = new Map<string, Entry>()
   for (const [index, line] of text.split("\n").entries()) {
     const written = line.trim()
@@ -103,12 +106,13 @@ const read = Effect.fnUntraced(function* (path: string) {
     entries.set(`${Hex.encode(entry.digest)} ${JSON.stringify(entry.grant)}`, entry)
   }
   if (entries.size === 0) {
-    return yield* new TokenFileError({ message: `the token file ${path} has no token: no client could enter` })
+    const message = `the token file ${path} has no token, so that no client could enter. Make one with rankd token`
+    return yield* new TokenFileError({ message })
   }
   return entries
 })
 
-/** The tokens of the file at `path`. */
+/** The tokens of the file at `path`. Fails with `TokenFileError` if it cannot read the file, or a line is wrong. */
 export const make = Effect.fnUntraced(function* (path: string) {
   const context = yield* Effect.context<FileSystem.FileSystem | Digest.Digest>()
   let entries = yield* read(path)
@@ -138,7 +142,7 @@ export const make = Effect.fnUntraced(function* (path: string) {
   return tokens
 })
 
-/** A new token, and the line of a token file that is for it. */
+/** Makes a token and its line for the token file. `words` are rights, such as `may=execute`; they are not checked. */
 export const generate = Effect.fnUntraced(function* (name: string | undefined, words: ReadonlyArray<string>) {
   const token = Base64Url.encode(SecureRandom.randomBytesUnsafe(TOKEN_BYTES))
   const line = [`${name ?? "*"}:sha256:${Hex.encode(yield* sha256(token))}`, ...words].join(" ")

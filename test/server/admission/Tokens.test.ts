@@ -1,4 +1,4 @@
-/** What a token file says, what can be wrong with it, and how it is reloaded. */
+/** Token files: what they grant, what can be wrong with them, and how the server reloads them. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -11,7 +11,7 @@ import * as Tokens from "../../../src/server/admission/Tokens.ts"
 
 const services = Layer.merge(NodeServices.layer, NodeCrypto.layerDigest)
 
-/** A file with these lines, and how to change it. */
+/** A file with these lines, and a function that replaces them. */
 const file = Effect.fnUntraced(function* (...lines: ReadonlyArray<string>) {
   const folder = yield* Effect.acquireRelease(
     Effect.sync(() => mkdtempSync(join(tmpdir(), "rankd-"))),
@@ -26,7 +26,7 @@ const file = Effect.fnUntraced(function* (...lines: ReadonlyArray<string>) {
 const plain = "a-secret-of-32-characters-or-so!"
 
 describe("a token file", () => {
-  it.live("says for whom a token is and what it allows, by the token or by its digest", () =>
+  it.live("grants a token its name and rights, whether the line has the token or its digest", () =>
     Effect.gen(function* () {
       const worker = yield* Tokens.generate("worker", ["groups=jobs,more", "may=execute"])
       const anybody = yield* Tokens.generate(undefined, [])
@@ -49,21 +49,21 @@ describe("a token file", () => {
   )
 
   it.live.each([
-    [["short"], /^line 1 of the token file .*: a token has 16 characters or more: make one with rankd token$/],
+    [["short"], /^line 1 of the token file .*: a token has at least 16 characters\. Make one with rankd token$/],
     [
       ["# x", "a:b"],
       /^line 2 .*: write <name>:sha256:<64 hex digits>, as rankd token prints it, or a token without a colon$/
     ],
-    [[`m1:sha256:${"0".repeat(64)}`], /a name is 1-64 of .*not like a member id; \* is any$/],
+    [[`m1:sha256:${"0".repeat(64)}`], /a name is 1-64 of .*not like a member id\. Write \* for any name$/],
     [[`a:sha256:${"0".repeat(63)}`], /write <name>:sha256/],
     [[`a:sha256:${"A".repeat(64)}`], /write <name>:sha256/],
-    [[`${plain}é`], /a token has printable characters only$/],
-    [[`${plain} groups=`], /groups= takes names of groups, with commas between them$/],
-    [[`${plain} may=everything`], /may= takes issue and execute, either of them, or watch alone$/],
+    [[`${plain}é`], /a token has 512 characters at most, all printable ASCII\. Make one with rankd token$/],
+    [[`${plain} groups=`], /groups= takes names of groups, with a comma between two of them$/],
+    [[`${plain} may=everything`], /may= takes issue, execute, both with a comma between them, or watch alone$/],
     [[`${plain} may=watch,issue`], /may= takes/],
-    [[`${plain} sudo`], /after the token come groups=... and may=..., nothing else$/],
-    [["", "# nothing"], /has no token: no client could enter$/]
-  ] as const)("is rejected as a whole when something is wrong with it: %s", ([lines, says]) =>
+    [[`${plain} sudo`], /after the token write only groups=\.\.\. and may=\.\.\.$/],
+    [["", "# nothing"], /has no token, so that no client could enter\. Make one with rankd token$/]
+  ] as const)("is rejected as a whole if a line is wrong: %s", ([lines, says]) =>
     Effect.gen(function* () {
       const { path } = yield* file(...lines)
       const error = yield* Effect.flip(Tokens.make(path))
@@ -72,14 +72,16 @@ describe("a token file", () => {
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("that cannot be read makes an error", () =>
+  it.live("that is missing or cannot be read is an error that names it", () =>
     Effect.gen(function* () {
-      const error = yield* Effect.flip(Tokens.make("/no/such/file"))
-      assert.match(error.message, /^no such file: \/no\/such\/file$/)
+      const missing = yield* Effect.flip(Tokens.make("/no/such/file"))
+      assert.strictEqual(missing.message, "no such file: /no/such/file")
+      const folder = yield* Effect.flip(Tokens.make(tmpdir()))
+      assert.match(folder.message, /^cannot read the token file \//)
     }).pipe(Effect.provide(services))
   )
 
-  it.live("can be reloaded: lines that are still there stay valid, and a file with errors changes nothing", () =>
+  it.live("can be reloaded: an unchanged line keeps its grant, and a file with errors changes nothing", () =>
     Effect.gen(function* () {
       const [one, two] = [yield* Tokens.generate("one", []), yield* Tokens.generate("two", [])]
       const { path, write } = yield* file(one.line, `${two.line} may=issue`)
