@@ -169,7 +169,7 @@ export class RankRef<A, Reason> {
     }).pipe(Effect.flatten)
   }
 
-  /** A function of its own: the member would else keep everything alive that it was admitted with. */
+  /** A separate method, so that the finalizer keeps no variable of the admission in memory. */
   #leaving(id: number): (exit: Exit.Exit<unknown, unknown>) => Effect.Effect<void> {
     return (exit) => this.#leave(id, exit)
   }

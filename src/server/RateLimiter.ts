@@ -1,4 +1,4 @@
-/** A token bucket: it refills by `perSecond` tokens a second and holds as many. It needs no timer. */
+/** A token bucket: it refills by `perSecond` tokens a second, and contains at most that many. It needs no timer. */
 export class RateLimiter {
   readonly perSecond: number
   #left: number
@@ -9,7 +9,7 @@ export class RateLimiter {
     this.#left = perSecond
   }
 
-  /** Takes a token, if there is one. `now` is in milliseconds. */
+  /** Takes a token; false if there is none. `now` is in milliseconds. */
   take(now: number): boolean {
     const since = Math.min(1000, Math.max(0, now - this.#at))
     this.#left = Math.min(this.perSecond, this.#left + (since * this.perSecond) / 1000)
@@ -19,7 +19,7 @@ export class RateLimiter {
     return true
   }
 
-  /** Returns the last token: what it was taken for has yet to happen. */
+  /** Returns a token: the action did not happen, and will take a token when it does. */
   giveBack(): void {
     this.#left++
   }

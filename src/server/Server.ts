@@ -1,7 +1,7 @@
 /**
- * All clients: the service that ranks the clients of a `SocketServer`. The
- * `SocketServer` supervises a fiber for each connection; this module assembles what the
- * sessions share, and ends them all.
+ * The server: a service that ranks the clients of a `SocketServer`. The `SocketServer`
+ * supervises one fiber per connection. This module assembles the parts that the sessions
+ * share, and ends all sessions when its layer ends.
  */
 import { Clock, Context, Duration, Effect, Layer } from "effect"
 import type { NetAddress } from "effect/net"
@@ -29,7 +29,7 @@ import type { ServerContext } from "./session/ServerContext.ts"
 import * as Session from "./session/Session.ts"
 import { monotonicMillis } from "./time.ts"
 
-/** Closes the client for which most bytes wait. */
+/** Closes the client with the most waiting bytes. */
 const shedMost = (peers: Iterable<Peer>) => {
   let most: Peer | undefined
   for (const peer of peers) if (peer.outbox.pending > (most?.outbox.pending ?? 0)) most = peer
@@ -47,7 +47,7 @@ const makeOutboxes = Effect.fnUntraced(function* (
   return { total, flushQueue: new FlushQueue(), stats, maxPending, maxHold, stallTimeout, now, fork }
 })
 
-/** What the sessions share, each built of what stands above it. */
+/** Builds the parts that the sessions share; each part uses parts above it. */
 const makeContext = Effect.gen(function* () {
   const settings = yield* Settings
   const now = monotonicMillis(yield* Clock.Clock)
@@ -90,22 +90,23 @@ const makeContext = Effect.gen(function* () {
   return context
 })
 
+/** The server as a service. It runs while its layer lives. */
 export class RankServer extends Context.Service<
   RankServer,
   {
-    /** Where it listens; the port is the real one where 0 was asked for. */
+    /** The address that the server listens on. If the port was 0, this is the port that it got. */
     readonly address: NetAddress.SocketAddress
-    /** False once the server stops to take newcomers; it may still serve the clients that it has. */
+    /** Whether the server admits new clients. It is false from the moment that the server begins to stop. */
     readonly ready: () => boolean
-    /** What happens, and how often it did. */
+    /** The events of the server, and its counters. */
     readonly events: Events
   }
 >()("rankd/server/RankServer") {
   /**
-   * Serves as long as the layer lives. When it ends, open tracked commands have
-   * `Settings.drain` to end; then every client gets `BYE shutting down`, and has
-   * `Settings.linger` to close its connection. The server logs with the loggers and at
-   * the level of the context that builds the layer.
+   * Serves clients while the layer lives. When the layer ends, open tracked commands have
+   * `Settings.drain` to end. Then every client gets `BYE shutting down`, and has
+   * `Settings.linger` to close its connection. The server logs with the loggers and the
+   * log level of the context that builds the layer.
    */
   static readonly layer: Layer.Layer<RankServer, never, SocketServer.SocketServer> = Layer.effect(
     RankServer,

@@ -1,26 +1,26 @@
 /**
- * What an operator can set. Owns the table of limits: one row each, from which the type of the settings, the flags, the
- * environment variables, `--help`, the table in the docs and the checks are made. Owns neither the reading of flags (the
- * command line does that) nor the enforcement: each limit is enforced by the part of the server that it bounds.
+ * The settings of a server. It owns the table of limits, with one row for each limit. The type of the settings, the flags,
+ * the environment variables, `--help`, the table in the docs and the checks all come from this table. It does not read
+ * flags (the command line does), and does not enforce the limits (the part of the server that a limit bounds does).
  * An app that embeds the server provides its own settings with `Settings.layer`.
  */
 import { Context, Duration, Layer } from "effect"
 
-/** How many seconds, bytes or things a limit allows. */
+/** The value of a limit: a duration, or a number of bytes or things. */
 type Amount = number | Duration.Duration
 
-/** A limit, and all that is known about it. Durations are set in whole seconds on the command line. */
+/** One row of the table. On the command line a duration is a whole number of seconds. */
 export interface Limit<Name = unknown> {
   readonly default: Amount
-  /** The bounds of the flag. Beyond the upper one a typing error is likelier than a need. */
+  /** The bounds of the flag. A larger value is more likely a typing error than a need. */
   readonly least: Amount
   readonly most: Amount
-  /** The limit is at least so many times as large as another one. */
+  /** The limit must be at least `times` times another limit. */
   readonly atLeast?: { readonly times: number; readonly limit: Name }
   readonly unit: "seconds" | "bytes" | "number"
-  /** `false` where only an app that embeds the server can set it. */
+  /** `false` if only an app that embeds the server can set it. */
   readonly flag?: false
-  /** What it means, for an operator. Code is in backticks. */
+  /** The meaning, for an operator. Code is in backticks. */
   readonly help: string
 }
 
@@ -29,7 +29,7 @@ const table = <const Rows extends { readonly [Name in keyof Rows]: Limit<keyof R
 
 const WEEK = Duration.weeks(1)
 
-/** The longest answer of the server's own, `TARGETS`, fits. */
+/** The server's longest answer, `TARGETS`, fits. */
 const LEAST_PENDING = 65_536
 
 export const limits = table({
@@ -42,18 +42,18 @@ export const limits = table({
   },
   maxLine: {
     default: 65_536,
-    // Every verb with a name of the longest kind fits.
+    // Every verb fits, with the longest name.
     least: 512,
     most: 16_777_216,
     unit: "bytes",
     help: "Bytes per line, including its end"
   },
-  // Issuers are held back from half of it on.
+  // When half of it waits, issuers wait, too.
   maxPending: {
     default: 1_048_576,
     least: LEAST_PENDING,
     most: 1_073_741_824,
-    // A line or two never look like a slow consumer.
+    // A client with one or two waiting lines is never a slow consumer.
     atLeast: { times: 4, limit: "maxLine" },
     unit: "bytes",
     help: "Bytes that may wait for one client. A client that exceeds it is disconnected as a `slow consumer`"
@@ -73,7 +73,7 @@ export const limits = table({
     unit: "seconds",
     help: "Seconds that a client may take to read a piece of what waits for it. Then it is disconnected as a `slow consumer`"
   },
-  // Connections that are being refused or closed count, too.
+  // Connections that the server is refusing or closing count, too.
   maxConnections: {
     default: 10_000,
     least: 1,
@@ -131,7 +131,7 @@ export const limits = table({
     unit: "number",
     help: "Open tracked commands per client"
   },
-  // Those of clients that have left count, too. Each takes some 450 bytes.
+  // Targets of commands whose issuers have left count, too. Each takes about 450 bytes.
   maxOpenTargets: {
     default: 1_000_000,
     least: 1,
@@ -153,7 +153,7 @@ export const limits = table({
     unit: "seconds",
     help: "Seconds that open tracked commands have to end when the server stops"
   },
-  // With `drain` it bounds how long the server takes to stop.
+  // `drain` and `linger` together bound the time that the server takes to stop.
   linger: {
     default: Duration.seconds(2),
     least: Duration.zero,
@@ -179,12 +179,13 @@ type Limits = {
   readonly [Name in LimitName]: (typeof limits)[Name]["default"] extends number ? number : Duration.Duration
 }
 
+/** The settings of a server: every limit of the table, and when clients are admitted. Durations are `Duration`s. */
 export interface SettingsValues extends Limits {
-  /** When a client is ranked: when it connects, or when it asks to be (`Hello`, `JOIN`). */
+  /** When a client gets a rank: when it connects, or when it sends `JOIN` or `Hello`. */
   readonly admission: "connect" | "hello"
 }
 
-/** The same as an app writes it: `{ grace: "5 seconds" }`. */
+/** Settings as an app writes them: `{ grace: "5 seconds" }`. */
 export type SettingsInput = {
   readonly [Name in keyof SettingsValues]?: SettingsValues[Name] extends Duration.Duration
     ? Duration.Input
@@ -198,7 +199,7 @@ export const defaults: SettingsValues = {
   admission: "connect"
 }
 
-/** A limit that is too small beside another one. `least` is how large it has to be. */
+/** A limit that is too small for another limit. `least` is the smallest valid value: `times` times the other one. */
 export interface Conflict {
   readonly limit: LimitName
   readonly least: Amount
@@ -208,7 +209,7 @@ export interface Conflict {
 
 const size = (amount: Amount): number => (Duration.isDuration(amount) ? Duration.toMillis(amount) : amount)
 
-/** The first limit that is too small beside another one. */
+/** The first limit that is too small for another limit; undefined if there is none. */
 export const conflict = (values: Limits): Conflict | undefined => {
   for (const limit of names) {
     const { atLeast }: Limit<LimitName> = limits[limit]
@@ -223,10 +224,11 @@ export const conflict = (values: Limits): Conflict | undefined => {
 
 const isTime = (name: string): boolean => name in limits && Duration.isDuration(limits[name as LimitName].default)
 
+/** The settings of the server, as a reference. Without `Settings.layer` every setting has its default. */
 export class Settings extends Context.Reference<SettingsValues>("rankd/server/Settings", {
   defaultValue: () => defaults
 }) {
-  /** The defaults, but for `values`. */
+  /** Settings with these values, and defaults for the rest. Durations are `Duration.Input`, such as `"5 seconds"`. */
   static readonly layer = (values: SettingsInput): Layer.Layer<never> =>
     Layer.sync(Settings, () => ({
       ...defaults,

@@ -138,7 +138,7 @@ describe("Roster", () => {
 const nodes = (node: unknown, into = new Set<object>()): Set<object> => {
   if (typeof node === "object" && node !== null && !into.has(node)) {
     into.add(node)
-    for (const place of (node as { places: ReadonlyArray<unknown> }).places) nodes(place, into)
+    for (const slot of (node as { slots: ReadonlyArray<unknown> }).slots) nodes(slot, into)
   }
   return into
 }

@@ -1,25 +1,25 @@
 /**
- * Why a session ended: a name for each cause, finer than the words that the client
- * and the watchers get. What these words are is in `session/closings`.
+ * The causes that end a session. Each has a name of its own, finer than the reason that the
+ * client and the watchers get. `session/closings` maps causes to these reasons.
  */
 
 /** The client does not read fast enough. */
 export type SlowConsumerCause =
-  /** More bytes waited for it than `--max-pending`. */
+  /** More than `--max-pending` bytes waited for it. */
   | "pending bytes"
   /** One write waited for longer than `--stall-timeout`. */
   | "write deadline"
-  /** More bytes waited for all clients together than `--max-total-pending`, and most of them for this one. */
+  /** More than `--max-total-pending` bytes waited for all clients together, and this client had the most. */
   | "server total"
-  /** It had shown no token yet, and did not read the answers. */
+  /** The client had shown no token yet, and did not read its answers. */
   | "unauthenticated"
 
-/** The client showed a token, and the server did not take it. */
+/** The client showed a token, and the server did not accept it. */
 export type AuthFailure =
   | "wrong token"
   /** The token is for another name than the client's certificate. */
   | "token for another name"
-  /** The client was closed, as one of too many, before its token was checked. */
+  /** The server closed the client, as one of too many, before it had checked its token. */
   | "authenticated too late"
 
 /** The client never had a seat, and the server closes the connection. */
@@ -35,10 +35,11 @@ export type RefusalCause =
   | "name taken"
   | "server shutting down"
 
+/** Why a session ended. */
 export type CloseCause =
   | SlowConsumerCause
   | RefusalCause
-  /** The client said `QUIT`. */
+  /** The client sent `QUIT`. */
   | "quit"
   /** The client closed the connection. */
   | "closed"
@@ -47,12 +48,12 @@ export type CloseCause =
   /** The client missed its heartbeats. */
   | "heartbeat"
   | "line too long"
-  /** The first line of the client looks like HTTP. */
+  /** The client's first line looks like HTTP. */
   | "http"
-  /** The client's token was removed, or allows something else now. */
+  /** The operator removed or changed the client's token. */
   | "token revoked"
   /** Another connection showed the client's resume token. */
   | "resumed elsewhere"
   | "shutting down"
-  /** The server failed while it served this client. */
+  /** An error in the server ended the session. */
   | "internal error"

@@ -1,48 +1,54 @@
 /**
- * The seam between the server and whatever watches it: logs, audit, metrics, the
- * admin stream. An observer is called synchronously, with primitive arguments, in
- * the order in which things happen, and never concurrently. So it must be quick, must
- * not throw, and must not call the server back. Where nobody listens, an event costs
- * an addition to `Stats` and an empty loop.
+ * The seam between the server and its observers: logs, audit, metrics, the admin stream.
+ * The server calls an observer synchronously, with primitive arguments, in the order in
+ * which things happen, and never concurrently. So an observer must be quick, must not
+ * throw, and must not call the server. Without observers an event costs an addition to
+ * `Stats` and an empty loop.
  *
- * Members are ids (`m7`), connections their addresses.
+ * A member is its id (`m7`), a connection its address and port.
  */
 import { Effect, type Scope } from "effect"
 import type { AuthFailure, CloseCause, RefusalCause, SlowConsumerCause } from "./CloseCause.ts"
 import { count, Stats } from "./Stats.ts"
 
-/** What happened. Every method is optional: an observer has those it cares for. */
+/** Receives the events of a server. Every method is optional: an observer implements those that it needs. */
 export interface Observer {
   readonly opened?: (address: string) => void
   /** The last event of a connection. */
   readonly closed?: (address: string, cause: CloseCause) => void
-  /** The client never had a seat, and the connection is closed. `reason` is the client's; `detail` is for operators. */
+  /** The client never had a seat, and the server closes the connection. The client gets `reason`; `detail` is for operators. */
   readonly refused?: (address: string, cause: RefusalCause, reason: string, detail: string | undefined) => void
+  /** The server did not accept the token of a client, which gets its answer after a delay. */
   readonly authFailed?: (address: string, cause: AuthFailure) => void
-  /** The member is in this group now. If it was in another, `left` follows, as `joined another group`. */
+  /** The member joined this group. If it was in another group, `left` follows with the reason `joined another group`. */
   readonly joined?: (member: string, name: string | undefined, group: string, address: string) => void
-  /** The member's connection is lost; its seat is reserved. */
+  /** The member lost its connection, and the server reserves its seat. */
   readonly lost?: (member: string, name: string | undefined, group: string, address: string, cause: CloseCause) => void
+  /** The member came back to its reserved seat, from this address. */
   readonly resumed?: (member: string, name: string | undefined, group: string, address: string) => void
-  /** The member is not in this group any more. `reason` is the one that watchers get. */
+  /** The member left this group. Watchers get `reason`. */
   readonly left?: (member: string, name: string | undefined, group: string, address: string, reason: string) => void
-  /** The member stepped down, from one rank to another. */
+  /** The member stepped down from one rank to another. */
   readonly moved?: (member: string, name: string | undefined, group: string, from: number, to: number) => void
+  /** The member has a new name. */
   readonly named?: (member: string, name: string, group: string) => void
-  /** The group has another member at rank 0, under this epoch, from now on. */
+  /** Another member of the group has rank 0 now, under this epoch. */
   readonly leaderChanged?: (member: string, name: string | undefined, group: string, epoch: number) => void
+  /** The client got an `ERROR` with this reason. `member` is undefined if it never had a seat. */
   readonly rejected?: (address: string, member: string | undefined, reason: string) => void
+  /** The server disconnects a client that reads too slowly. */
   readonly slowConsumer?: (address: string, member: string | undefined, cause: SlowConsumerCause) => void
-  /** A tracked command, by its issuer's id for it. */
+  /** A tracked command was routed to so many targets. `id` is the issuer's. */
   readonly commandOpened?: (issuer: string, id: string, targets: number) => void
-  /** It ended at one target. `issuer` is undefined where the issuer has left: it gets no outcome. */
+  /** A tracked command ended at one target. `issuer` is undefined if the issuer has left and gets no outcome. */
   readonly deliveryEnded?: (issuer: string | undefined, id: string, target: string, status: number | string) => void
-  /** Outcomes of one command whose issuer has left, as `m2=7`. */
+  /** Outcomes of a command whose issuer has left, each in the form `m2=7`. */
   readonly endedWithoutIssuer?: (issuer: string, id: string, outcomes: ReadonlyArray<string>) => void
-  /** So many results came for commands that had ended. */
+  /** The server dropped so many results of commands that had already ended. */
   readonly lateResults?: (results: number) => void
 }
 
+/** The events of one server. The server emits them; `observe` adds an observer, and `stats` has the counters. */
 export class Events {
   readonly stats = new Stats()
   #observers: ReadonlyArray<Observer> = []

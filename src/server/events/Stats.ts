@@ -1,35 +1,36 @@
 /**
- * What happened, as plain integers that only grow: bumped where things happen, read
- * when somebody asks. No counter costs more than an addition.
+ * Counters of a server: plain integers that only grow. The server adds to them where things
+ * happen; a reader reads them whenever it likes. A counter costs one addition.
  */
 import type { RefusalCause, SlowConsumerCause } from "./CloseCause.ts"
 
-/** How often each of these happened; one that never did is missing. */
+/** A number for each name. A name that never occurred is missing. */
 export type Counts<Name extends string = string> = { [name in Name]?: number }
 
 export const count = <Name extends string>(counts: Counts<Name>, name: Name): void => {
   counts[name] = (counts[name] ?? 0) + 1
 }
 
+/** The counters of one server. */
 export class Stats {
-  /** Connections, whatever became of them. Those open now are the difference. */
+  /** All connections, refused ones included. The difference is the number of open connections. */
   connectionsOpened = 0
   connectionsClosed = 0
-  /** Clients that got a seat, each change of the group included; and those that came back to theirs. */
+  /** Seats taken, also by a change of the group; and members that came back to their reserved seats. */
   admissions = 0
   resumptions = 0
   /** Members that left, by the reason that watchers get. */
   readonly departures: Counts = {}
-  /** Connections closed without ever having had a seat, by cause. */
+  /** Clients that the server closed before they had a seat, by cause. */
   readonly refusals: Counts<RefusalCause> = {}
   /** Lines answered with an `ERROR`, by reason. */
   readonly rejections: Counts = {}
-  /** Targets of untracked commands: those that have the line, those that were being closed or absent, those that may not execute. */
+  /** Targets of untracked commands: received; not received, because closing or absent; not allowed to execute. */
   readonly untracked = { delivered: 0, missed: 0, denied: 0 }
-  /** Tracked commands, and how they ended at each target: an exit code counts as `ok` or `failed`. */
+  /** Tracked commands, and their outcomes at each target, by status. Exit code 0 counts as `ok`, any other as `failed`. */
   trackedCommands = 0
   readonly outcomes: Counts = {}
-  /** Results of commands that had ended already. */
+  /** Results that came after their commands had ended. */
   lateResults = 0
   bytesReceived = 0
   bytesSent = 0

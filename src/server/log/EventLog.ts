@@ -1,10 +1,10 @@
 /**
- * The log of the server: an observer that writes a line for what an operator wants
- * to know, through the loggers and at the level of the context that it is made in.
+ * The log of the server: an observer that writes a line for each event that matters to an
+ * operator. It uses the loggers and the log level of the context that it is made in.
  *
- * Nobody can flood it. Strangers, of all addresses together, cause `STRANGER_LINES` a
- * second at most, and one member that renames, moves or changes groups `MEMBER_LINES`.
- * Lines beyond that are counted, and the next line says how many: `unlogged=12`.
+ * Invariant: clients cannot flood the log. It has at most `UNSEATED_LINES` lines a second
+ * about all clients without a seat together, and at most `MEMBER_LINES` about the `JOIN`,
+ * `NAME` and `YIELD` of one member. The next line has the number of the others: `unlogged=12`.
  */
 import { Clock, Effect, type LogLevel } from "effect"
 import type { RefusalCause } from "../events/CloseCause.ts"
@@ -12,10 +12,10 @@ import type { Observer } from "../events/Events.ts"
 import { RateLimiter } from "../RateLimiter.ts"
 import { monotonicMillis } from "../time.ts"
 
-const STRANGER_LINES = 10
+const UNSEATED_LINES = 10
 const MEMBER_LINES = 10
 
-/** Per member, the lines of the present second. */
+/** Counts the lines of each member in the present second. */
 class MemberLimit {
   #lines = new Map<string, number>()
   #since = Number.NEGATIVE_INFINITY
@@ -31,7 +31,7 @@ class MemberLimit {
   }
 }
 
-/** `authFailed` has told of it, before the delay that the client waits. */
+/** `authFailed` has already logged these, before the delay of the answer. */
 const isAuthFailure = (cause: RefusalCause) => cause === "wrong token" || cause === "token for another name"
 
 type Level = LogLevel.Severity
@@ -39,7 +39,7 @@ type Level = LogLevel.Severity
 export const make: Effect.Effect<Observer> = Effect.gen(function* () {
   const now = monotonicMillis(yield* Clock.Clock)
   const fork = Effect.runForkWith(yield* Effect.context<never>())
-  const strangers = new RateLimiter(STRANGER_LINES)
+  const unseated = new RateLimiter(UNSEATED_LINES)
   const members = new MemberLimit()
   let unlogged = 0
 
@@ -50,8 +50,8 @@ export const make: Effect.Effect<Observer> = Effect.gen(function* () {
     unlogged = 0
     fork(Effect.annotateLogs(Effect.logWithLevel(level)(message), Object.fromEntries(known)))
   }
-  const logStranger = (message: string, fields: Record<string, unknown>) => {
-    if (strangers.take(now())) log("Warn", message, fields)
+  const logUnseated = (message: string, fields: Record<string, unknown>) => {
+    if (unseated.take(now())) log("Warn", message, fields)
     else unlogged++
   }
   const logMember = (message: string, member: string, fields: Record<string, unknown>) => {
@@ -61,14 +61,14 @@ export const make: Effect.Effect<Observer> = Effect.gen(function* () {
 
   return {
     refused: (address, cause, reason, detail) => {
-      if (!isAuthFailure(cause)) logStranger("refused", { address, reason, cause, detail })
+      if (!isAuthFailure(cause)) logUnseated("refused", { address, reason, cause, detail })
     },
-    authFailed: (address, cause) => logStranger("authentication failed", { address, reason: cause }),
+    authFailed: (address, cause) => logUnseated("authentication failed", { address, reason: cause }),
     joined: (member, name, group, address) => logMember("joined", member, { name, group, address }),
     lost: (member, name, group, address, reason) => log("Info", "lost", { member, name, group, address, reason }),
     resumed: (member, name, group, address) => log("Info", "resumed", { member, name, group, address }),
     left: (member, name, group, address, reason) => {
-      // Its `joined` tells as much.
+      // The line `joined` shows the new group.
       if (reason !== "joined another group") log("Info", "left", { member, name, group, address, reason })
     },
     moved: (member, name, group, from, to) => logMember("stepped down", member, { name, group, from, to }),

@@ -1,9 +1,9 @@
 /**
  * Moves the bytes for one client to its `Transport`. Appending never blocks and never
- * fails; `flush` hands what waits to the socket. It owns what is in flight (handed to
- * the socket, which has yet to accept it), how long that may take, and the fibers that
- * wait for the client to read. The order of bytes is `WriteBuffer`'s, and when a client
- * is too slow is `SlowConsumer`'s to say.
+ * fails; `flush` writes the waiting bytes to the socket. It owns the bytes in flight
+ * (written, and not yet accepted by the socket), the time that they may take, and the
+ * fibers that wait for the client to read. `WriteBuffer` owns the order of the bytes, and
+ * `SlowConsumer` decides when a client is too slow.
  */
 import { Array as Arr, type Duration, Effect, Exit, type Fiber, Latch } from "effect"
 import type { Socket } from "effect/socket"
@@ -17,20 +17,20 @@ import type { ServerTotal } from "./ServerTotal.ts"
 import { isCongested, SlowConsumer, type SlowConsumerLimits } from "./SlowConsumer.ts"
 import { type Cancellable, WriteBuffer } from "./WriteBuffer.ts"
 
-/** Bytes handed to the socket in one write: what is in flight must be read within the stall timeout. */
+/** The most bytes in one write. The client must read the bytes in flight within the stall timeout. */
 const WRITE_BYTES = 65_536
 
-/** What the outboxes of a server have in common. */
+/** The settings and services that all outboxes of a server share. */
 export interface OutboxOptions extends SlowConsumerLimits {
   readonly total: ServerTotal
   readonly flushQueue: FlushQueue
-  /** Counts the bytes that are handed to the sockets. */
+  /** Counts the bytes that are written to the sockets. */
   readonly stats: Pick<Stats, "bytesSent">
   /** How long the socket may take to accept one write. */
   readonly stallTimeout: Duration.Duration
-  /** Milliseconds of a monotonic clock: they measure durations, and mean nothing else. */
+  /** The monotonic clock, in milliseconds. */
   readonly now: () => number
-  /** Runs a wait, or a timer, as a fiber. */
+  /** Runs a wait or a timer as a fiber. */
   readonly fork: (effect: Effect.Effect<void, Socket.SocketError>) => Fiber.Fiber<void, Socket.SocketError>
 }
 
@@ -40,24 +40,24 @@ export class Outbox {
   readonly #onSlow: (cause: SlowConsumerCause) => void
   readonly #buffer = new WriteBuffer()
   #inFlight = 0
-  /** How many of the pending bytes are in the server's total. */
+  /** The number of pending bytes that `ServerTotal` counts. */
   #counted = 0
   #open = true
   /** Whether it is in the flush queue. */
   #queued = false
-  /** None while the client is flowing. */
+  /** Undefined while the client is flowing. */
   #slowConsumer: SlowConsumer | undefined
-  /** Opened when something has changed that fibers wait for; none while no fiber waits. */
+  /** Opens when something changes that fibers wait for; undefined while no fiber waits. */
   #change: Latch.Latch | undefined
 
-  /** @param onSlow is called at most once, when the client is too slow; nothing more is appended then */
+  /** @param onSlow is called at most once, when the client is too slow; from then on the outbox accepts nothing */
   constructor(options: OutboxOptions, transport: Transport, onSlow: (cause: SlowConsumerCause) => void) {
     this.#options = options
     this.#transport = transport
     this.#onSlow = onSlow
   }
 
-  /** Bytes that wait, those in flight included. */
+  /** The number of waiting bytes, those in flight included. */
   get pending(): number {
     return this.#buffer.size + this.#inFlight
   }
@@ -67,14 +67,14 @@ export class Outbox {
     return this.#open && this.#holdLeft() > 0
   }
 
-  /** Whether the client has yet to read what it asked for: nothing more is read from it until the outbox is `drained`. */
+  /** Whether the client has not yet read its answers: the server reads nothing from it until the outbox is `drained`. */
   get readPaused(): boolean {
     return (this.#slowConsumer !== undefined || this.#buffer.isStreaming) && this.#open
   }
 
   /**
-   * Appends a copy of `bytes` from `start` to `end`. False if they will not be written,
-   * since the client is being closed; perhaps just now, for being too slow.
+   * Appends a copy of `bytes` from `start` to `end`. False: the bytes will not be written,
+   * because the server is closing the client; perhaps from this moment, for being too slow.
    */
   append(bytes: Uint8Array, start: number, end: number): boolean {
     if (!this.#admit(end - start)) return false
@@ -82,14 +82,14 @@ export class Outbox {
     return true
   }
 
-  /** Appends a copy of the line; a cancellable one is written only if it still should be when its turn comes. */
+  /** Appends a copy of the line. A cancellable line is written only if `cancellable` still wants it when its turn comes. */
   appendLineOf(line: Line, cancellable?: Cancellable): boolean {
     if (!this.#admit(line.length)) return false
     this.#buffer.appendLine(line, cancellable)
     return true
   }
 
-  /** Appends `bytes` from `start` to `end` without a copy, unless they have to wait: nobody may change them any more. */
+  /** Appends `bytes` from `start` to `end`, without a copy unless they have to wait. They must not change any more. */
   appendShared(bytes: Uint8Array, start: number, end: number): boolean {
     if (!this.#admit(end - start)) return false
     this.#buffer.appendShared(bytes, start, end)
@@ -102,19 +102,19 @@ export class Outbox {
     return this.append(bytes, 0, bytes.length)
   }
 
-  /** Appends pieces that are made as the client reads them; no bound applies to them. */
+  /** Appends pieces that are made while the client reads them. They do not count for any limit. */
   appendStream(pieces: Iterator<Uint8Array>): void {
     if (!this.#open) return
     this.#buffer.appendStream(pieces)
     this.#enqueue()
   }
 
-  /** Hands what waits to the socket, unless the last write is still in flight. */
+  /** Writes the waiting bytes to the socket, unless the last write is still in flight. */
   flush(): void {
     this.#queued = false
     while (this.#inFlight === 0 && !this.#buffer.isEmpty) {
       const chunks = this.#buffer.take(WRITE_BYTES)
-      // There are none if all lines were cancelled.
+      // Empty if all lines were cancelled.
       if (Arr.isArrayNonEmpty(chunks)) this.#write(chunks)
     }
     if (this.#inFlight > 0) this.#buffer.hold()
@@ -123,7 +123,7 @@ export class Outbox {
     this.#count()
   }
 
-  /** Waits until the client is congested no more: because it reads, or because it has stalled. */
+  /** Waits until the client is not congested any more: it reads again, or it has stalled. */
   get writable(): Effect.Effect<void> {
     return Effect.suspend(() =>
       Effect.timeoutOrElse(
@@ -133,25 +133,25 @@ export class Outbox {
     )
   }
 
-  /** Waits until reading is not paused; without a limit, since only the client itself waits. */
+  /** Waits until reading is not paused. There is no timeout, because only the client's own session waits. */
   get drained(): Effect.Effect<void> {
     return this.#until(() => !this.readPaused)
   }
 
-  /** Drops what waits, because all clients together exceed the server's total. What is in flight stays. */
+  /** Drops the waiting bytes, because all clients together exceed the server's total. Bytes in flight stay. */
   shed(): void {
     this.#slow("server total")
     this.#discard()
     this.#count()
   }
 
-  /** Accepts nothing more. What was accepted is still written. */
+  /** Accepts nothing more. Bytes that were accepted are still written. */
   close(): void {
     this.#open = false
     this.#wake()
   }
 
-  /** Accepts nothing more but `lastWords`; succeeds when the socket has accepted everything, or is gone. */
+  /** Appends `lastWords` and accepts nothing more. Succeeds when the socket has accepted everything, or is gone. */
   finish(lastWords: string | undefined): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (lastWords !== undefined) {
@@ -164,7 +164,7 @@ export class Outbox {
     })
   }
 
-  /** Whether so many bytes more may wait: if not, the client is too slow, or is being closed anyway. */
+  /** Whether `length` more bytes may wait. If not, the client is too slow, or the server is closing it anyway. */
   #admit(length: number): boolean {
     if (!this.#open) return false
     const pending = this.pending + length
@@ -186,7 +186,7 @@ export class Outbox {
     this.#options.flushQueue.add(this)
   }
 
-  /** For how many milliseconds more others wait for the client. */
+  /** For how many more milliseconds other clients wait for this one. */
   #holdLeft(): number {
     return this.#slowConsumer === undefined ? 0 : this.#slowConsumer.holdLeft(this.#options.now())
   }
@@ -241,7 +241,7 @@ export class Outbox {
     return wait
   }
 
-  /** The fibers that wait look again. */
+  /** Makes the waiting fibers check their conditions again. */
   #wake(): void {
     const change = this.#change
     if (change === undefined) return
@@ -249,7 +249,7 @@ export class Outbox {
     wakeLater(() => change.openUnsafe())
   }
 
-  /** What was accepted is still written, if the client reads it before the connection is cut. */
+  /** Closes the outbox. Accepted bytes are still written, if the client reads them before the connection is cut. */
   #slow(cause: SlowConsumerCause): void {
     if (!this.#open) return
     this.close()

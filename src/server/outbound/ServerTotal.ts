@@ -1,6 +1,6 @@
 /**
- * How many bytes wait for all clients of a server together, and the bound on that.
- * Each client reports its share when it is flushed, not for each line.
+ * The number of bytes that wait for all clients of a server together, and its limit. An
+ * outbox reports its changes when it is flushed, not for each line.
  */
 export class ServerTotal {
   readonly #max: number
@@ -13,7 +13,7 @@ export class ServerTotal {
     this.#onExceeded = onExceeded
   }
 
-  /** Counts so many bytes more; fewer where `change` is negative. */
+  /** Adds `change` bytes; a negative number subtracts. */
   add(change: number): void {
     this.#bytes += change
     if (change > 0 && this.#bytes > this.#max) this.#onExceeded()

@@ -1,51 +1,51 @@
 /**
- * The slow-consumer rule: how a client is treated when it does not read as fast as
- * others write to it. It owns the thresholds and how long others wait; it holds no
- * bytes and reads no clock. A client is in one of three states:
+ * The slow-consumer rule, for a client that does not read as fast as others write to it. It
+ * owns the thresholds, and the time that other clients wait. It has no bytes and reads no
+ * clock. A client is in one of three states:
  *
- * - *flowing*: at most half of `maxPending` waits. Such a client has no `SlowConsumer`,
- *   so an idle one pays nothing.
- * - *congested*: more waits. Other clients wait before they add to it, as TCP slows
- *   down a sender.
- * - *stalled*: congested for longer than `maxHold`. Others wait no more; the rest of
- *   `maxPending` fills up, and then the client is disconnected.
+ * - *flowing*: at most half of `maxPending` waits. The client has no `SlowConsumer`, so that
+ *   an idle client costs nothing.
+ * - *congested*: more than half of `maxPending` waits. Other clients wait before they send it
+ *   more, just as TCP slows down a sender.
+ * - *stalled*: the client was congested for longer than `maxHold`. Other clients do not wait
+ *   any more. When `maxPending` is full, the server disconnects the client.
  *
- * The client flows again when no more than a quarter of `maxPending` waits.
+ * The client flows again when at most a quarter of `maxPending` waits.
  */
 import { Duration } from "effect"
 import type { SlowConsumerCause } from "../events/CloseCause.ts"
 
 export interface SlowConsumerLimits {
-  /** Bytes that may wait for one client. */
+  /** The most bytes that wait for one client. */
   readonly maxPending: number
-  /** How long other clients wait for a congested one. */
+  /** How long other clients wait for a congested client. */
   readonly maxHold: Duration.Duration
 }
 
-/** Whether a client that was flowing is congested now that so many bytes wait. */
+/** Whether a flowing client becomes congested when so many bytes wait. */
 export const isCongested = ({ maxPending }: SlowConsumerLimits, pending: number): boolean => pending > maxPending / 2
 
 export class SlowConsumer {
   readonly #maxPending: number
   readonly #holdUntil: number
 
-  /** The client becomes congested at `now`: milliseconds of a monotonic clock, as everywhere here. */
+  /** @param now when the client became congested, in milliseconds of the monotonic clock, as everywhere here */
   constructor({ maxHold, maxPending }: SlowConsumerLimits, now: number) {
     this.#maxPending = maxPending
     this.#holdUntil = now + Duration.toMillis(maxHold)
   }
 
-  /** For how many milliseconds more others wait: 0 once the client has stalled. */
+  /** For how many more milliseconds other clients wait: 0 once the client has stalled. */
   holdLeft(now: number): number {
     return Math.max(0, this.#holdUntil - now)
   }
 
-  /** Why the client is to be disconnected, if so many bytes were to wait. */
+  /** The cause to disconnect the client, if so many bytes would wait; undefined if they may. */
   verdict(pending: number): SlowConsumerCause | undefined {
     return pending > this.#maxPending ? "pending bytes" : undefined
   }
 
-  /** Whether the client flows again now that so many bytes wait. */
+  /** Whether the client flows again when so many bytes wait. */
   hasRecovered(pending: number): boolean {
     return pending <= this.#maxPending / 4
   }

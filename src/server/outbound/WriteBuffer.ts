@@ -1,29 +1,28 @@
 /**
- * The bytes that wait to be written to one client. It owns their order and how they
- * are kept: short pieces are gathered in one buffer, shared ones are referred to, and
- * a stream makes its bytes when they are taken. It knows no bound, clock, socket or
- * fiber; those are the outbox's.
+ * The bytes that wait for one client. It owns their order and their memory: it gathers short
+ * pieces in one buffer, refers to shared pieces, and takes the bytes of a stream when it is
+ * the stream's turn. It knows no limit, clock, socket or fiber; the outbox does.
  *
- * Invariant: `take` returns what was appended, in that order and once. Only lines that
- * were cancelled before their turn are missing.
+ * Invariant: `take` returns the appended bytes once and in order. Only lines that were
+ * cancelled before their turn are missing.
  */
 import { copy, type Line, writeLine } from "../../protocol/LineBytes.ts"
 
-/** The smallest and the largest buffer that appended bytes are gathered in. */
+/** The sizes of the smallest and the largest buffer for appended bytes. */
 const MIN_BUFFER_BYTES = 256
 const MAX_BUFFER_BYTES = 65_536
 
-/** What a line is for that may not be needed any more when it could be written. */
+/** Decides about a line that may be unnecessary by the time of its turn. */
 export interface Cancellable {
-  /** Called when the line is about to be handed to the socket: whether it still should be. */
+  /** Runs just before the line is written. False: do not write it. */
   send(): boolean
 }
 
-/** Gathered bytes with cancellable lines among them. */
+/** Gathered bytes that contain cancellable lines. */
 class CancellableLines {
   readonly #bytes: Uint8Array
   readonly #lines: ReadonlyArray<Cancellable>
-  /** Where each of the lines starts and ends. */
+  /** The start and the end of each line. */
   readonly #bounds: ReadonlyArray<number>
 
   constructor(bytes: Uint8Array, lines: ReadonlyArray<Cancellable>, bounds: ReadonlyArray<number>) {
@@ -36,7 +35,7 @@ class CancellableLines {
     return this.#bytes.length
   }
 
-  /** Adds to `chunks` what should still be sent; returns how many bytes that is. */
+  /** Adds the bytes that are still wanted to `chunks`, and returns their number. */
   send(chunks: Array<Uint8Array>): number {
     const bytes = this.#bytes
     const lines = this.#lines
@@ -56,7 +55,7 @@ class CancellableLines {
   }
 }
 
-/** Never added to: most clients have no cancellable lines, and so no arrays for them. */
+/** Shared, and never changed: most clients have no cancellable lines, and so need no arrays of their own. */
 const NO_LINES: Array<Cancellable> = []
 const NO_BOUNDS: Array<number> = []
 
@@ -64,31 +63,31 @@ export class WriteBuffer {
   #queue: Array<Uint8Array | CancellableLines | Iterator<Uint8Array>> = []
   #size = 0
   #streams = 0
-  /** Gathers what is appended, behind the queue. */
+  /** The buffer for appended bytes, behind the queue. */
   #gather: Uint8Array | undefined
   #gathered = 0
-  /** The cancellable lines in what is gathered, and where each starts and ends. */
+  /** The cancellable lines in that buffer, and the start and the end of each. */
   #lines = NO_LINES
   #bounds = NO_BOUNDS
-  /** Behind what is gathered: a piece of bytes that others refer to, too. */
+  /** Behind that buffer: a piece of bytes that other write buffers may refer to, too. */
   #shared: Uint8Array | undefined
   #sharedStart = 0
   #sharedEnd = 0
   #held = false
-  /** Bytes taken last, or half, a quarter and so on of those taken before if that is more. */
+  /** The number of bytes in a usual `take`. It grows at once, and shrinks by half per `take` at most. */
   #usual = 0
 
-  /** Bytes that wait. A stream counts for nothing until its bytes are made. */
+  /** The number of waiting bytes. The bytes of a stream do not count. */
   get size(): number {
     return this.#size
   }
 
-  /** Whether there is nothing to take. */
+  /** Whether nothing waits. */
   get isEmpty(): boolean {
     return this.#size === 0 && this.#streams === 0
   }
 
-  /** Whether a stream waits, or is not taken to its end. */
+  /** Whether a stream waits, or has not ended. */
   get isStreaming(): boolean {
     return this.#streams > 0
   }
@@ -101,7 +100,7 @@ export class WriteBuffer {
     this.#size += length
   }
 
-  /** Appends a copy of the line; a cancellable one is asked about when it is taken. */
+  /** Appends a copy of the line. `take` asks `cancellable` whether the line is still wanted. */
   appendLine(line: Line, cancellable?: Cancellable): void {
     const buffer = this.#room(line.length)
     const start = this.#gathered
@@ -111,7 +110,7 @@ export class WriteBuffer {
     if (cancellable !== undefined) this.#addCancellable(cancellable, start, end)
   }
 
-  /** Appends `bytes` from `start` to `end`, without a copy unless they are held. Nobody may change them any more. */
+  /** Appends `bytes` from `start` to `end`, without a copy unless the buffer is held. They must not change any more. */
   appendShared(bytes: Uint8Array, start: number, end: number): void {
     this.#size += end - start
     if (this.#shared === bytes && this.#sharedEnd === start) {
@@ -124,7 +123,7 @@ export class WriteBuffer {
     this.#sharedEnd = end
   }
 
-  /** Appends pieces that are made one by one when it is their turn, so that many of them cost no memory. */
+  /** Appends pieces that are made one by one, each at its turn, so that a long stream uses no memory. */
   appendStream(pieces: Iterator<Uint8Array>): void {
     this.#settleShared()
     this.#seal()
@@ -133,15 +132,15 @@ export class WriteBuffer {
   }
 
   /**
-   * Tells that nothing will be taken for a while. Until then shared bytes are copied:
-   * otherwise a short piece would keep everything it is a piece of in memory.
+   * Says that the next `take` may be far off. Until then shared bytes are copied: a short
+   * piece would otherwise keep a whole buffer in memory.
    */
   hold(): void {
     this.#held = true
     this.#settleShared()
   }
 
-  /** Removes and returns the next bytes: all, or `max` bytes and the rest of the piece that reaches them. */
+  /** Removes and returns the next bytes: whole pieces, until they have `max` bytes or nothing waits. */
   take(max: number): Array<Uint8Array> {
     this.#held = false
     this.#settleShared()
@@ -175,7 +174,7 @@ export class WriteBuffer {
     return chunks
   }
 
-  /** Drops all that waits. */
+  /** Drops everything that waits. */
   clear(): void {
     this.#queue = []
     this.#size = 0
@@ -196,22 +195,22 @@ export class WriteBuffer {
     this.#bounds.push(start, end)
   }
 
-  /** A buffer with room for so many bytes more behind what is gathered. Short, to be inlined where it is called. */
+  /** A buffer with room for `length` more bytes. Short, so that the engine inlines it. */
   #room(length: number): Uint8Array {
     if (this.#shared !== undefined) this.#settleShared()
     const gather = this.#gather
-    return gather !== undefined && this.#gathered + length <= gather.length ? gather : this.#gatherAnew(length)
+    return gather !== undefined && this.#gathered + length <= gather.length ? gather : this.#newBuffer(length)
   }
 
-  #gatherAnew(length: number): Uint8Array {
-    // Twice what is usually taken mostly holds what comes next, and what is in one buffer costs one write.
+  #newBuffer(length: number): Uint8Array {
+    // Twice a usual `take` mostly has room for the next bytes, and one buffer costs one write.
     const usual = Math.max(2 * this.#usual, 4 * this.#gathered)
     this.#seal()
     this.#gather = Buffer.allocUnsafe(Math.max(length, Math.min(MAX_BUFFER_BYTES, Math.max(MIN_BUFFER_BYTES, usual))))
     return this.#gather
   }
 
-  /** Moves what is gathered into the queue. */
+  /** Moves the gathered bytes into the queue. */
   #seal(): void {
     if (this.#gather !== undefined && this.#gathered > 0) {
       const bytes = this.#gather.subarray(0, this.#gathered)
@@ -224,7 +223,7 @@ export class WriteBuffer {
     this.#bounds = NO_BOUNDS
   }
 
-  /** Moves the shared piece behind what is gathered: into the queue, or a copy of it into the buffer if it is held. */
+  /** Moves the shared piece into the queue; or a copy of it into the buffer, if the write buffer is held. */
   #settleShared(): void {
     const bytes = this.#shared
     if (bytes === undefined) return
