@@ -86,7 +86,7 @@ export const limits = table({
     least: 1,
     most: 1_000_000,
     unit: "number",
-    help: "Connections from one IPv4 address or one IPv6 network (64 bits)"
+    help: "Connections from one IPv4 address or one IPv6 subnet (64 bits)"
   },
   rate: {
     default: 0,

@@ -96,7 +96,7 @@ export const rows = {
     {
       ...withVariable("max-handshakes"),
       kind: whole(1, MOST_HANDSHAKES),
-      help: "Unfinished TLS handshakes. Beyond it, the oldest from the busiest network is cut off"
+      help: "Unfinished TLS handshakes. Beyond it, the oldest from the busiest subnet is cut off"
     },
     MAX_HANDSHAKES
   ),

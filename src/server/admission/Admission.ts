@@ -1,8 +1,8 @@
 /**
- * The only way in: connecting, `AUTH`, `Hello`, `JOIN` and coming back all end here. It
- * returns a verdict and tells nobody; the session applies the verdict.
+ * Admission: the only way to a seat. Connecting, `AUTH`, `Hello`, `JOIN`, `NAME` and coming
+ * back all end here. It returns a verdict, and the session applies the verdict.
  *
- * A client that has a seat keeps it whenever it does not get the one that it asks for.
+ * Invariant: a client that does not get the seat that it asks for keeps the one that it has.
  */
 import { Effect, Exit, Result, Scope } from "effect"
 import { DEFAULT_GROUP, memberIdOf } from "../../protocol/Ids.ts"
@@ -21,30 +21,32 @@ import type { Reservations } from "./Reservations.ts"
 export interface Applicant {
   readonly peer: Peer
   readonly bearer: Bearer
-  /** The seat that it has already. */
+  /** The seat that it already has. */
   readonly seat: Seat | undefined
 }
 
+/** The seat that the client asks for. */
 export interface SeatRequest {
-  /** By default the group that it is in, or the first that it may be in. */
+  /** By default the present group, or else `default`, or else the first group that the token allows. */
   readonly group?: string | undefined
   readonly name?: string | undefined
-  /** The resume token of the member that it was. */
+  /** The resume token that it shows. */
   readonly resume?: string | undefined
-  /** Whether the server asks, since the client has connected or authenticated: the client may have more to say. */
+  /** Whether the client did not ask: it only connected or authenticated, and may still send a resume token. */
   readonly implicit?: boolean
 }
 
+/** The answer to a request. The session applies it. */
 export type Verdict =
   | { readonly _tag: "Seated"; readonly seat: Seat; readonly bearer: Bearer; readonly resumed: boolean }
-  /** It stays as it is, and gets an `ERROR`. */
+  /** The client stays as it is, and gets an `ERROR`. */
   | { readonly _tag: "Rejected"; readonly reason: "not authorized" | "name taken" | "server full" | "shutting down" }
-  /** It has no seat, and so much time to get one; else it is closed, for `cause`. It gets an `ERROR` where it asked itself. */
+  /** The client has no seat, and `authTimeout` to get one; then its session ends for `cause`. With a `reason` it gets an `ERROR`. */
   | { readonly _tag: "Waits"; readonly cause: RefusalCause; readonly reason?: "name taken" }
-  /** It is closed. */
+  /** The session ends for `cause`. */
   | { readonly _tag: "Refused"; readonly cause: RefusalCause }
 
-/** Why there is no seat. */
+/** Why the client does not get the seat. */
 type Failure = "not authorized" | "name taken" | "group full" | "shutting down"
 
 const REJECTED: { readonly [failure in Failure]: (Verdict & { _tag: "Rejected" })["reason"] } = {
@@ -67,7 +69,7 @@ export interface AdmissionOptions {
   readonly groups: Groups<Group>
   readonly reservations: Reservations
   readonly events: Events
-  /** Whether the server takes no newcomers any more. */
+  /** Whether the server admits no more clients. */
   readonly draining: () => boolean
 }
 
@@ -78,7 +80,7 @@ export class Admission {
     this.#options = options
   }
 
-  /** Seats the client where it asks to be, if it may; `announce` runs as it gets there, and only then. */
+  /** Gives the client the seat that it asks for, if it may have it. `announce` runs if and when it gets a new seat or name. */
   seat(applicant: Applicant, request: SeatRequest, announce: Announcement): Effect.Effect<Verdict> {
     return Effect.uninterruptible(
       Effect.gen({ self: this }, function* () {
@@ -115,11 +117,11 @@ export class Admission {
       announce: Announcement
     ): Effect.fn.Return<Result.Result<Seat, Failure>> {
       const { draining, groups, reservations } = this.#options
-      const groupName = asked ?? seat?.group.name ?? homeOf(bearer)
+      const groupName = asked ?? seat?.group.name ?? firstGroupOf(bearer)
       if (!isAllowed(bearer, groupName, wanted)) return Result.fail("not authorized")
       if (seat?.group.name === groupName) return yield* rename(seat, wanted, announce)
       if (seat === undefined && draining()) return Result.fail("shutting down")
-      const name = bearer.name ?? wanted ?? nameNow(seat)
+      const name = bearer.name ?? wanted ?? presentName(seat)
       const scope = yield* Scope.fork(reservations.scope)
       const group = yield* Scope.provide(groups.enter(groupName), scope)
       const join = group.ranks.join(peer, { id: seat?.member.id, name }, announce(group, false))
@@ -135,29 +137,29 @@ export class Admission {
 
   #judge({ bearer, seat }: Applicant, { implicit = false }: SeatRequest, failure: Failure): Verdict {
     if (seat !== undefined || failure === "not authorized") return { _tag: "Rejected", reason: REJECTED[failure] }
-    // It may choose another name.
+    // The client may choose another name.
     if (failure === "name taken" && bearer.name === undefined) {
       return { _tag: "Waits", cause: "no seat in time", reason: failure }
     }
     const cause = REFUSED[failure]
-    // It may be one of those whose seats are reserved, and has yet to say so.
+    // The client may be a disconnected member that has not sent its resume token yet.
     return implicit && this.#options.reservations.any() ? { _tag: "Waits", cause } : { _tag: "Refused", cause }
   }
 }
 
 const seated = (seat: Seat, bearer: Bearer, resumed: boolean): Verdict => ({ _tag: "Seated", seat, bearer, resumed })
 
-/** The group of a client that asks for none. */
-const homeOf = ({ grant: { groups } }: Bearer): string =>
+/** The group of a client without a seat that asks for no group. */
+const firstGroupOf = ({ grant: { groups } }: Bearer): string =>
   groups === undefined || groups.includes(DEFAULT_GROUP) ? DEFAULT_GROUP : (groups[0] ?? DEFAULT_GROUP)
 
 const isAllowed = ({ grant: { groups }, name: only }: Bearer, group: string, name: string | undefined): boolean =>
   (groups === undefined || groups.includes(group)) && (name === undefined || only === undefined || name === only)
 
-const nameNow = (seat: Seat | undefined): string | undefined =>
+const presentName = (seat: Seat | undefined): string | undefined =>
   seat && Roster.byId(seat.group.ranks.snapshot(), seat.member.id)?.name
 
-/** Takes the name that is asked for, if one is, in the seat that it has. */
+/** Gives the client the name that it asks for, if it asks for one, in its present seat. */
 const rename = (seat: Seat, name: string | undefined, announce: Announcement) => {
   if (name === undefined) return Effect.succeed(Result.succeed(seat))
   const { group, member } = seat

@@ -1,8 +1,7 @@
 /**
- * Turns a connection into a bearer of rights: at once where the server asks for no
- * token, else when the client has shown one. It owns the clients that have yet to: they
- * hold no rank and have next to no verbs, so all that they can do is to be many, and
- * then the oldest is closed.
+ * Turns a connection into a bearer of rights: at once if the server asks for no token, or
+ * else when the client shows a valid one. It owns the unauthenticated clients. They have no
+ * rank and next to no verbs. If there are too many, it disconnects the oldest.
  */
 import { Duration, Effect, Result, type Scope } from "effect"
 import { subnetOf } from "../../net/Subnet.ts"
@@ -25,16 +24,16 @@ export interface AuthenticatorOptions {
 export class Authenticator {
   readonly #options: AuthenticatorOptions
   readonly #backoff = new AuthBackoff()
-  /** In the order in which they came, each with the name in its certificate. */
+  /** The name in the certificate of each unauthenticated client, in order of arrival. */
   readonly #unauthenticated = new Map<Peer, string | undefined>()
-  /** Of clients that have shown a token, the grant that it has. */
+  /** The grants of the clients that have shown a token. */
   readonly #grants = new Map<Peer, Grant>()
 
   constructor(options: AuthenticatorOptions) {
     this.#options = options
   }
 
-  /** The client's rights, where the server asks for no token; undefined where the client has yet to show one. */
+  /** The rights of a client that has connected; undefined if it needs a token first. */
   greet(peer: Peer, certificateName: string | undefined): Bearer | undefined {
     const { access, settings } = this.#options
     if (access === undefined) return this.#bearer(EVERYTHING, certificateName)
@@ -47,7 +46,7 @@ export class Authenticator {
     return undefined
   }
 
-  /** The rights of the token's bearer. A failure comes after a delay. */
+  /** The rights of a client that shows this token. A failure comes after a delay. */
   authenticate(peer: Peer, token: string): Effect.Effect<Result.Result<Bearer, AuthFailure>> {
     const { access } = this.#options
     if (access === undefined) return Effect.succeed(Result.succeed(this.#bearer(EVERYTHING, undefined)))
@@ -59,15 +58,15 @@ export class Authenticator {
     })
   }
 
-  /** The client is gone. */
+  /** Forgets a client whose session has ended. */
   forget(peer: Peer): void {
     this.#unauthenticated.delete(peer)
     this.#grants.delete(peer)
   }
 
   /**
-   * Disconnects the clients whose grants are revoked, until the scope closes. `alsoRevoke`
-   * is called after all of them are on their way out, so that none of them is promoted.
+   * Disconnects clients when their grants are revoked, until the scope closes. It calls
+   * `alsoRevoke` when all of them are leaving, so that none of them is promoted first.
    */
   watchRevocations(alsoRevoke: (holds: (grant: Grant) => boolean) => void): Effect.Effect<void, never, Scope.Scope> {
     return (
@@ -79,7 +78,7 @@ export class Authenticator {
   }
 
   #judge(peer: Peer, grant: Grant | undefined): Result.Result<Bearer, AuthFailure> {
-    // As the oldest of too many it was closed meanwhile.
+    // Meanwhile the server has closed it, as the oldest of too many.
     if (!this.#unauthenticated.has(peer)) return Result.fail("authenticated too late")
     if (grant === undefined) return Result.fail("wrong token")
     const certificateName = this.#unauthenticated.get(peer)

@@ -1,4 +1,4 @@
-/** How many connections there may be: in all, and from one subnet. */
+/** The limits on connections: in total, and per subnet. */
 import { SubnetCounter } from "../../net/Subnet.ts"
 import type { RefusalCause } from "../events/CloseCause.ts"
 import type { SettingsValues } from "../Settings.ts"
@@ -11,7 +11,7 @@ export class ConnectionLimits {
     this.#settings = settings
   }
 
-  /** Counts a connection until it is `closed`; why it is one too many, if it is. */
+  /** Counts a connection until it is `closed`. Returns the cause to refuse it, if there are too many. */
   opened(address: string): RefusalCause | undefined {
     const { maxConnections, maxConnectionsPerAddress } = this.#settings
     this.#open.add(address, 1)

@@ -1,10 +1,10 @@
 /**
- * Reserved seats. With a grace, a member whose connection is *lost* keeps its seat for
- * so long: it stays where it is, absent, and a client that shows its resume token is
- * that member from then on. In any other way a member leaves for good, and at once.
+ * Reserved seats. A member that *loses* its connection keeps its seat for the grace. It is
+ * *absent* meanwhile, with its rank, and a client that shows its resume token is this member
+ * from then on. A connection that ends in any other way makes the member leave at once.
  *
- * It owns the resume tokens that are out, and the seats of absent members. At most as many
- * members are absent as there may be connections.
+ * It owns the valid resume tokens and the seats of absent members. Invariant: the limits on
+ * connections, in total and per subnet, also apply to absent members.
  */
 import { Duration, Effect, type Fiber, Latch, Scope } from "effect"
 import { SubnetCounter } from "../../net/Subnet.ts"
@@ -17,39 +17,39 @@ import { wakeLater } from "../wakeLater.ts"
 import { type Bearer, type Grant, isSameBearer } from "./Access.ts"
 import { make as makeTokens, type ResumeToken, type ResumeTokens } from "./ResumeTokens.ts"
 
-/** Connections that end like this are lost; in any other way the member leaves for good. */
+/** A connection that ends for one of these reasons is lost. */
 const LOST: ReadonlySet<LeaveReason> = new Set(["closed", "reset", "timed out", "internal error"])
 
-/** A resume token that is out, and the member that it is for. */
+/** A valid resume token, and its member. */
 interface Reservation {
   readonly digest: string
   peer: Peer
   bearer: Bearer
-  /** The seat of an absent member. */
+  /** The reserved seat; undefined while the member is connected. */
   absent: { readonly seat: Seat; readonly reason: LeaveReason } | undefined
   expiry: Fiber.Fiber<void> | undefined
-  /** Whether another connection has shown the token: then this one counts as lost, however it ends. */
-  claimed: boolean
-  /** Open when the seat is free to be taken over, and when the reservation is gone. */
+  /** Whether another connection has shown the token: then the present one counts as lost, whatever the reason. */
+  resuming: boolean
+  /** Opens when another connection may take over the seat, and when the reservation ends. */
   readonly free: Latch.Latch
 }
 
 type ReservationSettings = Pick<SettingsValues, "grace" | "maxConnections" | "maxConnectionsPerAddress">
 
-/** A seat that was taken over, and the rights of its new holder. */
+/** A seat that a client took over, and the rights of this client. */
 export interface Resumed {
   readonly seat: Seat
   readonly bearer: Bearer
 }
 
 export class Reservations {
-  /** Seats are taken in it: they outlive connections, and end with the server. */
+  /** The parent of all seats' scopes: a seat may outlive its connection, and ends with the server. */
   readonly scope: Scope.Scope
   readonly #settings: ReservationSettings
   readonly #tokens: ResumeTokens
   readonly #byDigest = new Map<string, Reservation>()
   readonly #byPeer = new Map<Peer, Reservation>()
-  /** Absent members, by the address that they had. */
+  /** Counts the absent members, by the subnet of their last address. */
   readonly #absent = new SubnetCounter()
 
   constructor(scope: Scope.Scope, tokens: ResumeTokens, settings: ReservationSettings) {
@@ -58,12 +58,12 @@ export class Reservations {
     this.#settings = settings
   }
 
-  /** A new resume token, to be `issue`d; undefined where there is no grace. */
+  /** A new resume token, not valid until `issue`; undefined if there is no grace. */
   get mint(): Effect.Effect<ResumeToken | undefined> {
     return Duration.isZero(this.#settings.grace) ? Effect.undefined : this.#tokens.mint
   }
 
-  /** The peer's seat is resumed by this token from now on, and by no older one. */
+  /** Makes this token the one that resumes the peer's seat; an older one is not valid any more. */
   issue(peer: Peer, bearer: Bearer, { digest }: ResumeToken): void {
     this.#forget(this.#byPeer.get(peer))
     const reservation: Reservation = {
@@ -72,14 +72,14 @@ export class Reservations {
       bearer,
       absent: undefined,
       expiry: undefined,
-      claimed: false,
+      resuming: false,
       free: Latch.makeUnsafe(false)
     }
     this.#byDigest.set(digest, reservation)
     this.#byPeer.set(peer, reservation)
   }
 
-  /** Whether any resume token is out. */
+  /** Whether there is a valid resume token. */
   any(): boolean {
     return this.#byDigest.size > 0
   }
@@ -89,8 +89,8 @@ export class Reservations {
   }
 
   /**
-   * The peer's connection ends for this reason. Reserves its seat, where it is lost and
-   * may come back; else gives the seat up. Returns whether it is reserved.
+   * Reserves or gives up the seat of a peer whose connection ends for this reason. Returns
+   * whether the seat is reserved.
    */
   leave(peer: Peer, seat: Seat, reason: LeaveReason): Effect.Effect<boolean> {
     return Effect.suspend(() => {
@@ -104,9 +104,10 @@ export class Reservations {
   }
 
   /**
-   * Takes over the seat that the token is for; undefined where there is none, or it is
-   * for a bearer of other rights, `own` where the peer has that very seat. A connection
-   * that still has the seat is closed first. To be interrupted only while it waits for that.
+   * Gives the peer the seat of this token. If another connection still has the seat, it
+   * disconnects that one and waits until the seat is free; only this wait is interruptible.
+   * Returns undefined if the token is not valid or belongs to a bearer with another name or
+   * other groups, and `own` if the peer itself has the seat.
    */
   readonly resume = Effect.fnUntraced({ self: this }, function* (peer: Peer, bearer: Bearer, token: string) {
     if (Duration.isZero(this.#settings.grace)) return undefined
@@ -117,16 +118,16 @@ export class Reservations {
       if (reservation.peer === peer) return "own"
       const { absent } = reservation
       if (absent !== undefined) return this.#takeOver(reservation, absent.seat, peer, bearer)
-      reservation.claimed = true
+      reservation.resuming = true
       reservation.peer.disconnect("resumed elsewhere")
       yield* Effect.interruptible(reservation.free.await)
     }
   })
 
-  /** Gives up, before their time, the seats of absent members whose grant is revoked. */
+  /** Gives up at once the seats of absent members whose grants are revoked. */
   revoke(holds: (grant: Grant) => boolean): Effect.Effect<void> {
     const revoked = [...this.#byDigest.values()].filter(({ absent, bearer }) => absent && !holds(bearer.grant))
-    // All of them are absent no more before the first leaves: none of them is promoted by that.
+    // None of them is absent any more when the first one leaves, so that none of them is promoted.
     const departures = revoked.map((reservation) => {
       reservation.expiry?.interruptUnsafe()
       return this.#expire(reservation)
@@ -134,19 +135,19 @@ export class Reservations {
     return Effect.all(departures, { discard: true })
   }
 
-  #mayReturn({ absent, claimed, peer }: Reservation, reason: LeaveReason): boolean {
+  #mayReturn({ absent, peer, resuming }: Reservation, reason: LeaveReason): boolean {
     if (absent !== undefined) return false
-    if (claimed) return true
+    if (resuming) return true
     const { maxConnections, maxConnectionsPerAddress } = this.#settings
-    const isRoom = this.#absent.total < maxConnections && this.#absent.of(peer.address) < maxConnectionsPerAddress
-    return LOST.has(reason) && isRoom
+    const hasRoom = this.#absent.total < maxConnections && this.#absent.of(peer.address) < maxConnectionsPerAddress
+    return LOST.has(reason) && hasRoom
   }
 
   #reserve(reservation: Reservation, seat: Seat, reason: LeaveReason): Effect.Effect<void> {
     const { peer } = reservation
     reservation.absent = { seat, reason }
     this.#absent.add(peer.address, 1)
-    // Its commands end as if it had left, and those that reach it from now on are undelivered.
+    // Open commands to it end as if it had left. Commands that reach it from now on are `undelivered`.
     peer.outbox.close()
     abandonDeliveries(peer)
     seat.group.notifier.unwatch(peer)
@@ -166,18 +167,18 @@ export class Reservations {
     this.#forget(this.#byPeer.get(peer))
     this.#byPeer.delete(reservation.peer)
     this.#byPeer.set(peer, reservation)
-    // The commands that it may still issue in this second, it may not issue twice by coming back.
+    // The rate limiter stays the same: coming back does not refill it.
     reservation.bearer = { ...bearer, rate: reservation.bearer.rate }
     reservation.peer = peer
     reservation.absent = undefined
     reservation.expiry = undefined
-    reservation.claimed = false
+    reservation.resuming = false
     reservation.free.closeUnsafe()
     expiry?.interruptUnsafe()
     return { seat, bearer: reservation.bearer }
   }
 
-  /** The grace is over: the member leaves as it would have when it was lost. */
+  /** Ends the reservation: the member leaves, with the reason for which its connection was lost. */
   #expire(reservation: Reservation): Effect.Effect<void> {
     const { absent, peer } = reservation
     if (absent === undefined) return Effect.void

@@ -1,9 +1,9 @@
-/** The secrets by which members come back. The server keeps their digests alone. */
+/** Resume tokens, with which disconnected members come back. The server keeps only their digests. */
 import { Context, Effect, Layer, type Scope } from "effect"
 import { Digest, SecureRandom } from "effect/crypto"
 import { Base64Url } from "effect/encoding"
 
-/** Random bytes of a token: nobody guesses 192 bits, so that a fast digest will do. */
+/** The number of random bytes in a token. Nobody can guess 192 bits, so a fast digest is enough. */
 const TOKEN_BYTES = 24
 
 export interface ResumeToken {

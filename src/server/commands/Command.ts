@@ -1,14 +1,15 @@
 /**
- * A tracked command and its deliveries, one for each target. A delivery ends exactly
- * once; a command is open until the last of its deliveries has ended.
+ * A tracked command and its deliveries, one for each target. Invariant: a delivery ends
+ * exactly once. A command is open until its last delivery has ended.
  */
 import type { Status } from "../../protocol/Messages.ts"
 import type { Cancellable } from "../outbound/WriteBuffer.ts"
 import type { Peer, PendingDelivery } from "../Peer.ts"
 
-/** A client as an issuer of tracked commands: those that are open, by its own ids. */
+/** A client as an issuer of tracked commands. */
 export class Issuer {
   readonly peer: Peer
+  /** Its open commands, by its own ids. */
   readonly open = new Map<string, Command>()
 
   constructor(peer: Peer) {
@@ -16,30 +17,30 @@ export class Issuer {
   }
 }
 
-/** What ends deliveries. */
+/** Ends deliveries: `TrackedCommands` does. */
 export interface Finisher {
-  /** Ends the delivery, unless it has ended. */
+  /** Ends the delivery, unless it has already ended. */
   readonly finish: (delivery: Delivery, status: Status) => void
 }
 
-/** Never added to: most commands have one delivery, and an empty array that grows takes room for many. */
+/** Shared, and never changed. Most commands have one delivery, and an empty array that grows reserves memory for many. */
 const NO_DELIVERIES: Array<Delivery> = []
 
 export class Command {
-  /** The issuer's id for it. */
+  /** The id that the issuer chose. */
   readonly id: string
-  /** Undefined once the issuer has left: the outcomes are then events, and nobody gets them. */
+  /** Undefined once the issuer has left: then the outcomes are only events. */
   issuer: Issuer | undefined
   /** The member id of the issuer. */
   readonly issuedBy: string
-  /** Whether it is for a range or for everyone, so that `Done` follows the last outcome. */
+  /** Whether its target is a range or everyone, so that `Done` follows the last outcome. */
   readonly several: boolean
-  /** In milliseconds of the monotonic clock. */
+  /** When it times out, in milliseconds of the monotonic clock. */
   deadline: number
-  /** How its open deliveries end, once it was withdrawn or ran out of time. */
+  /** The status of its open deliveries, once the issuer has withdrawn it or it has timed out. */
   stopped: "cancelled" | "timeout" | undefined = undefined
   deliveries = NO_DELIVERIES
-  /** How many deliveries are open, and the first that `stopped` has yet to end. */
+  /** The number of open deliveries, and the index of the first one that is not stopped yet. */
   open = 0
   next = 0
   ok = 0
@@ -61,18 +62,18 @@ export class Command {
 }
 
 export class Delivery implements Cancellable, PendingDelivery {
-  /** The server's id for it, towards the target. */
+  /** The id that the target gets. The server chooses it. */
   readonly id: number
   readonly command: Command
   /** The target's rank when the command was routed. */
   readonly rank: number
   readonly target: Peer
   readonly #finisher: Finisher
-  /** Whether the target's socket has its line: the target may have it. If not, it never will once the delivery has ended. */
+  /** Whether its line was written to the target's socket. If not, the target never gets it after the delivery has ended. */
   sent = false
   ended = false
 
-  /** The next one in its bucket of the `DeliveryTable`. */
+  /** The next delivery in its bucket of the `DeliveryTable`. */
   next: Delivery | undefined = undefined
   earlier: PendingDelivery | undefined = undefined
   later: PendingDelivery | undefined = undefined
@@ -95,7 +96,7 @@ export class Delivery implements Cancellable, PendingDelivery {
   }
 }
 
-/** The peer can execute no more, for it has left its group: all that it has yet to answer ends, in order. */
+/** Ends all deliveries that the peer has not answered, in order, because it has left its group. */
 export const abandonDeliveries = (peer: Peer): void => {
   let first = peer.lastDelivery
   while (first?.earlier !== undefined) first = first.earlier

@@ -1,14 +1,14 @@
 /**
- * The open deliveries, by number and by target. Its chains run through the deliveries:
- * hundreds of thousands come and go in a second, and a `Map` and a `Set` of them are
- * most of what the garbage collector would have to do.
+ * The open deliveries, by id and by target. The deliveries themselves are the nodes of its
+ * linked lists: hundreds of thousands open and end in a second, and a `Map` and a `Set` would
+ * be most of the garbage collector's work.
  */
 import type { Delivery } from "./Command.ts"
 
-/** A power of two. */
+/** The smallest number of buckets: a power of two. */
 const MIN_BUCKETS = 1024
 
-/** A hash table. Numbers are given in turn, so that they spread evenly. */
+/** A hash table. Ids are consecutive numbers, so they spread evenly. */
 export class DeliveryTable {
   size = 0
   #buckets: Array<Delivery | undefined> = new Array(MIN_BUCKETS).fill(undefined)
@@ -52,7 +52,7 @@ export class DeliveryTable {
     }
   }
 
-  /** Those that are open now. */
+  /** The deliveries that are open now. */
   list(): Array<Delivery> {
     const all: Array<Delivery> = []
     for (let delivery of this.#buckets) for (; delivery !== undefined; delivery = delivery.next) all.push(delivery)
@@ -60,7 +60,7 @@ export class DeliveryTable {
   }
 
   #bucketOf(id: number): number {
-    // Of a number beyond 2^32 the lower bits.
+    // For a number beyond 2^32, these are its lower bits.
     return id & (this.#buckets.length - 1)
   }
 

@@ -1,10 +1,10 @@
 /**
- * The tracked commands that are open. A delivery ends exactly once, whatever happens
- * to whom in whatever order: by the target's result, or by what kept the target from
- * giving one. The first end counts; a later one is dropped, and counted.
+ * The open tracked commands. Invariant: a delivery ends exactly once, whatever happens in
+ * whatever order. The target's result ends it, or the cause that prevents a result. The first
+ * end counts; a later result is dropped and counted.
  *
- * A command costs no fiber and no timer: one sweep looks for those that ran out of
- * time. Ranks are numbers to report here, nothing more.
+ * A command costs no fiber and no timer: one sweep finds the commands that have timed out.
+ * Here a rank is only a number to report.
  */
 import { Duration, Effect, Latch, type Scope } from "effect"
 import type { ClientMessage, ServerMessage, Status } from "../../protocol/Messages.ts"
@@ -19,13 +19,13 @@ import { wakeLater } from "../wakeLater.ts"
 import { Command, Delivery, type Issuer } from "./Command.ts"
 import { DeliveryTable } from "./DeliveryTable.ts"
 
-/** How often the sweep looks for commands that have run out of time. */
+/** How often the sweep looks for commands that have timed out. */
 const SWEEP_INTERVAL = "100 millis"
 
-/** The most outcomes in one event of a command whose issuer has left: it may have thousands. */
-const OUTCOMES_TOGETHER = 100
+/** The most outcomes in one event. A command whose issuer has left may have thousands. */
+const OUTCOMES_PER_EVENT = 100
 
-/** A report of a target about its delivery. */
+/** A target's report about its delivery. */
 type Report = ClientMessage & { readonly _tag: "Output" | "Result" }
 
 export interface TrackedCommandsOptions {
@@ -33,17 +33,17 @@ export interface TrackedCommandsOptions {
   readonly events: Events
   /** Milliseconds of the monotonic clock. */
   readonly now: () => number
-  /** `commandTimeout` is also how long a command lives at most whose issuer has left. */
+  /** After its issuer has left, a command lives for `commandTimeout` at most. */
   readonly settings: Pick<SettingsValues, "commandTimeout" | "maxLine" | "maxOpenTargets">
 }
 
-/** As much of `text` as fits a line to the peer: escapes make it longer than it came. */
+/** As much of `text` as fits in a line to the peer: escapes may make it longer than it was. */
 const fitting = ({ codec }: Peer, text: string, maxLine: number, message: (text: string) => ServerMessage): string => {
   let part = text
   for (;;) {
     const size = Buffer.byteLength(codec.encodeServer(message(part))) + 1
     if (size <= maxLine || part === "") return part
-    // Half of a surrogate pair may not stay behind.
+    // Never keep half of a surrogate pair.
     part = part.slice(0, Math.floor(part.length * (maxLine / size))).replace(/[\ud800-\udbff]$/, "")
   }
 }
@@ -55,22 +55,22 @@ export class TrackedCommands {
   readonly #commandTimeout: number
   readonly #deliveries = new DeliveryTable()
   readonly #sweeper = new Sweeper()
-  /** Awaited until no command is open; most of the time nobody waits. */
+  /** Opens when no command is open; undefined while no fiber waits for that. */
   #idle: Latch.Latch | undefined
   #lastDeliveryId = 0
   #late = 0
-  /** The outcomes of commands whose issuer has left, until the next sweep. */
-  readonly #unheard = new Map<Command, Array<string>>()
+  /** The outcomes of commands whose issuers have left, until the next sweep. */
+  readonly #orphaned = new Map<Command, Array<string>>()
 
   constructor(options: TrackedCommandsOptions) {
     this.#options = options
     this.#commandTimeout = Duration.toMillis(options.settings.commandTimeout)
   }
 
-  /** Ends commands that run out of time, until the scope closes. */
+  /** Ends commands that time out, until the scope closes. */
   readonly run: Effect.Effect<void, never, Scope.Scope> = Effect.suspend(() =>
     Effect.andThen(
-      Effect.addFinalizer(() => Effect.sync(() => this.#tellUnheard())),
+      Effect.addFinalizer(() => Effect.sync(() => this.#emitOrphaned())),
       this.#sweeper.run(
         Effect.delay(
           Effect.sync(() => this.#sweep()),
@@ -80,14 +80,14 @@ export class TrackedCommands {
     )
   )
 
-  /** Whether so many more deliveries may be open. */
+  /** Whether so many more deliveries may open. */
   hasRoomFor(targets: number): boolean {
     return this.#deliveries.size + targets <= this.#options.settings.maxOpenTargets
   }
 
   /**
-   * Opens a command; the issuer has none of this id. `timeout` is in milliseconds. All its
-   * deliveries, one at least, are added before the first ends.
+   * Opens a command. The issuer must have no open command with this id. `timeout` is in
+   * milliseconds. The caller adds all deliveries, at least one, before the first one ends.
    */
   open(issuer: Issuer, id: string, several: boolean, timeout: number, targets: number): Command {
     const command = new Command(issuer, id, several, this.#options.now() + timeout)
@@ -104,7 +104,7 @@ export class TrackedCommands {
     return delivery
   }
 
-  /** Ends the delivery, unless it has ended. */
+  /** Ends the delivery and sends the outcome to the issuer, unless the delivery has already ended. */
   finish(delivery: Delivery, status: Status, more: { output?: string; truncated?: boolean } = {}): void {
     if (!this.#end(delivery, status)) return
     const { command, rank } = delivery
@@ -115,13 +115,12 @@ export class TrackedCommands {
   }
 
   /**
-   * Passes a target's report on to the issuer, cut to a line where it must be. A report
-   * that is of no open delivery of this peer is dropped. Where the issuer is congested
-   * nothing happens: the report is to be repeated once the outbox that is returned is
-   * writable.
+   * Passes a target's report on to the issuer, cut to the length of a line if necessary. It
+   * drops a report that belongs to no open delivery of this peer. If the issuer is congested,
+   * it does nothing and returns the issuer's outbox: repeat the report when that is writable.
    */
   report(peer: Peer, message: Report): Outbox | undefined {
-    // An id that is written otherwise is another id.
+    // `01` is not the id `1`.
     const number = Number(message.id)
     const delivery = `${number}` === message.id ? this.#deliveries.get(number) : undefined
     if (delivery?.target !== peer) return this.#drop()
@@ -145,7 +144,7 @@ export class TrackedCommands {
     return undefined
   }
 
-  /** The same of a `RESULT#` whose line ends at `lineEnd` of the bytes: the report that comes by the hundred thousand. */
+  /** The same for a scanned `RESULT#` whose line ends at `lineEnd`: hundreds of thousands may come in a second. */
   reportResult(
     peer: Peer,
     { id: number, output, status }: ResultScanner,
@@ -169,7 +168,7 @@ export class TrackedCommands {
     return undefined
   }
 
-  /** Withdraws a command. Its issuer gets the outcomes as fast as it reads them. */
+  /** Withdraws a command. The issuer gets the outcomes as fast as it reads them. */
   cancel(command: Command): void {
     this.#stop(command, "cancelled")
   }
@@ -191,7 +190,7 @@ export class TrackedCommands {
     return this.#idle.await
   })
 
-  /** Ends the delivery; false where it had ended. */
+  /** Ends the delivery; false if it had already ended. */
   #end(delivery: Delivery, status: Status): boolean {
     if (delivery.ended) return false
     delivery.ended = true
@@ -215,20 +214,20 @@ export class TrackedCommands {
   }
 
   #note(command: Command, outcome: string): void {
-    const outcomes = this.#unheard.get(command)
-    if (outcomes === undefined) this.#unheard.set(command, [outcome])
+    const outcomes = this.#orphaned.get(command)
+    if (outcomes === undefined) this.#orphaned.set(command, [outcome])
     else outcomes.push(outcome)
   }
 
   #drop(): undefined {
     this.#late++
-    // The next sweep tells.
+    // The next sweep emits the event.
     this.#sweeper.wake()
   }
 
   /**
-   * Ends the open deliveries of the command and tells their targets to stop; as many as
-   * the issuer takes the outcomes of. The next sweep continues.
+   * Ends the open deliveries of a command and tells their targets to stop. It pauses when the
+   * issuer is congested, and the next sweep continues.
    */
   #stop(command: Command, status: "cancelled" | "timeout"): void {
     command.stopped ??= status
@@ -248,18 +247,18 @@ export class TrackedCommands {
       this.#stop(command, "timeout")
       this.#options.flushQueue.flush()
     }
-    this.#tellUnheard()
+    this.#emitOrphaned()
     if (this.#deliveries.size === 0) this.#sweeper.rest()
   }
 
-  #tellUnheard(): void {
+  #emitOrphaned(): void {
     const { events } = this.#options
-    for (const [{ id, issuedBy }, outcomes] of this.#unheard) {
-      for (let from = 0; from < outcomes.length; from += OUTCOMES_TOGETHER) {
-        events.endedWithoutIssuer(issuedBy, id, outcomes.slice(from, from + OUTCOMES_TOGETHER))
+    for (const [{ id, issuedBy }, outcomes] of this.#orphaned) {
+      for (let from = 0; from < outcomes.length; from += OUTCOMES_PER_EVENT) {
+        events.endedWithoutIssuer(issuedBy, id, outcomes.slice(from, from + OUTCOMES_PER_EVENT))
       }
     }
-    this.#unheard.clear()
+    this.#orphaned.clear()
     if (this.#late > 0) events.lateResults(this.#late)
     this.#late = 0
   }
