@@ -1,7 +1,6 @@
 /**
- * A group as the server has it: its order, and what follows from each change of it, in
- * this sequence: a departed member's deliveries end, watchers hear of the change, and
- * the change is an event.
+ * A group: its order, and what the server does after each change of the order. First the
+ * deliveries of a departed member end, then watchers get the change, then it is an event.
  */
 import { Effect, Exit, Schema, type Scope } from "effect"
 import { memberIdOf } from "../../protocol/Ids.ts"
@@ -22,14 +21,14 @@ export interface Group {
 
 const isLeaveReason = Schema.is(LeaveReason)
 
-/** A seat's scope is closed with the reason as its result; anything else that closed it is a failure of the server. */
+/** The reason of a departure. The exit that closes a seat's scope has it as its value; any other exit is an error of the server. */
 export const leaveReasonOf = (exit: Exit.Exit<unknown, unknown>): LeaveReason =>
   Exit.isSuccess(exit) && isLeaveReason(exit.value) ? exit.value : "internal error"
 
 export interface GroupOptions {
   readonly flushQueue: FlushQueue
   readonly events: Events
-  /** Whether the server stops: departures promote nobody then. */
+  /** Whether the server is stopping: then departures promote no member. */
   readonly stopping: () => boolean
 }
 
@@ -40,19 +39,19 @@ export const opening = ({ events, flushQueue, stopping }: GroupOptions) =>
     ranks: RankRef<Peer, LeaveReason>
   ): Effect.fn.Return<Group, never, Scope.Scope> {
     const notifier = new RankNotifier(ranks, flushQueue, stopping)
-    /** The member at rank 0, by number. */
+    /** The number of the member at rank 0. */
     let leader: number | undefined
 
     const emit = (change: PeerChange) => {
-      const { data, id, name: called } = change.member
+      const { data, id, name: memberName } = change.member
       const member = memberIdOf(id)
       switch (change._tag) {
         case "Joined":
-          return events.joined(member, called, name, data.address)
+          return events.joined(member, memberName, name, data.address)
         case "Left":
-          return events.left(member, called, name, data.address, change.reason)
+          return events.left(member, memberName, name, data.address, change.reason)
         case "Moved":
-          return events.moved(member, called, name, change.from, change.to)
+          return events.moved(member, memberName, name, change.from, change.to)
         case "Named":
           return events.named(member, change.member.name, name)
       }

@@ -1,13 +1,12 @@
 /**
- * Tells the members of one group their ranks, and its watchers what changes. It owns
- * who gets which line when; the order itself is `RankRef`'s.
+ * Sends the members of one group their ranks, and its watchers the changes. It decides which
+ * client gets which line, and when; `RankRef` owns the order.
  *
- * A rank is computed when it is to be sent, not before. When members leave, a *sweep*
- * visits the members behind them and sends each its rank, if that is not the rank it
- * got last. Departures during a sweep, and during the rest after it, wait for the next
- * one: a thousand departures cost a few sweeps, not a thousand. A member that must know
- * sooner gets its rank sooner, by `tell`: the new rank 0, the target of a command before
- * the command, and a client before any answer to it.
+ * A rank is computed when it is sent. When members leave, a *sweep* visits the members behind
+ * them and sends a rank to each whose rank has changed. Departures during a sweep, and during
+ * the rest after it, wait for the next sweep: so a thousand departures cost a few sweeps, not
+ * a thousand. Some members get their ranks sooner, with `tell`: the new rank 0, the target of
+ * a command before the command, and a client before any answer to it.
  */
 import { Clock, Duration, Effect, type Scope } from "effect"
 import { memberIdOf } from "../../protocol/Ids.ts"
@@ -21,17 +20,17 @@ import { NO_RANK, type Peer, sendToAll } from "../Peer.ts"
 import { Sweeper } from "../Sweeper.ts"
 import { monotonicMillis } from "../time.ts"
 
-/** Members told between two chances for the others to run: about a millisecond of writes. */
+/** The most members that a sweep visits before other fibers run: about a millisecond of writes. */
 const SWEEP_SLICE = 256
 
-/** The least rest between two sweeps. It is longer after a long sweep, so that sweeps never take most of the time. */
+/** The shortest rest after a sweep. A long sweep has a longer one, so that sweeps never take most of the time. */
 const MIN_REST = Duration.millis(20)
 const REST_FACTOR = 2
 
-/** A change of the order of peers. */
+/** A change of the order of a group. */
 export type PeerChange = Change<Peer, LeaveReason>
 
-/** What watchers get of a change, in order. */
+/** The messages for watchers about a change. */
 const messagesOf = (change: PeerChange): ReadonlyArray<ServerMessage> => {
   const { name } = change.member
   const member = memberIdOf(change.member.id)
@@ -43,7 +42,7 @@ const messagesOf = (change: PeerChange): ReadonlyArray<ServerMessage> => {
     case "Left":
       return [{ _tag: "Left", rank: change.rank, member, reason: change.reason }]
     case "Moved":
-      // The last member may step down, too: nobody moves.
+      // If the last member steps down, no member moves.
       return change.from === change.to ? [] : [{ _tag: "Moved", from: change.from, to: change.to, member }]
     case "Named":
       return [{ _tag: "Named", rank: change.rank, member, name: change.member.name }]
@@ -56,10 +55,10 @@ export class RankNotifier {
   readonly #stopping: () => boolean
   readonly #watchers = new Set<Peer>()
   readonly #sweeper = new Sweeper()
-  /** The smallest rank whose holder may not know it; infinite where all do. */
+  /** The smallest rank whose member may not know it; infinite if all members know their ranks. */
   #staleFrom = Number.POSITIVE_INFINITY
 
-  /** @param stopping whether the server stops: then it says nothing, for nobody is promoted by that */
+  /** @param stopping whether the server is stopping: then it sends nothing, because no member is promoted */
   constructor(ranks: RankRef<Peer, LeaveReason>, flushQueue: FlushQueue, stopping: () => boolean) {
     this.#ranks = ranks
     this.#flushQueue = flushQueue
@@ -69,14 +68,14 @@ export class RankNotifier {
   /** Sweeps until the scope closes. */
   readonly run: Effect.Effect<void, never, Scope.Scope> = Effect.suspend(() => this.#sweeper.run(this.#pass))
 
-  /** Sends the member, now at `rank` of `roster` (the order as it is now), its rank, unless it knows. */
+  /** Sends the member its rank, unless it has it already. `roster` is the present order. */
   tell({ data, id }: Roster.Member<Peer>, rank: number, roster: Roster.Roster<Peer>): void {
     if (data.lastRankSent === rank || data.leaving || this.#stopping()) return
     data.lastRankSent = rank
     data.send({ _tag: "Rank", rank, size: Roster.size(roster), epoch: roster.epoch, member: memberIdOf(id) })
   }
 
-  /** Notes a change of the order and tells the watchers; within the atomic step. */
+  /** Notes a change of the order and sends it to the watchers. It runs within the atomic step of the change. */
   observe(change: PeerChange): void {
     const { data } = change.member
     if (change._tag === "Left") {
@@ -87,12 +86,12 @@ export class RankNotifier {
       this.#staleFrom = Math.min(this.#staleFrom, change.from)
     }
     if (this.#stopping()) return
-    const told = change._tag === "Named" ? new Set(this.#watchers).add(data) : this.#watchers
-    if (told.size === 0) return
-    for (const message of messagesOf(change)) sendToAll(told, message)
+    const receivers = change._tag === "Named" ? new Set(this.#watchers).add(data) : this.#watchers
+    if (receivers.size === 0) return
+    for (const message of messagesOf(change)) sendToAll(receivers, message)
   }
 
-  /** Writes what a change of the order has made necessary. To be called after it. */
+  /** Sends what a change of the order makes necessary. Call it after each change. */
   changed(): void {
     const roster = this.#ranks.snapshot()
     const first = Roster.at(roster, 0)
@@ -101,7 +100,7 @@ export class RankNotifier {
     if (this.#staleFrom < Roster.size(roster)) this.#sweeper.wake()
   }
 
-  /** Tells the peer of every change from now on. */
+  /** Sends the peer every change from now on. */
   watch(peer: Peer): void {
     this.#watchers.add(peer)
   }
@@ -110,7 +109,7 @@ export class RankNotifier {
     this.#watchers.delete(peer)
   }
 
-  /** The outbox of a watcher that does not keep up: a client waits for it before it changes the order. */
+  /** The outbox of a watcher that does not keep up; a client waits for it before it changes the order. */
   congested(): Outbox | undefined {
     for (const { outbox } of this.#watchers) if (outbox.congested) return outbox
     return undefined

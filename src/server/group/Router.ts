@@ -1,10 +1,8 @@
 /**
- * Puts commands on the connections of their targets. Whom a command reaches is
- * decided before (`reach`); here it reaches all of them or, where one is congested
- * or a line would be too long, nobody.
+ * Delivers commands to the outboxes of their targets. `reach` has chosen the targets. The
+ * router delivers to all of them; or to none, if one is congested or a line would be too long.
  *
- * A line for several targets is written once for each encoding, and every outbox
- * keeps no more than where it stands.
+ * A line for several targets is written once for each encoding, and every outbox refers to it.
  */
 import type { Codec, ExecLines } from "../../protocol/Codec.ts"
 import { copy, type Line } from "../../protocol/LineBytes.ts"
@@ -19,13 +17,13 @@ import type { Group } from "./Group.ts"
 
 /** The outcome of a delivery. */
 export type Delivered =
-  /** All targets have it on their connections; those of a tracked command have it, or their outcome is `undelivered`. */
+  /** All targets have it in their outboxes. For a tracked command, a target has it or an outcome. */
   | { readonly _tag: "Sent" }
-  /** Nobody has it: a target is congested. To be routed anew when `outbox` is writable. */
+  /** No target has it, because one is congested. Route it again when `outbox` is writable. */
   | { readonly _tag: "Held"; readonly outbox: Outbox }
-  /** Nobody has it: the line to a target would be over the limit. */
+  /** No target has it, because the line to one would be over the limit. */
   | { readonly _tag: "TooLong" }
-  /** All but `missed` targets, which are being closed or absent, and `denied`, which may not execute, have it. */
+  /** All targets have it, except `missed` ones that are closing or absent, and `denied` ones that may not execute commands. */
   | { readonly _tag: "Partly"; readonly missed: number; readonly denied: number }
 
 /** The most bytes that the server's id adds to a line: `,"id":"9007199254740991"`. */
@@ -38,7 +36,7 @@ const TOO_LONG: Delivered = { _tag: "TooLong" }
 const MISSED: Delivered = { _tag: "Partly", missed: 1, denied: 0 }
 const DENIED: Delivered = { _tag: "Partly", missed: 0, denied: 1 }
 
-/** A tracked command: the issuer's id for it, whether it is for several, and its timeout in milliseconds. */
+/** A tracked command: the issuer, its id, whether it is for several targets, and its timeout in milliseconds. */
 export interface Tracking {
   readonly issuer: Issuer
   readonly id: string
@@ -46,7 +44,7 @@ export interface Tracking {
   readonly timeout: number
 }
 
-/** A command: `bytes` from `start` to `end`, and the order that it is routed on. */
+/** A command to route: `bytes` from `start` to `end`, and the order for it. */
 export interface Routed {
   readonly group: Group
   readonly roster: Roster.Roster<Peer>
@@ -57,13 +55,13 @@ export interface Routed {
   readonly end: number
 }
 
-/** The present command in one encoding that targets of it speak. */
+/** The present command in one of the encodings that its targets speak. */
 interface Encoding {
   readonly codec: Codec
   readonly lines: ExecLines
 }
 
-/** Where a line for several stands, in one encoding. */
+/** A shared line in one encoding: `bytes` from `start` to `end`. */
 interface Span {
   readonly codec: Codec
   readonly bytes: Uint8Array
@@ -76,11 +74,11 @@ export class Router {
   readonly #stats: Stats
   readonly #maxLine: number
   readonly #shared = new SharedLines()
-  /** Of the present command: its targets, and the encodings that they speak. */
+  /** The targets of the present command, and the encodings that they speak. */
   readonly #targets: Array<Roster.Member<Peer>> = []
   readonly #codecs: Array<Codec> = []
   readonly #encodings: Array<Encoding> = []
-  /** The target that was last, which the next often is, too. */
+  /** The target of the last command: often that of the next one, too. */
   #lastRoster: Roster.Roster<Peer> | undefined
   #lastRank = -1
   #lastTarget: Roster.Member<Peer> | undefined
@@ -91,7 +89,7 @@ export class Router {
     this.#maxLine = maxLine
   }
 
-  /** Delivers the command to the members at the ranks `first` to `last`, which are below the issuer. */
+  /** Delivers the command to the ranks `first` to `last`. All of them must be below the issuer. */
   deliver(
     { bytes, end, from, group, roster, start }: Routed,
     first: number,
@@ -115,10 +113,10 @@ export class Router {
   }
 
   /**
-   * The same to one target: the command that comes by the million. The bytes from
-   * `lineStart` on are the issuer's line, if they are no others'. Where an untracked line
-   * to the target is as long, it takes their place, and they are passed on as they are: one
-   * line after the other becomes one piece of what was read.
+   * The same for one target: millions of these commands come in a second. `lineStart` is the
+   * start of the issuer's line in `bytes`; it equals `start` if the bytes contain no line. If
+   * the line to the target has the same length, the router overwrites the issuer's line and
+   * passes the bytes on without a copy, and so consecutive lines become one piece of `bytes`.
    */
   deliverToOne(
     group: Group,
@@ -161,12 +159,12 @@ export class Router {
     return MISSED
   }
 
-  /** The most bytes that a line may have before it has its id. */
+  /** The most bytes in a line without its id. */
   #longest(tracking: Tracking | undefined): number {
     return tracking === undefined ? this.#maxLine : this.#maxLine - ID_BYTES
   }
 
-  /** Notes the targets and their encodings; the outbox of one that is congested, if there is one. */
+  /** Collects the targets and their encodings. Returns the outbox of a congested target, if there is one. */
   #gather(roster: Roster.Roster<Peer>, first: number, last: number): Outbox | undefined {
     this.#targets.length = 0
     this.#codecs.length = 0
@@ -202,7 +200,7 @@ export class Router {
     return missed + denied === 0 ? SENT : { _tag: "Partly", missed, denied }
   }
 
-  /** Each target gets a line of its own: it has an id of its own to answer with. */
+  /** Each target gets a line of its own, because it answers with an id of its own. */
   #track(first: number, tracking: Tracking): void {
     const command = this.#open(tracking, this.#targets.length)
     let rank = first
@@ -223,7 +221,7 @@ export class Router {
   }
 }
 
-/** Appends the line: in the place of the issuer's own, where it fits; false where the outbox takes no more. */
+/** Appends the line, over the issuer's own line if the lengths are equal. False if the outbox accepts nothing. */
 const append = (outbox: Outbox, line: Line, bytes: Uint8Array, lineStart: number, start: number): boolean => {
   const { end, head } = line
   if (line.bytes !== bytes || start - lineStart !== head.length || bytes[end] !== LF) return outbox.appendLineOf(line)

@@ -1,15 +1,16 @@
-/** A group's members as a client gets them: made piece by piece as it reads them, so that a list of any length costs no memory. */
+/** The list of a group's members for a client. It is made piece by piece while the client reads, so that a long list uses no memory. */
 import { memberIdOf } from "../../protocol/Ids.ts"
 import type { Listed } from "../../protocol/Messages.ts"
 import * as Roster from "../../rank/Roster.ts"
 import type { Peer } from "../Peer.ts"
 
-/** Members in one piece. */
+/** The number of members in a piece. */
 const PIECE = 128
 
-/** Instead of the address of a member whose connection is lost. */
+/** Stands in the list for the address of an absent member. */
 const ABSENT = "absent"
 
+/** A member as it appears in the list. */
 export const listed = ({ data, id, name }: Roster.Member<Peer>, rank: number): Listed => {
   const { absent, address } = data
   const member = { rank, member: memberIdOf(id), address: absent ? ABSENT : address }
@@ -23,6 +24,6 @@ function* pieces(roster: Roster.Roster<Peer>): Generator<ReadonlyArray<Listed>> 
   }
 }
 
-/** The members at the moment that `roster` is of, in the peer's encoding. */
+/** The members of `roster`, in the peer's encoding. */
 export const memberList = ({ codec }: Peer, roster: Roster.Roster<Peer>): Generator<Uint8Array> =>
   codec.encodeMembers(pieces(roster), Roster.size(roster), roster.epoch)

@@ -1,20 +1,20 @@
-/** The rule: a command travels only down. Whom it reaches in an order as it is now, or why it reaches nobody. */
+/** The rule: a command travels only down. Finds the ranks that a command reaches in the present order, or why it reaches none. */
 import { memberNumberOf } from "../../protocol/Ids.ts"
 import type { Reason } from "../../protocol/Reasons.ts"
 import type { Target } from "../../protocol/Target.ts"
 import * as Roster from "../../rank/Roster.ts"
 
-/** The ranks from `first` to `last`, both included; or why not. */
+/** The ranks from `first` to `last`, both included; or the reason why the command reaches none. */
 export type Reach = { readonly first: number; readonly last: number } | Reason
 
-/** Why the holder of rank `issuer`, of `size` members, may not command the ranks `first` to `last`; undefined if it may. */
+/** Why rank `issuer` may not command the ranks `first` to `last` in a group of `size`; undefined if it may. */
 export const judge = (issuer: number, size: number, first: number, last: number): Reason | undefined => {
   if (first <= issuer) return "rank too high"
   if (last >= size) return "no such rank"
   return undefined
 }
 
-/** The ranks that `to` stands for, seen from rank `issuer`. */
+/** The ranks that a command to `to` from rank `issuer` reaches. */
 export const reach = (roster: Roster.Roster<unknown>, issuer: number, to: Target): Reach => {
   const size = Roster.size(roster)
   switch (to._tag) {
@@ -32,7 +32,7 @@ export const reach = (roster: Roster.Roster<unknown>, issuer: number, to: Target
   }
 }
 
-/** The member of this name or id. A name is never like a member id, so one of the two is meant. */
+/** The member with this name or id. No name has the form of a member id, so `who` is only one of them. */
 export const find = <A>(
   roster: Roster.Roster<A>,
   who: string

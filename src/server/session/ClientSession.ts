@@ -1,9 +1,8 @@
 /**
- * One client's session: its state, and what others may do to it (`Peer`).
+ * One client's session: its state, and what other sessions may do to it (`Peer`).
  *
- * The states follow one another from `Connecting` to `Closing`, and what is known in a
- * state is a field of that state. Only `close` begins `Closing`, and the first cause
- * stays.
+ * The states lead from `Connecting` to `Closing`. What is known in a state is a field of
+ * that state. Invariant: only `close` begins `Closing`, and the first cause wins.
  */
 import { type Effect, Fiber } from "effect"
 import type { Transport } from "../../net/Transport.ts"
@@ -20,20 +19,20 @@ import { NO_RANK, type Peer, type PendingDelivery } from "../Peer.ts"
 import { wakeLater } from "../wakeLater.ts"
 import type { ServerContext } from "./ServerContext.ts"
 
-/** Bytes of a line, its LF included, of a client that has shown no token yet: the longest token fits. */
+/** The most bytes in a line of an unauthenticated client, with its LF. The longest token fits. */
 const MAX_UNAUTHENTICATED_LINE = 4096
 
 export interface Connecting {
   readonly _tag: "Connecting"
 }
 
-/** It has yet to show a token, before `deadline` in milliseconds of the monotonic clock. */
+/** It must show a token before `deadline`, in milliseconds of the monotonic clock. */
 export interface Unauthenticated {
   readonly _tag: "Unauthenticated"
   readonly deadline: number
 }
 
-/** It may enter, and has no seat. Where it has only so much time for one, `deadline` and the cause of its end say so. */
+/** It is authenticated and has no seat. With a `limit` the session ends at `deadline` for `cause`, unless it gets a seat. */
 export interface AwaitingSeat {
   readonly _tag: "AwaitingSeat"
   readonly bearer: Bearer
@@ -45,9 +44,9 @@ export class Seated {
   readonly _tag = "Seated"
   readonly seat: Seat
   readonly bearer: Bearer
-  /** Whether its commands are to be checked: it may issue none, or not any number. */
+  /** Whether a guard must check its commands: it may issue none, or has a rate limit. */
   readonly checked: boolean
-  /** The order as the session last looked at it, and this client's rank in it. */
+  /** The order when the session last looked, and the client's rank in it. */
   roster: Roster.Roster<Peer> = Roster.empty
   rank = 0
 
@@ -63,9 +62,9 @@ export type Open = Connecting | Unauthenticated | AwaitingSeat | Seated
 export interface Closing {
   readonly _tag: "Closing"
   readonly cause: CloseCause
-  /** For the operator. */
+  /** More about the cause, for the operator. */
   readonly detail: string | undefined
-  /** The state that it was in: a seat there is to be given up. */
+  /** The state before: if it has a seat, the session must give it up. */
   readonly was: Open
 }
 
@@ -84,11 +83,11 @@ export class ClientSession implements Peer {
   lastDelivery: PendingDelivery | undefined = undefined
   /** Whether the client has sent anything since `Liveness` last looked. */
   heard = false
-  /** Whether it has said `Hello`. */
+  /** Whether the client has sent `Hello`. */
   greeted = false
-  /** What it may still do before other sessions run, in deliveries. */
+  /** How much it may still do before other sessions run, in deliveries. */
   budget = 0
-  /** Its open tracked commands; most clients never issue one. */
+  /** Undefined until its first tracked command: most clients never issue one. */
   #issuer: Issuer | undefined = undefined
 
   constructor(context: ServerContext, transport: Transport, fiber: Fiber.Fiber<unknown, unknown>) {
@@ -114,14 +113,14 @@ export class ClientSession implements Peer {
     return Fiber.await(this.#fiber)
   }
 
-  /** Bytes of a line at most, its LF included. */
+  /** The most bytes in a line, with its LF. */
   get maxLine(): number {
     const { maxLine } = this.context.settings
-    const known = this.state._tag === "Seated" || this.state._tag === "AwaitingSeat"
-    return known ? maxLine : Math.min(maxLine, MAX_UNAUTHENTICATED_LINE)
+    const authenticated = this.state._tag === "Seated" || this.state._tag === "AwaitingSeat"
+    return authenticated ? maxLine : Math.min(maxLine, MAX_UNAUTHENTICATED_LINE)
   }
 
-  /** By when it must get a seat or show a token, in milliseconds of the monotonic clock; undefined where there is no limit. */
+  /** When it must have a seat or have shown a token, in milliseconds of the monotonic clock; undefined if there is no limit. */
   get deadline(): number | undefined {
     if (this.state._tag === "Unauthenticated") return this.state.deadline
     return this.state._tag === "AwaitingSeat" ? this.state.limit?.deadline : undefined
@@ -143,24 +142,24 @@ export class ClientSession implements Peer {
     this.#issuer = undefined
   }
 
-  /** Moves on to another state, unless the session ends. A seat that it gets then is given up. */
+  /** Enters another state. If the session is already closing, it only notes the seat, to give it up. */
   enter(next: Open): void {
     if (this.state._tag === "Closing") this.state = { ...this.state, was: next }
     else this.state = next
     if (next._tag === "AwaitingSeat" || next._tag === "Seated") this.executes = next.bearer.grant.execute
   }
 
-  /** The session ends. `detail` is for the operator. */
+  /** Ends the session. `detail` is for the operator. */
   close(cause: CloseCause, detail?: string): void {
     const was = this.state
     if (was._tag === "Closing") return
     this.state = { _tag: "Closing", cause, detail, was }
     this.outbox.close()
-    // Nothing that waits may reach a browser.
+    // Waiting bytes must not reach a browser.
     if (cause === "http") this.transport.cut()
   }
 
-  /** The seat of a session that ends. It returns the seat once: the caller gives it up, or has it reserved. */
+  /** Takes the seat from a closing session, once: the caller must give it up or reserve it. */
   releaseSeat(): Seat | undefined {
     const { state } = this
     if (state._tag !== "Closing" || state.was._tag !== "Seated") return undefined
@@ -175,7 +174,7 @@ export class ClientSession implements Peer {
     wakeLater(() => this.#fiber.interruptUnsafe())
   }
 
-  /** Looks at the order as it is now, and at the own rank, of which the client hears before anything that depends on it. */
+  /** Updates the order and the rank. If the rank has changed, the client gets it before anything that depends on it. */
   look(): void {
     const { state } = this
     if (state._tag !== "Seated") return
@@ -187,7 +186,7 @@ export class ClientSession implements Peer {
     group.notifier.tell(member, state.rank, roster)
   }
 
-  /** Drops the order: an idle client keeps no old one in memory. */
+  /** Drops the order, so that an idle client keeps no old order in memory. */
   forgetOrder(): void {
     if (this.state._tag === "Seated") this.state.roster = Roster.empty
   }

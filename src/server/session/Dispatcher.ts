@@ -1,7 +1,7 @@
 /**
- * Decodes a line and does what it says, if the client may. All guards are applied here,
- * in order, as the table of `verbs` asks for them. The commands and results that come by
- * the million bypass it: the `Reader` scans them.
+ * Decodes a line, applies the guards, and runs the verb. All guards are here, in one order;
+ * the table of `verbs` says which a verb needs. Scanned commands and results bypass it: the
+ * `Reader` scans them, because millions come in a second.
  */
 import { Result } from "effect"
 import type { Codec } from "../../protocol/Codec.ts"
@@ -11,10 +11,10 @@ import { mayChangeOrder, mayIssue, needsToken } from "./guards.ts"
 import { reject, type Step } from "./Step.ts"
 import { type Verb, verbs } from "./verbs.ts"
 
-/** A byte order mark is no part of a verb: the decoder rejects it. */
+/** It keeps a byte order mark, so that the decoder rejects it. */
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true })
 
-/** The id of a tracked command: a rejection carries it. */
+/** The id of a tracked command, for its rejection. */
 const idOf = (message: ClientMessage): string | undefined => (message._tag === "Exec" ? message.id : undefined)
 
 export const dispatch = (session: ClientSession, codec: Codec, line: Uint8Array): Step => {
@@ -35,7 +35,7 @@ export const dispatch = (session: ClientSession, codec: Codec, line: Uint8Array)
       ? reject("not authorized", "say JOIN or Hello first", idOf(message))
       : verb.run(session, message)
   }
-  // The first `Hello` is free: it is how a program begins.
+  // The first `Hello` counts in no limit: a program begins with it.
   const isFree = message._tag === "Hello" && !session.greeted
   const rejected =
     (verb.issues ? mayIssue(session, state, idOf(message)) : undefined) ??

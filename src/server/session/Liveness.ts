@@ -1,14 +1,14 @@
 /**
- * Finds clients that are gone or frozen without a word, of those that asked for it with
- * the heartbeat of their `Hello`. A client that says nothing for so long gets a `PING`;
- * one that is silent for two and a half times as long is timed out.
+ * Detects frozen and unreachable clients, if they asked for a heartbeat in their `Hello`.
+ * After a heartbeat of silence the client gets a `PING`; after two and a half heartbeats the
+ * server disconnects it.
  *
- * A client costs no timer, and its bytes no look at the clock: they leave a mark, and one
- * sweep visits all clients. A mark that a sweep finds counts as heard at that moment, and
- * the time of a sweep grows by no more than has passed, so a client is never silent for
- * longer than it really was. Clients rely on that: see the lease in `client/Lease`. The
- * time grows by no more than two ticks, either: after the server itself was frozen, it
- * reads what came meanwhile before it judges anybody.
+ * A client costs no timer, and its bytes cost no look at the clock: they set a mark, and one
+ * sweep visits all clients. A sweep that finds a mark counts the client as heard at that
+ * moment. The sweep's clock is never ahead of the real time, so the measured silence is never
+ * longer than the real one. Clients rely on this: see the lease in `client/Lease`. Nor does a
+ * sweep add more than two ticks to its clock: after the server itself was frozen, it reads
+ * the bytes that came meanwhile before it times out a client.
  */
 import { Clock, Effect, type Scope } from "effect"
 import type { FlushQueue } from "../outbound/FlushQueue.ts"
@@ -16,20 +16,20 @@ import type { Peer } from "../Peer.ts"
 import { Sweeper } from "../Sweeper.ts"
 import { monotonicMillis } from "../time.ts"
 
-/** A sweep comes this often in milliseconds, or four times in the shortest heartbeat, within these bounds. */
+/** A sweep runs `TICKS` times in the shortest heartbeat. The bounds of a tick are in milliseconds. */
 const MIN_TICK = 25
 const MAX_TICK = 250
 const TICKS = 4
 
-/** After so many heartbeats without a word a client is timed out. */
+/** After so many heartbeats of silence a client times out. */
 export const SILENCE = 2.5
 
-/** A client that leaves a mark when it sends something. */
+/** A client whose session sets a mark when the client sends something. */
 export interface Audible extends Peer {
   heard: boolean
 }
 
-/** In milliseconds, as are the times, which are those of the sweeps. */
+/** All in milliseconds; the times are those of the sweeps' clock. */
 interface Heartbeat {
   readonly interval: number
   heardAt: number
@@ -50,7 +50,10 @@ export class Liveness {
   /** Sweeps until the scope closes. */
   readonly run: Effect.Effect<void, never, Scope.Scope> = Effect.suspend(() => this.#sweeper.run(this.#pass))
 
-  /** Watches the client with this heartbeat in milliseconds, or as before. Returns the one that applies now, 0 for none. */
+  /**
+   * Watches the client with this heartbeat in milliseconds; by default the one that it has.
+   * Returns the heartbeat that applies now: 0 for none.
+   */
   watch(client: Audible, interval = this.#watched.get(client)?.interval): number {
     if (interval === undefined) return 0
     client.heard = true
@@ -80,7 +83,7 @@ export class Liveness {
     for (const [client, heartbeat] of this.#watched) {
       const { heardAt, interval, pingedAt } = heartbeat
       this.#shortest = Math.min(this.#shortest, interval)
-      // The server does not read a client that has yet to read its answers; the outbox finds out if it never does.
+      // The server does not read from a client that has not read its answers. If it never does, the outbox detects it.
       if (client.heard || client.outbox.readPaused) {
         client.heard = false
         heartbeat.heardAt = now

@@ -1,8 +1,8 @@
 /**
- * The end of a connection, in order, so that the last words arrive. What waits is
- * written, our side is ended, and what the client still sends is read and discarded,
- * until it closes too or is silent: closing a TCP connection with unread bytes resets
- * it, and a reset overtakes the last words. After `linger` the connection is cut.
+ * Closes a connection so that the last line arrives. It writes the waiting bytes, ends the
+ * server's side, and then reads and discards what the client still sends, until the client
+ * closes or is silent. Without that, unread bytes would reset the TCP connection, and a reset
+ * overtakes the last line. After `linger` the connection is cut.
  */
 import type { Array as Arr } from "effect"
 import { type Duration, Effect } from "effect"
@@ -10,13 +10,13 @@ import type { Socket } from "effect/socket"
 import type { Transport } from "../../net/Transport.ts"
 import type { Outbox } from "../outbound/Outbox.ts"
 
-/** The bytes of a client, batch by batch; fails when the connection has ended. */
+/** Reads the next batch of a client's bytes; fails when the connection has ended. */
 export type Pull = Effect.Effect<Arr.NonEmptyReadonlyArray<Uint8Array>, Socket.SocketError>
 
-/** A client that has everything, and is silent for so long, has nothing under way that would reset the connection. */
+/** After everything was sent and the client was silent for so long, no bytes are under way that would reset the connection. */
 const SILENCE = "500 millis"
 
-/** How often to look whether the transport has sent everything. */
+/** How often to check whether the transport has sent everything. */
 const POLL_UNSENT = "5 millis"
 
 const sent = (transport: Transport): Effect.Effect<void> =>
@@ -24,7 +24,7 @@ const sent = (transport: Transport): Effect.Effect<void> =>
     transport.unsent() === 0 ? Effect.void : Effect.flatMap(Effect.sleep(POLL_UNSENT), () => sent(transport))
   )
 
-/** @param lastWords the last line that the client gets */
+/** @param lastWords the last line for the client */
 export const closeInOrder = (
   transport: Transport,
   outbox: Outbox,

@@ -1,10 +1,10 @@
 /**
- * Reads one client's bytes as lines and has each done, in order. The lines of a batch
- * are done in one go, without an effect for each; `advance` gives way with an effect
- * only where a line must wait or other sessions get their turn.
+ * Cuts one client's bytes into lines and executes them in order. The lines of a batch run
+ * synchronously, without an effect for each. `advance` returns an effect only if a line must
+ * wait, or if it is the turn of other sessions.
  *
- * It owns what is not read to its end, the budget of a turn, and the line that is to be
- * repeated. It alone acts on a `Step`.
+ * It owns the unfinished line, the budget of a turn, and the line to repeat. Invariant: only
+ * the `Reader` acts on a `Step`.
  */
 import { isUtf8 } from "node:buffer"
 import { Effect } from "effect"
@@ -18,54 +18,55 @@ import { looksLikeHttp } from "./http.ts"
 import { issueScanned } from "./issuing.ts"
 import { close, DONE, reject, retry, type Step } from "./Step.ts"
 
-/** All sessions share them: a line is done before the next line of anybody is scanned. */
+/** All sessions share them: a line is finished before the next one, of any session, is scanned. */
 const exec = new ExecScanner()
 const result = new ResultScanner()
 
-/** A turn, in deliveries: a few milliseconds of work. */
+/** The budget of a turn, in untracked `EXEC`s: a few milliseconds of work. */
 const TURN = 8192
 
-/** What other lines cost than an untracked `EXEC`: a tracked one, a `RESULT#`; and one that Schema decodes. */
+/** The cost of a tracked `EXEC` or a `RESULT#`, and the cost of a line that Schema decodes. */
 const TRACKED_COST = 8
 const DECODED_COST = 64
 
 /**
- * Half of as many tracked lines as the last batch had are written at once, and not only
- * when the rest is done: what is open then goes round in two lumps, and while the server
- * works on one, the targets work on the other. Fewer lines than these cost more to write
- * by themselves than that gains.
+ * The outboxes are flushed after half as many tracked lines as the last batch had, and not
+ * only at the end of the batch. So open commands travel in two portions: while the server
+ * works on one, the targets work on the other. In a portion smaller than this, the extra
+ * write costs more than it gains.
  */
-const MIN_LUMP = 32
+const MIN_PORTION = 32
 
 export class Reader {
   readonly #session: ClientSession
   readonly #lines: Lines
   #first = true
-  /** Whether the line that `#lines` found is to be repeated. */
+  /** Whether to repeat the line that `#lines` found. */
   #repeat = false
-  /** Tracked lines in the present batch, and after how many of them the server writes what they led to. */
+  /** The tracked lines in the present batch, and after how many of them the outboxes are flushed. */
   #trackedLines = 0
-  #lump = MIN_LUMP
+  #portion = MIN_PORTION
 
   constructor(session: ClientSession) {
     this.#session = session
     this.#lines = new Lines(session.maxLine)
   }
 
+  /** Adds the next bytes. `advance` must have returned undefined for the ones before. */
   push(chunk: Uint8Array): void {
     const session = this.#session
     session.context.events.stats.bytesReceived += chunk.length
     session.budget = TURN
-    this.#lump = Math.max(MIN_LUMP, this.#trackedLines >> 1)
+    this.#portion = Math.max(MIN_PORTION, this.#trackedLines >> 1)
     this.#trackedLines = 0
     this.#lines.push(chunk)
   }
 
-  /** Does lines until there is no further one, or until an effect has to run first, which it returns. */
+  /** Executes lines until none is left. If an effect must run first, it returns the effect: run it and call again. */
   advance(): Effect.Effect<void> | undefined {
     const session = this.#session
     const { outbox } = session
-    // Here and not in `push`: after a wait for another client it is there as well.
+    // Here, not in `push`: after a wait for another client, this client has been heard, too.
     session.heard = true
     this.#lines.limit = session.maxLine
     while (session.state._tag !== "Closing") {
@@ -96,13 +97,13 @@ export class Reader {
     return undefined
   }
 
-  /** @param budget what there was of it before the line */
+  /** @param budget the budget before the line */
   #act(step: NonNullable<Step>, budget: number): Effect.Effect<void> | undefined {
     const session = this.#session
     switch (step._tag) {
       case "Reject":
         session.budget -= DECODED_COST
-        this.#sayRejected(step)
+        this.#sendRejection(step)
         return step.thenYield ? Effect.yieldNow : undefined
       case "Retry": {
         session.budget = budget
@@ -121,7 +122,7 @@ export class Reader {
     }
   }
 
-  #sayRejected({ detail, id, reason }: NonNullable<Step> & { readonly _tag: "Reject" }): void {
+  #sendRejection({ detail, id, reason }: NonNullable<Step> & { readonly _tag: "Reject" }): void {
     const session = this.#session
     const { context, state } = session
     session.send({
@@ -140,7 +141,7 @@ export class Reader {
     session.budget--
     if (this.#first) {
       this.#first = false
-      // However malformed it is otherwise.
+      // Before all other checks: a malformed line may be HTTP, too.
       if (looksLikeHttp(bytes, start, end)) return close("http")
     }
     const codec = codecOf(bytes[start])
@@ -167,6 +168,6 @@ export class Reader {
 
   #spendTracked(): void {
     this.#session.budget -= TRACKED_COST
-    if (++this.#trackedLines % this.#lump === 0) this.#session.context.outboxes.flushQueue.flush()
+    if (++this.#trackedLines % this.#portion === 0) this.#session.context.outboxes.flushQueue.flush()
   }
 }

@@ -1,4 +1,4 @@
-/** What the sessions of a server share. */
+/** The parts of a server that its sessions share. */
 import type { Admission } from "../admission/Admission.ts"
 import type { Authenticator } from "../admission/Authenticator.ts"
 import type { ConnectionLimits } from "../admission/ConnectionLimits.ts"
@@ -13,7 +13,7 @@ import type { Liveness } from "./Liveness.ts"
 
 export interface ServerContext {
   readonly settings: SettingsValues
-  /** The server's name for itself, as `rankd/0.1.0`. */
+  /** The server's name and version, such as `rankd/0.1.0`. */
   readonly serverName: string
   readonly events: Events
   readonly limits: ConnectionLimits
@@ -23,17 +23,17 @@ export interface ServerContext {
   readonly commands: TrackedCommands
   readonly router: Router
   readonly liveness: Liveness
-  /** Milliseconds that a tracked command may take which does not say. */
+  /** The default timeout of a tracked command, in milliseconds. */
   readonly commandTimeout: number
   readonly outboxes: OutboxOptions
   /** Milliseconds of the monotonic clock. */
   readonly now: () => number
-  /** The clients whose sessions run, the refused ones included. */
+  /** All running sessions, those of refused clients included. */
   readonly sessions: Set<Peer>
-  /** Clients without a seat whose connections are being closed in order. */
+  /** The number of clients without a seat whose connections are in an orderly close. */
   lingering: number
   phase: Phase
 }
 
-/** A server that is `draining` takes no newcomer and no command; one that is `stopping` closes its clients, and promotes nobody. */
+/** `draining`: the server takes no new clients and no commands. `stopping`: it disconnects all clients, and promotes none. */
 export type Phase = "serving" | "draining" | "stopping"

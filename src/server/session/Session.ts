@@ -1,8 +1,7 @@
 /**
- * The life of one client: it is admitted, its lines are read and done, and it leaves.
- * Leaving is the finalizer of the fiber, so nothing can end a client without the members
- * behind it moving up. A session speaks to an `effect/socket` `Socket`, so that it runs
- * without a network.
+ * The life of one client: the server admits it, executes its lines, and gives up its seat.
+ * Invariant: leaving is the finalizer of the fiber, so whatever ends a session, the members
+ * behind it move up. A session uses an `effect/socket` `Socket`, so that tests need no network.
  */
 import { Cause, Duration, Effect, Exit, Result } from "effect"
 import { Socket } from "effect/socket"
@@ -19,9 +18,10 @@ import { Reader } from "./Reader.ts"
 import type { ServerContext } from "./ServerContext.ts"
 import { authenticated, seatOnArrival } from "./seating.ts"
 
-/** The most clients without a seat that are closed in order at a time; more of them are cut off. */
+/** The most clients without a seat in an orderly close at the same time. Beyond it, connections are cut. */
 const MAX_LINGERING = 64
 
+/** Serves the client on this socket until its session has ended and its connection is closed. */
 export const run = (context: ServerContext, socket: Socket.Socket): Effect.Effect<void> =>
   Effect.gen(function* () {
     const pull = yield* Socket.readerBytes(socket)
@@ -34,7 +34,7 @@ export const run = (context: ServerContext, socket: Socket.Socket): Effect.Effec
     })
   }).pipe(Effect.scoped, Effect.ignore)
 
-/** Admits the client, as far as connecting is enough for that. */
+/** Checks a new connection, and gives it a seat if the client needs no token and need not ask. */
 const arrive = Effect.fnUntraced(function* (session: ClientSession): Effect.fn.Return<void> {
   const { context, transport } = session
   const { authenticator, events, limits, now, phase, sessions, settings } = context
@@ -52,14 +52,14 @@ const arrive = Effect.fnUntraced(function* (session: ClientSession): Effect.fn.R
   authenticated(session, bearer)
   const step = yield* seatOnArrival(session)
   if (step?._tag === "Close") session.close(step.cause)
-  // Clients that connect at this moment get their ranks together: the second write in a row costs less.
+  // Clients that connect at the same moment get their ranks together: a second write right after the first costs less.
   yield* Effect.yieldNow
 })
 
 const certificateName = ({ certificate }: Transport): Result.Result<string | undefined, string> =>
   certificate === undefined ? Result.succeed(undefined) : nameOf(certificate)
 
-/** Does what the client says until something ends the session. */
+/** Executes the client's lines until something ends the session. */
 const read = Effect.fnUntraced(function* (
   session: ClientSession,
   pull: Pull
@@ -93,7 +93,7 @@ const inTime = (session: ClientSession, pull: Pull): Effect.Effect<ReadonlyArray
   })
 }
 
-/** Gives up the client's seat, or has it reserved; then closes its connection. */
+/** Gives up the client's seat or reserves it; then closes the connection. */
 const leave = Effect.fnUntraced(function* (session: ClientSession, pull: Pull): Effect.fn.Return<void> {
   const { context, outbox, state, transport } = session
   if (state._tag !== "Closing") return
@@ -135,7 +135,7 @@ const lastWordsOf = ({ codec }: ClientSession, { cause, was }: Closing): string 
   return codec.encodeServer(ranked)
 }
 
-/** The client is gone. However `leave` may have failed, without its client a seat would be taken for ever. */
+/** Forgets the client. It also gives up the seat if `leave` failed: otherwise the seat would be taken for ever. */
 const forget = (session: ClientSession): Effect.Effect<void> =>
   Effect.map(leaveSeat(session), () => {
     const { authenticator, events, limits, sessions } = session.context
@@ -145,24 +145,24 @@ const forget = (session: ClientSession): Effect.Effect<void> =>
     events.closed(session.address, session.state._tag === "Closing" ? session.state.cause : "internal error")
   })
 
-/** Lets open commands end for a while, then closes all clients. Succeeds when all are gone. */
+/** Stops the server: open commands have `drain` to end, then all clients are disconnected. Succeeds when all sessions have ended. */
 export const stopAll = (context: ServerContext): Effect.Effect<void> =>
   Effect.suspend(() => {
     context.phase = "draining"
-    return Effect.andThen(Effect.timeoutOption(context.commands.idle, context.settings.drain), dismissAll(context))
+    return Effect.andThen(Effect.timeoutOption(context.commands.idle, context.settings.drain), disconnectAll(context))
   })
 
-const dismissAll = (context: ServerContext): Effect.Effect<void> =>
+const disconnectAll = (context: ServerContext): Effect.Effect<void> =>
   Effect.suspend(() => {
     context.phase = "stopping"
     const sessions = [...context.sessions]
-    // Issuers hear that there will be no outcome before they hear goodbye.
+    // Issuers get the outcomes of their commands before their `BYE`.
     for (const session of sessions) abandonDeliveries(session)
     for (const session of sessions) session.disconnect("shutting down")
     return Effect.forEach(sessions, ({ ended }) => ended, { discard: true })
   })
 
-/** The cause of a session's end that nobody has decided. */
+/** The cause for a session that ended by itself: its connection ended, it failed, or the server stopped. */
 const causeOf = (exit: Exit.Exit<unknown, Socket.SocketError>): CloseCause => {
   if (Exit.isSuccess(exit) || Cause.hasDies(exit.cause)) return "internal error"
   if (Cause.hasInterrupts(exit.cause)) return "shutting down"

@@ -4,9 +4,9 @@ import type { Reason } from "../../protocol/Reasons.ts"
 import type { CloseCause } from "../events/CloseCause.ts"
 
 export type Step =
-  /** It is done. */
+  /** The line is done. */
   | undefined
-  /** The client gets an `ERROR`. Where `thenYield` is set, other sessions run before the next line. */
+  /** The client gets an `ERROR`. With `thenYield`, other sessions run before the next line. */
   | {
       readonly _tag: "Reject"
       readonly reason: Reason
@@ -14,9 +14,9 @@ export type Step =
       readonly id?: string | undefined
       readonly thenYield?: boolean
     }
-  /** Nothing was done. The line is to be repeated after `until`; where it was `charged` to the rate, that is refunded. */
+  /** Nothing was done. Repeat the line after `until`. If the line was `charged` to the rate, refund it. */
   | { readonly _tag: "Retry"; readonly until: Effect.Effect<void>; readonly charged: boolean }
-  /** The rest of the line takes an effect. */
+  /** The rest of the line needs an effect. */
   | { readonly _tag: "Wait"; readonly effect: Effect.Effect<Step> }
   /** The session ends. */
   | { readonly _tag: "Close"; readonly cause: CloseCause }

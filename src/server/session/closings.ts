@@ -1,4 +1,4 @@
-/** How a session ends on the wire, by its cause: the reason that watchers get, and the last words for the client. */
+/** The end of a session on the wire, by its cause: the reason that watchers get, and the last line for the client. */
 import type { ServerMessage } from "../../protocol/Messages.ts"
 import type { ByeReason, LeaveReason, Reason } from "../../protocol/Reasons.ts"
 import type { CloseCause, RefusalCause, SlowConsumerCause } from "../events/CloseCause.ts"
@@ -6,13 +6,13 @@ import type { CloseCause, RefusalCause, SlowConsumerCause } from "../events/Clos
 export interface Closing {
   /** For watchers, if the client has a seat. */
   readonly reason: LeaveReason
-  /** Undefined where nobody is there to read them, or nothing may be said. */
+  /** The last line. Undefined if the client cannot read it, or must not get one. */
   readonly lastWords?: ServerMessage
 }
 
 const bye = (reason: ByeReason) => ({ reason, lastWords: { _tag: "Bye" as const, reason } })
 
-/** No client that is refused has a seat, so that no watcher ever sees its reason. */
+/** A refused client never had a seat, so no watcher sees its `reason`. */
 const refusal = (reason: Reason, detail?: string) => ({
   reason: "not authorized" as const,
   lastWords: { _tag: "Error" as const, reason, ...(detail === undefined ? {} : { detail }) }
@@ -55,7 +55,7 @@ const closings: { readonly [cause in CloseCause]: Closing } = {
   "internal error": { reason: "internal error" }
 }
 
-/** The reason that a client gets which is refused. */
+/** The reason that a refused client gets. */
 export const refusalReasonOf = (cause: RefusalCause): string => refusals[cause].lastWords.reason
 
 export const closingOf = (cause: CloseCause): Closing => closings[cause]

@@ -1,12 +1,12 @@
-/** The questions that the `Dispatcher` asks before a verb: each answers with nothing, or with why not. */
+/** The guards that the `Dispatcher` applies before a verb. A guard returns undefined, or the step that ends the line instead. */
 import type { RateLimiter } from "../RateLimiter.ts"
 import type { ClientSession, Seated } from "./ClientSession.ts"
 import { close, reject, retry, type Step } from "./Step.ts"
 
-/** Bytes that may wait for a client that has shown no token: some hundred answers. */
+/** The most bytes that wait for an unauthenticated client: some hundred answers. */
 const MAX_UNAUTHENTICATED_PENDING = 16_384
 
-/** For a client that has shown no token. If it does not read, it gets no more time than others. */
+/** Rejects a line of an unauthenticated client; disconnects the client if it does not read the answers. */
 export const needsToken = ({ outbox }: ClientSession, id: string | undefined): Step =>
   outbox.pending > MAX_UNAUTHENTICATED_PENDING
     ? close("unauthenticated")
@@ -23,7 +23,7 @@ export const mayIssue = (session: ClientSession, { bearer }: Seated, id: string 
     ? withinRate(session, bearer.rate, id)
     : reject("not authorized", "your token may not issue commands", id)
 
-/** Whether the client may change the order now: it waits for a watcher that does not keep up, and it counts in its rate. */
+/** Whether the client may change the order now. It waits for a watcher that does not keep up, and the change counts in its rate. */
 export const mayChangeOrder = (session: ClientSession, { bearer, seat }: Seated): Step => {
   const congested = seat.group.notifier.congested()
   return congested === undefined ? withinRate(session, bearer.rate, undefined) : retry(congested.writable)

@@ -1,7 +1,7 @@
-/** What a browser, or anything else that speaks HTTP, begins with. */
+/** The first line of a browser, or of any other HTTP client. */
 const HTTP = /^(?:(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT|PRI) |Host:)/i
 
-/** So many bytes tell. */
+/** The longest verb and its space. */
 const HTTP_BYTES = 8
 
 export const looksLikeHttp = (bytes: Uint8Array, start: number, end: number): boolean =>

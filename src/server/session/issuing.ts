@@ -1,4 +1,4 @@
-/** Commands, from the line that a client said to the `Router`: whom they reach, and what becomes of them. */
+/** Takes commands from the client's line to the `Router`: finds their targets, and answers with the outcome. */
 import { Duration } from "effect"
 import { memberIdOf } from "../../protocol/Ids.ts"
 import { type ClientMessage, MAX_LISTED_TARGETS } from "../../protocol/Messages.ts"
@@ -12,12 +12,12 @@ import type { ClientSession, Seated } from "./ClientSession.ts"
 import { mayIssue } from "./guards.ts"
 import { DONE, reject, retry, type Step } from "./Step.ts"
 
-/** What a target costs of a line for several, in those of lines for one: most of its bytes are shared. */
+/** The cost of a further target of a line, in deliveries: the targets share most of the bytes. */
 const SHARED_COST = 1 / 8
 
 const EVERYONE: Target = { _tag: "Everyone" }
 
-/** The `EXEC` or `EXEC#` that the scanner has read; its line begins at `line`. */
+/** Executes the `EXEC` or `EXEC#` that the scanner has read. Its line begins at `line`. */
 export const issueScanned = (
   session: ClientSession,
   seated: Seated,
@@ -33,7 +33,7 @@ export const issueScanned = (
   const { rank: from, roster, seat } = seated
   const timeout = context.commandTimeout
   const toOne = !everyone && first === last && first > from && first < Roster.size(roster)
-  // What comes by the million passes without an object that is not kept.
+  // The hot path: no allocation, except what is kept.
   if (toOne && context.phase === "serving") {
     const refused = id === undefined ? undefined : mayTrack(session, id, 1)
     if (refused !== undefined) return refused
@@ -55,7 +55,7 @@ const ascii = (bytes: Uint8Array, start: number, end: number): string => {
   return text
 }
 
-/** An `EXEC` that is more than the scanner reads: to a name, with guards, or in JSON. */
+/** Executes an `EXEC` that the scanner does not read: to a name, with a condition, or in JSON. */
 export const issue = (session: ClientSession, seated: Seated, message: ClientMessage & { _tag: "Exec" }): Step => {
   const { command, epoch, id, member, timeout, to } = message
   const { commandTimeout, settings } = session.context
@@ -75,7 +75,7 @@ export const issue = (session: ClientSession, seated: Seated, message: ClientMes
   return track(session, reached, routed, id, isForSeveral(to), timeout ?? commandTimeout)
 }
 
-/** Whether the member, and no other, would be reached. That the issuer may not command it is another matter. */
+/** Whether this member is the only target. Also true for `rank too high`: then that is the answer. */
 const isOnly = (member: string, roster: Roster.Roster<Peer>, reached: Reach): boolean => {
   if (typeof reached === "string") return reached === "rank too high"
   const { first, last } = reached
@@ -83,7 +83,7 @@ const isOnly = (member: string, roster: Roster.Roster<Peer>, reached: Reach): bo
   return at !== undefined && memberIdOf(at.id) === member
 }
 
-/** Whether the client may open one more tracked command, for so many targets. */
+/** Whether the client may open one more tracked command, with so many targets. */
 const mayTrack = (session: ClientSession, id: string, targets: number): Step => {
   const { commands, settings } = session.context
   if (!commands.hasRoomFor(targets)) return reject("too many open commands", "of all clients together", id)
@@ -113,7 +113,7 @@ const route = (session: ClientSession, reached: Reach, routed: Routed, tracking?
   return outcome(session, router.deliver(routed, first, last, tracking), last - first + 1, tracking?.id)
 }
 
-/** What a delivery to so many targets means for the line. */
+/** The step for a delivery to so many targets. */
 const outcome = (session: ClientSession, delivered: Delivered, targets: number, id: string | undefined): Step => {
   switch (delivered._tag) {
     case "Sent":
@@ -130,13 +130,13 @@ const outcome = (session: ClientSession, delivered: Delivered, targets: number, 
       }
       const others = denied === 0 ? "" : `; nor to ${denied}: may not execute`
       const detail = `not delivered to ${missed} of ${targets}: being closed, or absent${others}`
-      // The targets that are being closed leave before the next line is routed.
+      // The closing targets leave before the next line is routed.
       return { _tag: "Reject", reason: "busy", detail, thenYield: true }
     }
   }
 }
 
-/** Tells whom a command would reach. */
+/** Answers which members a command would reach. */
 export const explain = (session: ClientSession, roster: Roster.Roster<Peer>, reached: Reach): Step => {
   if (typeof reached === "string") return reject(reached)
   const { first, last } = reached

@@ -1,4 +1,4 @@
-/** How a session gets its seat: it asks `Admission`, applies the verdict, and tells the client. */
+/** Gets a session its seat: asks `Admission`, applies the verdict, and answers the client. */
 import { Duration, Effect, Result } from "effect"
 import { memberIdOf } from "../../protocol/Ids.ts"
 import { type ClientMessage, PROTOCOL_VERSION } from "../../protocol/Messages.ts"
@@ -11,11 +11,11 @@ import { NO_RANK, type Peer } from "../Peer.ts"
 import { type ClientSession, Seated } from "./ClientSession.ts"
 import { close, DONE, reject, type Step, wait } from "./Step.ts"
 
-/** The client may enter. */
+/** Notes that the client is authenticated. */
 export const authenticated = (session: ClientSession, bearer: Bearer): void =>
   session.enter({ _tag: "AwaitingSeat", bearer, limit: undefined })
 
-/** Seats a client that has connected, or authenticated, where that is enough for a seat. */
+/** Gives a client that has connected or authenticated a seat, with `--admission connect`. */
 export const seatOnArrival = (session: ClientSession): Effect.Effect<Step> =>
   session.context.settings.admission === "connect" ? takeSeat(session, { implicit: true }) : Effect.succeed(DONE)
 
@@ -23,7 +23,7 @@ export const seatOnArrival = (session: ClientSession): Effect.Effect<Step> =>
 export const authenticate = (session: ClientSession, token: string): Effect.Effect<Step> =>
   afterToken(session, token, () => seatOnArrival(session))
 
-/** `JOIN`. Its own group a member joins again as the last. */
+/** `JOIN`. A member that joins its own group steps down. */
 export const join = (session: ClientSession, group: string): Effect.Effect<Step> => {
   const { state } = session
   return state._tag === "Seated" && state.seat.group.name === group
@@ -66,8 +66,8 @@ const afterToken = Effect.fnUntraced(function* (
 })
 
 /**
- * Welcomes the client in the atomic step in which it gets its place, so that no command
- * comes first. The resume token is made before that: it takes a digest.
+ * Sends `Welcome` in the atomic step in which the client gets its seat, so that no command
+ * comes before it. The resume token is made earlier, because its digest needs an effect.
  */
 const greet = Effect.fnUntraced(function* (
   session: ClientSession,
@@ -105,7 +105,7 @@ const greet = Effect.fnUntraced(function* (
   }
   return yield* applying(session, { group, name, resume }, announce, (verdict) => {
     if (verdict._tag !== "Seated") return
-    // The same token again, not a new one: the client might never hear of that, and could not come back.
+    // A resumed client keeps its token: it might never receive a new one, and then could not come back.
     if (!verdict.resumed && minted !== undefined) context.reservations.issue(session, verdict.bearer, minted)
     if (welcomed) return
     const { group, member } = verdict.seat
@@ -136,7 +136,7 @@ const takeSeat = (
   announce: Announcement = (group) => (member, rank, roster) => tellRank(session, group, member, rank, roster)
 ): Effect.Effect<Step> => applying(session, request, announce, () => {})
 
-/** Not to be interrupted: a seat that the client got, it has when it leaves. */
+/** Asks for a seat and applies the verdict. Uninterruptible, so that the session knows of every seat that it gets. */
 const applying = (
   session: ClientSession,
   request: SeatRequest,
@@ -166,7 +166,7 @@ const apply = (session: ClientSession, verdict: Verdict): Step => {
       session.enter(new Seated(seat, bearer))
       const { group, member } = seat
       const roster = group.ranks.snapshot()
-      // While it left its old group, it may have heard of its rank there once more.
+      // While it left its old group, it may have received another rank there.
       group.notifier.tell(member, Roster.rankOf(roster, member.id) ?? NO_RANK, roster)
       return DONE
     }
@@ -176,7 +176,7 @@ const apply = (session: ClientSession, verdict: Verdict): Step => {
         : reject(verdict.reason)
     case "Waits": {
       if (state._tag === "AwaitingSeat") {
-        // A further attempt gives no further time.
+        // Another attempt does not extend the time.
         const limit = state.limit ?? { deadline: now() + Duration.toMillis(settings.authTimeout), cause: verdict.cause }
         session.enter({ ...state, limit })
       }

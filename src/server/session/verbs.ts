@@ -1,4 +1,4 @@
-/** The verbs of clients: what each needs, what it counts as, and what it does. A new verb is one entry. */
+/** The table of verbs: what each verb needs, which limits it counts in, and what it does. A new verb is one entry. */
 import type { ClientMessage } from "../../protocol/Messages.ts"
 import { helpTexts } from "../../protocol/text/TextCodec.ts"
 import { EVERYTHING } from "../admission/Access.ts"
@@ -10,16 +10,16 @@ import { close, DONE, reject, retry, type Step, wait } from "./Step.ts"
 import { authenticate, hello, join, rename, stepDown } from "./seating.ts"
 
 interface Flags {
-  /** Whether it may change who stands where: it waits for watchers that do not keep up, and counts in the rate. */
+  /** It may change the order: it waits for watchers that do not keep up, and counts in the rate. */
   readonly changesOrder?: boolean
-  /** Whether it issues a command: the token must allow that, and it counts in the rate. */
+  /** It issues a command: the token must allow that, and it counts in the rate. */
   readonly issues?: boolean
 }
 
 export type Verb<Message> = Flags &
   (
     | {
-        /** Of the client: nothing, or a token where the server asks for one. */
+        /** What the client needs: nothing, or a token if the server asks for one. */
         readonly needs: "nothing" | "token"
         run(session: ClientSession, message: Message): Step
       }
@@ -45,7 +45,7 @@ export const verbs: { readonly [tag in Tag]: Verb<ClientMessage & { readonly _ta
     needs: "seat",
     run: (session, { id }) => {
       const command = session.issuer().open.get(id)
-      // Not `ERROR#`: that is the end of a command, and this one may just have had its own.
+      // Not `ERROR#`: that would end a command, and this command may just have ended.
       if (command === undefined) return reject("no such command", id)
       session.context.commands.cancel(command)
       return DONE
@@ -71,7 +71,7 @@ export const verbs: { readonly [tag in Tag]: Verb<ClientMessage & { readonly _ta
     needs: "token",
     run: (session, { text }) => {
       const pong = session.codec.encodeServer({ _tag: "Pong", ...(text === undefined ? {} : { text }) })
-      // As JSON it can be longer than what it answers.
+      // In JSON it may be longer than the `PING`.
       if (Buffer.byteLength(pong) >= session.context.settings.maxLine) {
         return reject("malformed", "the answer would be longer than a line may be")
       }
@@ -116,7 +116,7 @@ export const verbs: { readonly [tag in Tag]: Verb<ClientMessage & { readonly _ta
   Yield: { needs: "seat", changesOrder: true, run: (session, _, { seat }) => wait(stepDown(session, seat)) }
 }
 
-/** Passes output, or an outcome, on to the issuer; it waits for an issuer that does not keep up. */
+/** Passes output or an outcome on to the issuer; waits for an issuer that does not keep up. */
 function report(session: ClientSession, message: ClientMessage & { readonly _tag: "Output" | "Result" }): Step {
   const congested = session.context.commands.report(session, message)
   return congested && retry(congested.writable)
