@@ -16,7 +16,7 @@ const order = (ranks: RankRef<string, boolean>) => {
   return Array.from({ length: Roster.size(roster) }, (_, rank) => Roster.at(roster, rank)!.data)
 }
 
-/** Joins in a scope of its own; closing it leaves. */
+/** Joins in a scope of its own: closing the scope leaves. */
 const joined = Effect.fnUntraced(function* (ranks: RankRef<string, boolean>, data: string) {
   const scope = yield* Scope.make()
   const member = yield* Scope.provide(ranks.join(data), scope)
@@ -24,7 +24,7 @@ const joined = Effect.fnUntraced(function* (ranks: RankRef<string, boolean>, dat
 })
 
 describe("RankRef", () => {
-  it.effect("ranks in order of admission, and closes up when one leaves", () =>
+  it.effect("ranks in order of admission, and closes the gap when a member leaves", () =>
     Effect.gen(function* () {
       const ranks = make()
       const [, b] = yield* Effect.forEach(["a", "b", "c"], (data) => joined(ranks, data))
@@ -35,7 +35,7 @@ describe("RankRef", () => {
     })
   )
 
-  it.effect("refuses beyond the capacity without spending an id, and takes the next when one has left", () =>
+  it.effect("refuses members beyond the capacity without using an id, and admits the next when one has left", () =>
     Effect.gen(function* () {
       const ranks = make(2)
       const a = yield* joined(ranks, "a")
@@ -65,7 +65,7 @@ describe("RankRef", () => {
             yield* Effect.never
           }).pipe(Effect.scoped, Effect.forkChild)
       )
-      // Every seventh is interrupted wherever it is.
+      // Every seventh is interrupted at an arbitrary moment.
       yield* Effect.forEach(
         fibers.filter((_, i) => i % 7 === 0),
         (fiber) => Effect.andThen(Effect.yieldNow, Fiber.interrupt(fiber)),
@@ -89,13 +89,13 @@ describe("RankRef", () => {
     }).pipe(onIdleScheduler)
   )
 
-  it.effect.each([3, 4, 5, 6, 7])("leaves no seat behind, wherever in a join it is interrupted (%i)", (operations) =>
+  it.effect.each([3, 4, 5, 6, 7])("leaves no seat behind, wherever a join is interrupted (%i)", (operations) =>
     Effect.gen(function* () {
       const seated: Array<boolean> = []
-      // Until it has been interrupted at ten places after it was admitted.
+      // Until ten interruptions have hit it after its admission.
       for (let steps = 0; steps < 200 && !seated.at(-10); steps++) {
         const ranks = make()
-        // The fiber gives way after every few operations, so that it can be interrupted there.
+        // The fiber yields after a few operations, so that it can be interrupted there.
         const fiber = yield* ranks
           .join("a")
           .pipe(
@@ -133,7 +133,7 @@ describe("RankRef", () => {
     })
   )
 
-  it.effect("frees the seat when the fiber dies of a defect", () =>
+  it.effect("frees the seat when the fiber dies", () =>
     Effect.gen(function* () {
       const ranks = make()
       yield* ranks.join("a").pipe(Effect.andThen(Effect.die("boom")), Effect.scoped, Effect.exit)
@@ -157,7 +157,7 @@ describe("RankRef", () => {
     })
   )
 
-  it.effect("shows observers every change, once, with the order right after it", () =>
+  it.effect("shows observers every change once, with the order right after it", () =>
     Effect.gen(function* () {
       const ranks = make()
       const seen: Array<unknown> = []
@@ -186,7 +186,7 @@ describe("RankRef", () => {
     })
   )
 
-  it.effect("takes a member of another group with its id and its name, or not at all", () =>
+  it.effect("admits a member of another group with its id and name, or not at all", () =>
     Effect.gen(function* () {
       const ranks = make(3)
       const a = yield* ranks.join("a", { id: 77, name: "boss" })
@@ -206,7 +206,7 @@ describe("Groups", () => {
     open: (_, ranks: RankRef<string, boolean>) => Effect.succeed(ranks)
   })
 
-  it.effect("keeps one order a group, and never gives an id twice", () =>
+  it.effect("keeps one order per group, and never uses an id twice", () =>
     Effect.gen(function* () {
       const groups = yield* makeGroups
       const ids = yield* Effect.forEach(["x", "y", "x", "y"], (name) =>
@@ -219,7 +219,7 @@ describe("Groups", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("forgets an empty group, but not how far its epochs went", () =>
+  it.effect("forgets an empty group, but continues its epochs", () =>
     Effect.gen(function* () {
       const groups = yield* makeGroups
       const visit = Effect.scoped(
@@ -230,7 +230,7 @@ describe("Groups", () => {
       const first = yield* visit
       const second = yield* visit
       assert.notStrictEqual(first.ranks, second.ranks)
-      // The clock stands still: without a memory the epochs would be the same.
+      // The clock stands still: a group without memory would begin with the same epochs.
       assert.isAbove(second.epoch, first.epoch + 1)
     }).pipe(Effect.scoped)
   )

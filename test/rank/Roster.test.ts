@@ -3,10 +3,10 @@ import { HashMap, Schema } from "effect"
 import * as CountedTrie from "../../src/rank/CountedTrie.ts"
 import * as Roster from "../../src/rank/Roster.ts"
 
-/** What a roster stands for: the members in order, as an array. */
+/** The model of a roster: an array of the members in order. */
 type Model = Array<{ readonly id: number; name: string | undefined; data: string }>
 
-/** Compares with `===`, and asserts only what differs: it looks at millions of members. */
+/** Compares with `===` and asserts only differences, because it compares millions of members. */
 const assertSame = (roster: Roster.Roster<string>, model: Model, ranks: Iterable<number> = model.keys()) => {
   assert.strictEqual(Roster.size(roster), model.length)
   assert.strictEqual(HashMap.size(roster.names), model.filter(({ name }) => name !== undefined).length)
@@ -98,7 +98,7 @@ describe("Roster", () => {
       }
       let id = 10_000
       for (const operation of operations) {
-        // Each of them many times over: the trie loses whole subtrees, and grows new ones.
+        // Each operation many times: the trie loses whole subtrees, and grows new ones.
         for (let i = 0; i < 100; i++) {
           const whom = (operation.whom + i * 617) % 1000
           roster = apply(roster, model, { ...operation, whom }, ++id)
@@ -124,7 +124,7 @@ describe("Roster", () => {
     assert.strictEqual(Roster.byName(Roster.stepDown(renamed, 1, 0), "eve")?.id, 1)
   })
 
-  it("stays the same for an id that is no member", () => {
+  it("stays the same if the id is not a member", () => {
     const roster = Roster.join(Roster.empty, 1, "x", 5)
     assert.strictEqual(Roster.leave(roster, 2, 9), roster)
     assert.strictEqual(Roster.stepDown(roster, 2, 9), roster)
@@ -144,7 +144,7 @@ const nodes = (node: unknown, into = new Set<object>()): Set<object> => {
 }
 
 describe("CountedTrie", () => {
-  it("holds keys far apart, past 2^31 and up to 2^53", () => {
+  it("stores keys far apart, past 2^31 and up to 2^53", () => {
     const keys = [0, 31, 32, 1023, 1024, 2 ** 31 - 1, 2 ** 31, 2 ** 32 + 5, 2 ** 53 - 1]
     let trie: CountedTrie.CountedTrie<string> = CountedTrie.empty
     for (const key of keys.toReversed()) trie = CountedTrie.set(trie, key, `${key}`)
@@ -158,7 +158,7 @@ describe("CountedTrie", () => {
     assert.strictEqual(CountedTrie.size(trie), 0)
   })
 
-  it("copies one path and no more: a change of 100,000 keys shares all but a few nodes", () => {
+  it("copies only one path: after a change, 100,000 keys share all but a few nodes", () => {
     let trie: CountedTrie.CountedTrie<number> = CountedTrie.empty
     for (let key = 0; key < 100_000; key++) trie = CountedTrie.set(trie, key, key)
     const before = nodes(trie.root)
@@ -166,7 +166,7 @@ describe("CountedTrie", () => {
     const added = [...nodes(changed.root)].filter((node) => !before.has(node))
     assert.isAtMost(added.length, 2 * (changed.height + 1))
   })
-  it("keeps nothing of keys that were removed", () => {
+  it("keeps no memory for removed keys", () => {
     let trie: CountedTrie.CountedTrie<number> = CountedTrie.empty
     for (let key = 0; key < 100_000; key++) trie = CountedTrie.set(trie, key, key)
     for (let key = 0; key < 99_999; key++) trie = CountedTrie.remove(trie, key)

@@ -1,4 +1,4 @@
-/** The stop of a server while commands are open. */
+/** A server that stops while commands are open. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
@@ -11,7 +11,7 @@ const stopping = Effect.gen(function* () {
   return stop
 })
 
-/** Whether `BYE shutting down` is the last that they heard; they end their sides then. */
+/** Asserts that the last line of each client is `BYE shutting down`, and ends the clients' sides. */
 const dismissed = (...clients: ReadonlyArray<MemorySocket>) =>
   Effect.map(settled, () => {
     const last = clients.map((client) => client.lines().at(-1))
@@ -20,7 +20,7 @@ const dismissed = (...clients: ReadonlyArray<MemorySocket>) =>
   })
 
 describe("a server that stops", () => {
-  it.effect("waits for the commands that are open, and takes no new ones", () =>
+  it.effect("waits for open commands, and takes no new ones", () =>
     Effect.gen(function* () {
       const network = yield* Network
       const [a, b, c] = yield* connect(3)
@@ -40,7 +40,7 @@ describe("a server that stops", () => {
       assert.deepStrictEqual(late.lines(), ["ERROR - shutting down"])
       assert.deepStrictEqual(yield* say(b, "RESULT#1 0 done"), ["EXEC#1 0 x"])
       assert.deepStrictEqual(a.lines(), ["RESULT#1 1 0 done"])
-      // Members are served as ever.
+      // It still serves its members.
       yield* TestClock.adjust("9 seconds")
       assert.deepStrictEqual(yield* say(b, "QUIT"), ["BYE quit"])
       assert.match(c.lines().at(-1)!, /^RANK 1 2 \d+ m3$/)
@@ -53,7 +53,7 @@ describe("a server that stops", () => {
     }).pipe(server())
   )
 
-  it.effect("waits no longer than --drain, whichever client is stuck", () =>
+  it.effect("waits for --drain at most, even if a client is stuck", () =>
     Effect.gen(function* () {
       const [a, b, c] = yield* connect(3)
       b.reading = false
@@ -69,7 +69,7 @@ describe("a server that stops", () => {
     }).pipe(server())
   )
 
-  it.effect("does not wait when nothing is open, or when the target has left", () =>
+  it.effect("does not wait if no command is open, or if the target has left", () =>
     Effect.gen(function* () {
       const [a, b, c] = yield* connect(3)
       yield* say(a, "EXEC#1 1 x")

@@ -3,7 +3,7 @@ import { Duration, Effect, Exit } from "effect"
 import { conflict, defaults, type Limit, limits, Settings } from "../../src/server/Settings.ts"
 
 describe("the table of limits", () => {
-  it("has a default within the bounds of each row, and a sentence", () => {
+  it("has a default within the bounds of each row, and a help text", () => {
     for (const [name, row] of Object.entries<Limit>(limits)) {
       const [least, value, most] = [row.least, row.default, row.most].map((amount) =>
         Duration.isDuration(amount) ? Duration.toMillis(amount) : amount
@@ -21,7 +21,7 @@ describe("the table of limits", () => {
     assert.strictEqual(conflict(defaults), undefined)
   })
 
-  it("finds a limit that is too small beside another one", () => {
+  it("finds a limit that is too small for another one", () => {
     assert.deepStrictEqual(conflict({ ...defaults, maxLine: 1_000_000 }), {
       limit: "maxPending",
       least: 4_000_000,
@@ -66,7 +66,7 @@ describe("Settings.layer", () => {
     )
   )
 
-  it.effect("fails with a duration that is none", () =>
+  it.effect("fails if a duration is invalid", () =>
     Effect.gen(function* () {
       const exit = yield* Effect.exit(Effect.provide(Settings, Settings.layer({ grace: "5 parsecs" as never })))
       assert.isTrue(Exit.isFailure(exit))

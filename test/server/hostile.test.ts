@@ -1,4 +1,4 @@
-/** Clients that mean harm, or do not know better, in numbers: what they cost the server and the other clients. */
+/** Hostile and broken clients, in numbers: the cost for the server and for other clients. */
 import { once } from "node:events"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, type Scope } from "effect"
@@ -14,16 +14,16 @@ const ranked = (server: Run): Effect.Effect<WireClient, never, Scope.Scope> =>
 
 const pid = (server: Run): number => server.child.pid!
 
-/** By so much a heap goes up and down that reads a gigabyte. */
+/** The heap of a process that reads a gigabyte varies by so much. */
 const HEAP = 32 * MEBIBYTE
 
-/** Waits until it is so. */
+/** Waits until the condition is true. */
 const until = (what: string, holds: () => boolean) =>
   Effect.gen(function* () {
     while (!holds()) yield* Effect.sleep("10 millis")
   }).pipe(Effect.timeoutOrElse({ duration: "30 seconds", orElse: () => Effect.die(new Error(`not so: ${what}`)) }))
 
-/** Writes, and waits where the socket has enough; until all is written, or the connection is gone. */
+/** Writes everything, at the speed of the socket, or until the connection is closed. */
 const pour = async ({ socket }: WireClient, chunk: string | Uint8Array, times: number): Promise<void> => {
   const closed = new AbortController()
   socket.once("close", () => closed.abort())
@@ -32,7 +32,7 @@ const pour = async ({ socket }: WireClient, chunk: string | Uint8Array, times: n
   }
 }
 
-/** Has `wire` answered again and again while `during` goes on; how long that took each time, in order of length. */
+/** Sends `PING` after `PING` on `wire` while `during` runs. Returns the times of the answers, the shortest first. */
 const answered = <A>(wire: WireClient, during: Promise<A>) =>
   Effect.gen(function* () {
     let over = false
@@ -53,12 +53,12 @@ const answered = <A>(wire: WireClient, during: Promise<A>) =>
 
 const p99 = (sorted: ReadonlyArray<number>): number => sorted[Math.floor(sorted.length * 0.99)]!
 
-/** How long the slowest of all answers may take, in milliseconds. A machine that does nothing else is far from it. */
+/** The longest time for the slowest answer, in milliseconds. An idle machine is far below it. */
 const SLOWEST = 1000
 
 describe("clients that do not read", () => {
   it.live(
-    "ten of them, for a gigabyte, cost ten times the cap at most, delay nobody, and ranks close up",
+    "ten of them, sent a gigabyte, use ten times the limit at most and delay no other, and the ranks close up",
     () =>
       Effect.gen(function* () {
         const cap = 8 * MEBIBYTE
@@ -73,7 +73,7 @@ describe("clients that do not read", () => {
           deaf.push(wire)
         }
         const last = yield* ranked(server)
-        // What reading itself needs is had before it is measured.
+        // Reads once before the measurement, so that the memory for reading does not count.
         const command = "x".repeat(4000)
         yield* Effect.promise(() => pour(issuer, `EXEC @nobody ${"x".repeat(60_000)}\n`, 2000))
         issuer.send("PING warm")
@@ -118,7 +118,7 @@ describe("clients that do not read", () => {
           if (pace !== "nothing") slow.socket.read(1)
         }, 1000)
         const start = performance.now()
-        // More than the sockets hold, and less than the server keeps.
+        // More than the sockets buffer, and less than the server keeps.
         const sent = pour(issuer, `EXEC 1 ${"x".repeat(60_000)}\n`, 1000)
         const left = Effect.tap(
           watcher.until((line) => /^LEFT 1 m[0-9]+ slow consumer$/.test(line)),
@@ -134,14 +134,14 @@ describe("clients that do not read", () => {
         Effect.scoped,
         Effect.provide(serverLayer({ stallTimeout: Duration.seconds(3), maxPending: 256 * MEBIBYTE }))
       ),
-    // Both wait for most of the time.
+    // Both tests mostly wait.
     { concurrent: true, timeout: 40_000 }
   )
 })
 
 describe("crowds", () => {
   it.live(
-    "a thousand sockets that send a mebibyte without a newline are closed, cost a line each, and delay nobody",
+    "a thousand sockets that send a mebibyte without a newline are closed, use a line each, and delay no other",
     () =>
       Effect.gen(function* () {
         const server = yield* npmStart(["--port", "0", "--max-clients", "2000", "--log-level", "warn"])
@@ -149,7 +149,7 @@ describe("crowds", () => {
         const idle = descriptorsOf(pid(server))
         const hostile = yield* Effect.forEach(Array.from({ length: 1000 }), () => ranked(server), { concurrency: 50 })
         const before = memoryOf(pid(server))
-        // All at the very limit first: this is the most that they can make it keep.
+        // First exactly the limit: the server keeps no more than this.
         for (const { socket } of hostile) socket.write(Buffer.alloc(65_535, "x"))
         bystander.send("PING")
         yield* bystander.until((line) => line === "PONG")
@@ -163,7 +163,7 @@ describe("crowds", () => {
         const grown = memoryOf(pid(server)) - before
         yield* Effect.log(`slowest PING ${times.at(-1)!.toFixed(0)} ms, ${(grown / MEBIBYTE).toFixed(0)} MiB more`)
         assert.isBelow(times.at(-1)!, SLOWEST)
-        // A line each that grew by doubling, and what was just read: of the gigabyte nothing is kept.
+        // A line each, which grew by doubling, and the last chunk: the server keeps nothing else of the gigabyte.
         assert.isBelow(grown, 5 * 1000 * 65_536)
         yield* until("all descriptors are closed", () => descriptorsOf(pid(server)) <= idle)
         assert.strictEqual(server.stderr().includes("rror"), false, server.stderr())
@@ -172,7 +172,7 @@ describe("crowds", () => {
   )
 
   it.live(
-    "more connections than descriptors: the server serves its members, says what is wrong, and recovers",
+    "more connections than descriptors: the server serves its members, logs the problem, and recovers",
     () =>
       Effect.gen(function* () {
         const server = yield* shell("exec prlimit --nofile=64 node --import tsx src/main.ts --port 0")
@@ -192,7 +192,7 @@ describe("crowds", () => {
         for (const { socket } of wires) socket.destroy()
         first.send("RANKS")
         yield* first.until((line) => line.startsWith("END"))
-        // A client that connects when there is room again gets a rank.
+        // When there is room again, a client that connects gets a rank.
         const next = yield* Effect.retry(
           Effect.flatMap(server.connect, (wire) =>
             Effect.flatMap(
@@ -224,7 +224,7 @@ describe("a browser", () => {
 
   it.live.each(Object.keys(requests) as Array<keyof typeof requests>)("runs nothing with %s", (name) =>
     Effect.gen(function* () {
-      // It is above: its lines would reach the target if they were commands.
+      // The browser has a higher rank: its lines would reach the target if they were commands.
       const browser = yield* client
       yield* browser.until(isRank)
       const target = yield* client

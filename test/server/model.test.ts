@@ -1,6 +1,6 @@
 /**
  * The whole server over real sockets against an oracle: after every step, each
- * client must have heard just the lines that the oracle predicts, in that order.
+ * client must have received exactly the lines that the oracle predicts, in order.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
@@ -15,7 +15,7 @@ interface Seat {
   watching?: boolean
 }
 
-/** The order as a plain array, and the lines that every change of it and every command makes. */
+/** The order as a plain array, and the lines that follow from each change and each command. */
 class Oracle {
   order: Array<Seat> = []
   readonly lines = new Map<Seat, Array<string>>()
@@ -24,7 +24,7 @@ class Oracle {
     this.lines.set(seat, [...(this.lines.get(seat) ?? []), line])
   }
 
-  /** A change of the order: watchers hear of it, and whose rank changed hears that. */
+  /** A change of the order: watchers get it, and members whose rank changed get their rank. */
   change(after: Array<Seat>, event: string): void {
     const before = this.order
     this.order = after
@@ -34,7 +34,7 @@ class Oracle {
     }
   }
 
-  /** Whom `to` means, seen from `rank`; or why nobody. */
+  /** The targets of `to`, seen from `rank`; or why there are none. */
   reach(rank: number, to: string): ReadonlyArray<Seat> | string {
     if (to === "*") return rank + 1 < this.order.length ? this.order.slice(rank + 1) : "nobody below"
     const who = this.order.findIndex((seat) => to === `@${seat.id}` || to === `@${seat.name}`)
@@ -73,7 +73,7 @@ const Step = Schema.Union([
   Schema.TaggedStruct("Yield", { whom: Whom }),
   Schema.TaggedStruct("Name", { whom: Whom, name: Schema.Literals(["a", "b", "m1"]) }),
   Schema.TaggedStruct("Watch", { whom: Whom, on: Schema.Boolean }),
-  /** All sent in one go, before anything is answered. */
+  /** Lines that are all sent before any answer comes. */
   Schema.TaggedStruct("Say", {
     whom: Whom,
     what: Schema.NonEmptyArray(
@@ -93,7 +93,7 @@ const normal = (line: string) => line.replace(/^(RANK \d+ \d+|END \d+) \d+/, "$1
 
 const REASON = { end: "closed", reset: "reset", quit: "quit", "too long": "line too long" } as const
 
-/** What a leaver is told last. */
+/** The last line of a client that leaves. */
 const LAST_WORDS = {
   end: [],
   reset: [],
@@ -117,7 +117,7 @@ const run = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
     oracle.change([...oracle.order, seat], `JOINED ${oracle.order.length} ${seat.id}`)
   })
 
-  /** All that everybody hears up to now, when everything that was said before has been done. */
+  /** All lines for all clients, once the server has executed everything that was sent before. */
   const hearAll = Effect.gen(function* () {
     const ping = `${++barriers}`
     for (const { wire } of oracle.order) wire.send(`PING ${ping}`)
@@ -129,9 +129,9 @@ const run = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
     )
   })
 
-  /** What was heard since the last time, by everybody, is what was predicted. */
+  /** Compares the lines that all clients received since the last time with the prediction. */
   const check = Effect.gen(function* () {
-    // The first time around, who spoke may be answered after others were; the second time all is said.
+    // In the first round, a sender's answers may come after the lines for others; after the second, all have come.
     const before = yield* hearAll
     const after = yield* hearAll
     for (const [rank, seat] of oracle.order.entries()) {
@@ -146,7 +146,7 @@ const run = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
     oracle.lines.clear()
   })
 
-  // One watcher never leaves: what it hears tells that a departure has been dealt with.
+  // One watcher never leaves: its lines show that the server has processed a departure.
   yield* join
   yield* check
   const warden = oracle.order[0]!
@@ -253,7 +253,7 @@ const run = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
 
 describe("the server, over real sockets", () => {
   it.live.prop(
-    "sends every client just what the oracle predicts",
+    "sends every client exactly what the oracle predicts",
     [Schema.Array(Step).check(Schema.isMinLength(20), Schema.isMaxLength(60))],
     ([steps]) => run(steps).pipe(Effect.scoped, Effect.provide(serverLayer({ maxClients: CAPACITY, maxLine: 2000 }))),
     { timeout: 120_000, arbitrary: { runs: 60, maxShrinks: 200 } }

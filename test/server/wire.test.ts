@@ -5,14 +5,14 @@ import { client, Port, serverLayer, type WireClient } from "../support/wire.ts"
 
 const isRank = (line: string) => line.startsWith("RANK")
 
-/** Clients in the order of their ranks, which they have heard. */
+/** Connects clients, in the order of their ranks, and waits for their ranks. */
 const clients = <const N extends number>(count: N): Effect.Effect<Tuple<WireClient, N>, never, Port | Scope.Scope> =>
   Effect.forEach(Array.from({ length: count }), () => Effect.tap(client, (wire) => wire.until(isRank))).pipe(
     Effect.map((wires) => wires as Tuple<WireClient, N>)
   )
 
 describe("the server, on real sockets", () => {
-  it.live("gives a free place to the next client, however its member left", () =>
+  it.live("gives a free seat to the next client, however its member left", () =>
     Effect.gen(function* () {
       const [first, ...others] = yield* clients(4)
       const ways: ReadonlyArray<(wire: WireClient) => unknown> = [
@@ -35,7 +35,7 @@ describe("the server, on real sockets", () => {
     }).pipe(Effect.scoped, Effect.provide(serverLayer({ maxClients: 4 })))
   )
 
-  it.live("answers a script that ends its side before it has read a thing", () =>
+  it.live("answers a script that ends its side before it reads", () =>
     Effect.gen(function* () {
       const wire = yield* client
       wire.socket.end("NAME script\nRANKS\nPING last\n")
@@ -47,9 +47,9 @@ describe("the server, on real sockets", () => {
     }).pipe(Effect.scoped, Effect.provide(serverLayer()))
   )
 
-  it.live("gets its last line through to a client that is still sending", () =>
+  it.live("delivers its last line to a client that is still sending", () =>
     Effect.gen(function* () {
-      // Unread bytes reset a connection that is closed, and the reset would overtake the last line.
+      // Closing a connection with unread bytes resets it, and the reset would overtake the last line.
       const wire = yield* client
       wire.socket.write("x".repeat(3_000_000))
       assert.deepStrictEqual((yield* wire.untilClosed).slice(1), ["ERROR 0 line too long"])
@@ -59,7 +59,7 @@ describe("the server, on real sockets", () => {
     }).pipe(Effect.scoped, Effect.provide(serverLayer()))
   )
 
-  it.live("is of no use to a browser", () =>
+  it.live("executes nothing for a browser", () =>
     Effect.gen(function* () {
       const port = yield* Port
       const [target] = yield* clients(1)
@@ -86,7 +86,7 @@ describe("the server, on real sockets", () => {
       send(a, "a")
       send(b, "b")
       crown.send("QUIT")
-      // These come and go below the target.
+      // These join and leave below the target.
       for (let i = 0; i < 50; i++) {
         const passer = yield* client
         yield* passer.until(isRank)
@@ -107,7 +107,7 @@ describe("the server, on real sockets", () => {
           Array.from({ length: count }, (_, i) => `${name} ${i} \u00fc`)
         )
       }
-      // Until the target hears that it moved up, its issuers have their old ranks; then the new ones.
+      // Before the target gets its new rank, its issuers have their old ranks; after it, the new ones.
       const moved = heard.findIndex((line) => line.startsWith("RANK 2 "))
       const issuers = (lines: ReadonlyArray<string>, name: string) =>
         new Set(lines.filter((line) => line.startsWith(`${name} `, "EXEC 0 ".length)).map((line) => line.split(" ")[1]))
@@ -119,7 +119,7 @@ describe("the server, on real sockets", () => {
     }).pipe(Effect.scoped, Effect.provide(serverLayer()))
   )
 
-  it.live("closes a client that does not read, and delays no other by more than a second", () =>
+  it.live("disconnects a client that does not read, and delays no other by more than a second", () =>
     Effect.gen(function* () {
       const [issuer, deaf, bystander] = yield* clients(3)
       deaf.socket.pause()
@@ -144,7 +144,7 @@ describe("the server, on real sockets", () => {
         slowest = Math.max(slowest, Date.now() - start)
       }
       assert.isBelow(slowest, 1000)
-      // It left the order at once, whatever it still has to read.
+      // It left the order at once, even if it still has bytes to read.
       bystander.send("RANKS")
       const listed = yield* bystander.until((line) => line.startsWith("END"))
       assert.isFalse(listed.some((line) => line.includes(" m2 ")))
@@ -157,14 +157,14 @@ describe("the server, on real sockets", () => {
     }).pipe(Effect.scoped, Effect.provide(serverLayer()))
   )
 
-  it.live("keeps what it promises under any interleaving of joins, departures, yields and commands", () =>
+  it.live("keeps its promises under any interleaving of joins, departures, yields and commands", () =>
     Effect.gen(function* () {
       const DEADLINE = Date.now() + 3000
       const random = (below: number) => Math.floor(Math.random() * below)
       const stay = yield* clients(8)
       const issued = new Map<string, number>()
       let names = 0
-      /** Goes on until the deadline: says something at random, now and then comes and goes. */
+      /** Until the deadline: sends random lines, and now and then disconnects and connects again. */
       const act = (wire: WireClient, name: string) =>
         Effect.gen(function* () {
           while (Date.now() < DEADLINE) {
@@ -274,7 +274,7 @@ describe("the server, on real sockets", () => {
     60_000
   )
 
-  it.live("loses no place when a thousand connections come and go", () =>
+  it.live("loses no seat when a thousand clients connect and disconnect", () =>
     Effect.gen(function* () {
       for (let round = 0; round < 20; round++) {
         yield* Effect.forEach(
@@ -283,7 +283,7 @@ describe("the server, on real sockets", () => {
           { concurrency: "unbounded" }
         )
       }
-      // The last may not have been dealt with yet: all places are free when all can be had.
+      // The server may not have processed the last departures yet. All seats are free when all can be taken.
       const all = yield* Effect.forEach(Array.from({ length: 50 }), () =>
         Effect.retry(
           Effect.flatMap(client, (wire) =>

@@ -57,7 +57,7 @@ export const onIdleScheduler = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect
 /**
  * Waits until everything on this scheduler has done all that it can do without time passing. It says nothing to a
  * server: a `PING` of each client would count for its heartbeat, end its half line, and bring out a `RANK` before it
- * is due; a stranger, or a client that is held up, would not even get its `PONG`.
+ * is due; an unauthenticated client, or one that waits, would not even get its `PONG`.
  */
 export const settled: Effect.Effect<void> = Effect.withFiber((fiber) => {
   const scheduler = fiber.getRef(Scheduler.Scheduler)

@@ -6,14 +6,14 @@
 import { Cause, Effect, Exit, Queue } from "effect"
 import { Socket } from "effect/socket"
 
-/** Unread bytes from which on a write waits. */
+/** With so many unread bytes a write waits. */
 export const HIGH_WATER = 16_384
 
 const failed = (code: number) => new Socket.SocketError({ reason: new Socket.SocketCloseError({ code }) })
 
 export class MemorySocket {
   readonly socket: Socket.Socket
-  /** Whether the client reads at all. */
+  /** Whether the client reads. */
   reading = true
   /** Whether the server has ended its side, or cut the connection. */
   ended = false
@@ -26,24 +26,24 @@ export class MemorySocket {
 
   readonly address: string
 
-  /** The name that its certificate would give it. */
-  readonly certified: string | undefined
+  /** The name in its certificate; undefined if it has none. */
+  readonly certificateName: string | undefined
 
-  /** The bytes that it sends wake the server through the scheduler of the fiber that makes it. */
-  static readonly make = (address: string, certified?: string): Effect.Effect<MemorySocket> =>
+  /** Bytes from the client wake the server through the scheduler of the fiber that makes the socket. */
+  static readonly make = (address: string, certificateName?: string): Effect.Effect<MemorySocket> =>
     Effect.map(
       Queue.unbounded<Uint8Array, Socket.SocketError>(),
-      (inbound) => new MemorySocket(inbound, address, certified)
+      (inbound) => new MemorySocket(inbound, address, certificateName)
     )
 
   private constructor(
     inbound: Queue.Queue<Uint8Array, Socket.SocketError>,
     address: string,
-    certified: string | undefined
+    certificateName: string | undefined
   ) {
     this.#inbound = inbound
     this.address = address
-    this.certified = certified
+    this.certificateName = certificateName
     const writeAll: Socket.Writer["writeAll"] = (chunks) =>
       Effect.suspend(() => {
         if (this.destroyed || this.ended) return Effect.fail(failed(1006))
@@ -86,7 +86,7 @@ export class MemorySocket {
     return this.#unreadBytes
   }
 
-  /** All that was received since the last call, as lines. */
+  /** The lines that the client received since the last call. */
   lines(): Array<string> {
     const end = this.#received.lastIndexOf("\n") + 1
     const lines = this.#received.slice(0, end)
@@ -98,7 +98,7 @@ export class MemorySocket {
     Queue.offerUnsafe(this.#inbound, typeof bytes === "string" ? Buffer.from(bytes) : bytes)
   }
 
-  /** Ends the client's side; what the server still writes is received. */
+  /** Ends the client's side. The client still receives what the server writes. */
   close(): void {
     Queue.failCauseUnsafe(this.#inbound, Cause.fail(failed(1000)))
   }
@@ -107,7 +107,7 @@ export class MemorySocket {
     this.#destroy(1006)
   }
 
-  /** Reads all that waits, and goes on to read. */
+  /** Reads everything that waits, and continues to read. */
   resume(): void {
     this.reading = true
     this.#read()

@@ -48,7 +48,7 @@ export class FakePeer implements Peer {
     this.disconnected ??= cause
   }
 
-  /** The lines that it got since the last call. */
+  /** The lines that the peer received since the last call. */
   lines(): ReadonlyArray<string> {
     this.outbox.flush()
     return this.#transport.written.splice(0).join("").split("\n").slice(0, -1)

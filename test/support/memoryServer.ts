@@ -1,6 +1,6 @@
 /**
  * A whole server on `MemorySocket`s: no network, and with `TestClock` no real time.
- * All of it runs on one `IdleScheduler`, which is how a test knows that the server has done all it can.
+ * All of it runs on one `IdleScheduler`, so a test knows when the server has done all that it can.
  */
 import { createHash } from "node:crypto"
 import { Context, type Duration, Effect, Exit, Fiber, Layer, Logger, References, Scheduler, Scope } from "effect"
@@ -16,7 +16,7 @@ import { IdleScheduler, settled } from "./IdleScheduler.ts"
 import { MemorySocket } from "./MemorySocket.ts"
 import type { Tuple } from "./tuple.ts"
 
-/** Digests made at once: the real ones are made by a thread, whose end no scheduler can wait for. */
+/** Synchronous digests: a thread makes the real ones, and no scheduler can wait for it. */
 const syncCrypto = {
   subtle: {
     digest: async (algorithm: string, data: Uint8Array) =>
@@ -30,14 +30,14 @@ export class Network extends Context.Service<
   Network,
   {
     readonly connect: Effect.Effect<MemorySocket>
-    /** The same from an address of its own. */
-    readonly connectFrom: (address: string, certified?: string) => Effect.Effect<MemorySocket>
+    /** Connects from this address, with a certificate for this name. */
+    readonly connectFrom: (address: string, certificateName?: string) => Effect.Effect<MemorySocket>
     /** Stops the server, as a signal would; succeeds when it has stopped. */
     readonly stop: Effect.Effect<void>
     readonly ready: () => boolean
   }
 >()("rankd/test/Network") {
-  /** `logged` gets a line for all that the server logs, as `left member=m1 ...`. */
+  /** `logged` gets a line for each message that the server logs, such as `left member=m1 ...`. */
   static readonly layer = (
     settings: Partial<SettingsValues> = {},
     logged: Array<string> = [],
@@ -83,9 +83,9 @@ const make = Effect.fnUntraced(function* (settings: Partial<SettingsValues>, acc
               unsent,
               address: socket.address,
               certificate:
-                socket.certified === undefined
+                socket.certificateName === undefined
                   ? undefined
-                  : { verified: true, subjectAltName: `DNS:${socket.certified}` }
+                  : { verified: true, subjectAltName: `DNS:${socket.certificateName}` }
             })
         )
         Fiber.runIn(Effect.runForkWith(services)(session), connections)
@@ -95,7 +95,7 @@ const make = Effect.fnUntraced(function* (settings: Partial<SettingsValues>, acc
   })
   const sockets = new Set<MemorySocket>()
   const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => {
-    // The server would wait for clients that linger, on a clock that stands still.
+    // The server would wait for lingering clients, on a clock that stands still.
     for (const socket of sockets) socket.reset()
     return Scope.close(scope, Exit.void)
   })
@@ -109,9 +109,9 @@ const make = Effect.fnUntraced(function* (settings: Partial<SettingsValues>, acc
   )
   yield* settled
   const context = yield* Effect.context<never>()
-  const connectFrom = (address: string, certified?: string) =>
+  const connectFrom = (address: string, certificateName?: string) =>
     Effect.gen(function* () {
-      const socket = yield* MemorySocket.make(address, certified)
+      const socket = yield* MemorySocket.make(address, certificateName)
       sockets.add(socket)
       accept(socket)
       yield* settled
@@ -125,7 +125,7 @@ const make = Effect.fnUntraced(function* (settings: Partial<SettingsValues>, acc
   }
 })
 
-/** Lets so much time pass, and the server do what is due then. */
+/** Advances the clock, and waits until the server has done what is due by then. */
 export const passes = (duration: Duration.Input): Effect.Effect<void> =>
   settled.pipe(Effect.andThen(TestClock.adjust(duration)), Effect.andThen(settled))
 
@@ -133,7 +133,7 @@ export const passes = (duration: Duration.Input): Effect.Effect<void> =>
 export const server = (settings?: Partial<SettingsValues>, logged?: Array<string>, access?: AccessPolicy) =>
   Effect.provide(Network.layer(settings, logged, access))
 
-/** Clients in the order of their ranks; what they heard so far is taken. */
+/** Connects clients, in the order of their ranks, and drops the lines that they received. */
 export const connect = <const N extends number>(count: N): Effect.Effect<Tuple<MemorySocket, N>, never, Network> =>
   Effect.gen(function* () {
     const network = yield* Network
@@ -143,7 +143,7 @@ export const connect = <const N extends number>(count: N): Effect.Effect<Tuple<M
     return clients as Tuple<MemorySocket, N>
   })
 
-/** What the client received after it said `lines`. */
+/** Sends `lines`, and returns the lines that the client receives then. */
 export const say = (client: MemorySocket, ...lines: ReadonlyArray<string>) =>
   Effect.suspend(() => {
     client.send(lines.map((line) => `${line}\n`).join(""))

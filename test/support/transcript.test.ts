@@ -65,7 +65,7 @@ describe("a transcript in memory", () => {
 })
 
 describe("a transcript on sockets", () => {
-  it.live("takes the printed epochs, ports and secrets for those of the run", () =>
+  it.live("takes the printed epochs, ports and resume tokens for those of the run", () =>
     wireTranscript(`
       a> nc 127.0.0.1 5000
       a  RANK 0 1 1767348000000001 m1

@@ -39,7 +39,7 @@ interface Actor {
 }
 
 interface Stage<R> {
-  readonly connect: (address: string | undefined, certified: string | undefined) => Effect.Effect<Actor, never, R>
+  readonly connect: (address: string | undefined, certificateName: string | undefined) => Effect.Effect<Actor, never, R>
   readonly passes: (duration: Duration.Input) => Effect.Effect<void>
   /** What differs from run to run, by what it is: wherever the same is printed, the same must be heard. */
   readonly varying: Readonly<Record<string, RegExp>>
@@ -109,8 +109,8 @@ const play = <R>(stage: Stage<R>, transcript: string, present: Readonly<Record<s
     const happened: Array<string> = []
     let speaker: string | undefined
 
-    const enter = Effect.fnUntraced(function* (name: string, address?: string, certified?: string) {
-      const actor = yield* stage.connect(address, certified)
+    const enter = Effect.fnUntraced(function* (name: string, address?: string, certificateName?: string) {
+      const actor = yield* stage.connect(address, certificateName)
       actors.set(name, actor)
       return actor
     })
@@ -130,8 +130,8 @@ const play = <R>(stage: Stage<R>, transcript: string, present: Readonly<Record<s
     })
 
     const says = Effect.fnUntraced(function* (name: string, text: string) {
-      const [command, address, as, certified] = text.split(" ")
-      const actor = yield* command === "connect" ? enter(name, address, as && certified) : actorOf(name)
+      const [command, address, as, certificateName] = text.split(" ")
+      const actor = yield* command === "connect" ? enter(name, address, as && certificateName) : actorOf(name)
       if (command === "connect" || text === "nc 127.0.0.1 5000") return
       if (text === "(end)") actor.end()
       else if (text === "(reset)") actor.reset()
@@ -195,8 +195,8 @@ const memoryActor = (socket: MemorySocket): Actor => {
 export const transcript = (text: string, present: Readonly<Record<string, MemorySocket>> = {}) =>
   play(
     {
-      connect: (address = "unknown", certified) =>
-        Effect.flatMap(Network, ({ connectFrom }) => Effect.map(connectFrom(address, certified), memoryActor)),
+      connect: (address = "unknown", certificateName) =>
+        Effect.flatMap(Network, ({ connectFrom }) => Effect.map(connectFrom(address, certificateName), memoryActor)),
       passes,
       // `TestClock` makes epochs known.
       varying: { resume: RESUME }
@@ -218,7 +218,7 @@ const wireActor = (wire: WireClient): Actor => {
       for (let line = yield* wire.next; line !== undefined && !isLast(line); line = yield* wire.next) lines.push(line)
       heard.unshift(...lines)
     })
-  /** A `PING` comes back behind everything that was said before; a stranger hears that it may not say that. */
+  /** The answer to a `PING` comes after all earlier answers; an unauthenticated client gets an `ERROR` instead. */
   const done = Effect.suspend(() => {
     const ping = `barrier-${++barriers}`
     if (socket.writable) wire.send(`PING ${ping}`)

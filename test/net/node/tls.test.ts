@@ -16,11 +16,11 @@ interface Known {
   readonly issuer: Certificates
   readonly ca: Issued
   readonly server: Issued
-  /** What a client trusts the server with. */
+  /** The options of a client that trusts the CA. */
   readonly trust: { readonly ca: string }
 }
 
-/** A CA, and a server with a certificate of it; what `more` says of its options may need them. */
+/** A CA, and a server with a certificate from it. `more` adds options, and may use both. */
 const withServer = <A, E>(
   test: (known: Known) => Effect.Effect<A, E, Port | Scope.Scope>,
   more: (known: Known) => Partial<NodeServer.TlsOptions> = () => ({})
@@ -34,10 +34,10 @@ const withServer = <A, E>(
     return yield* Effect.provide(Effect.scoped(test(known)), serverLayer({}, tls))
   }).pipe(Effect.scoped)
 
-/** A client that has its rank. */
+/** Connects a client that gets a rank. */
 const admitted = (options: ConnectionOptions) => Effect.tap(connectTls(options), (wire) => wire.until(isRank))
 
-/** What a client hears that gets no rank. */
+/** The lines of a client that gets no rank. */
 const turnedAway = (options: ConnectionOptions) =>
   connectTls(options).pipe(
     Effect.flatMap((wire) => wire.untilClosed),
@@ -50,7 +50,7 @@ const stalled = (count: number) =>
     Effect.forEach(Array.from({ length: count }), () => connect({ host: "127.0.0.1", port }), { concurrency: count })
   )
 
-/** Waits until so many of them are closed. */
+/** Waits until so many of the connections are closed. */
 const closed = (wires: ReadonlyArray<{ readonly closed: boolean }>, count: number) =>
   Effect.gen(function* () {
     while (wires.filter((wire) => wire.closed).length < count) yield* Effect.sleep("10 millis")
@@ -113,13 +113,13 @@ describe("the server over TLS", () => {
     )
   )
 
-  it.live("gets its last line through to a client that is still sending", () =>
+  it.live("delivers its last line to a client that is still sending", () =>
     withServer(({ trust }) =>
       Effect.gen(function* () {
         const wire = yield* connectTls(trust)
         wire.socket.write("x".repeat(3_000_000))
         assert.deepStrictEqual((yield* wire.untilClosed).slice(1), ["ERROR 0 line too long"])
-        // And to a script that ends its side before it has read a thing.
+        // Also to a script that ends its side before it reads.
         const script = yield* connectTls(trust)
         script.socket.end(`RANKS\n${`PING ${"x".repeat(60_000)}\n`.repeat(100)}PING last\n`)
         assert.deepStrictEqual((yield* script.untilClosed).at(-1), "PONG last")
@@ -129,7 +129,7 @@ describe("the server over TLS", () => {
 })
 
 describe("clients with certificates", () => {
-  it.live("get a rank only for one of the CA that has a name", () =>
+  it.live("get a rank only if the CA has signed it and it has a name", () =>
     withServer(
       ({ ca, issuer, trust }) =>
         Effect.gen(function* () {
@@ -150,7 +150,7 @@ describe("clients with certificates", () => {
     )
   )
 
-  it.live("get their names from the subjectAltName alone", () =>
+  it.live("get their names only from the subjectAltName", () =>
     Effect.gen(function* () {
       const issuer = yield* certificates
       const ca = issuer.authority("ca")
@@ -184,8 +184,8 @@ describe("clients with certificates", () => {
   )
 })
 
-describe("the files of TLS", () => {
-  it.live("are read again at a reload, which no client notices; useless ones change nothing", () =>
+describe("the TLS files", () => {
+  it.live("are read again at a reload, without a disconnect; files that cannot be used change nothing", () =>
     withServer(({ ca, issuer, server, trust }) =>
       Effect.gen(function* () {
         const reload = yield* NodeServer.Reload
@@ -214,7 +214,7 @@ describe("the files of TLS", () => {
     )
   )
 
-  it.live("may bring another CA, which a session of an earlier connection does not get around", () =>
+  it.live("may have another CA at a reload, and a TLS session from before does not bypass it", () =>
     withServer(
       ({ ca, issuer, trust }) =>
         Effect.gen(function* () {
@@ -222,7 +222,7 @@ describe("the files of TLS", () => {
           const known = { ...trust, ...issuer.issue("client", ca, ["DNS = client"]) }
           const first = yield* admitted(known)
           const session = (first.socket as TLSSocket).getSession()!
-          // The name that the certificate gives is one client's at a time.
+          // Only one client at a time has the name in the certificate.
           first.send("QUIT")
           yield* first.untilClosed
           const resumed = yield* admitted({ ...known, session })
@@ -237,11 +237,11 @@ describe("the files of TLS", () => {
 })
 
 describe("handshakes", () => {
-  it.live("that stall delay no client, and end", () =>
+  it.live("that stall are closed, and delay no client", () =>
     withServer(({ trust }) =>
       Effect.gen(function* () {
         const stalling = yield* stalled(100)
-        // One that says something now and then gains nothing by it.
+        // A byte now and then does not extend the time.
         const trickling = stalling[0]!.socket
         trickling.write(Buffer.from([0x16, 3, 1, 2, 0]))
         yield* Effect.forkScoped(
@@ -265,7 +265,7 @@ describe("handshakes", () => {
     )
   )
 
-  it.live("are bounded while they last; a finished one does not count", () =>
+  it.live("are limited in number, and finished ones do not count", () =>
     withServer(
       ({ trust }) =>
         Effect.gen(function* () {
@@ -277,7 +277,7 @@ describe("handshakes", () => {
           yield* admitted(trust)
           yield* closed(stalling, 6)
           for (const { socket } of [...stalling, ...first.splice(4)]) socket.destroy()
-          // One that disconnects makes room, long before its time is up.
+          // A disconnect makes room at once, not only after the timeout.
           yield* Effect.eventually(admitted(trust)).pipe(Effect.timeout("5 seconds"))
           yield* closed(yield* stalled(10), 5)
           first[0]!.send("PING")
@@ -287,7 +287,7 @@ describe("handshakes", () => {
     )
   )
 
-  it.live("do not keep the server from stopping, not even when they finish meanwhile", () =>
+  it.live("do not keep the server from stopping, even if they finish meanwhile", () =>
     Effect.gen(function* () {
       const start = yield* withServer(
         ({ trust }) =>

@@ -1,4 +1,4 @@
-/** Tokens and what they allow, what a client may do without one, and the limits of connections, commands and memory. */
+/** Tokens and their rights, unauthenticated clients, and the limits on connections, commands and memory. */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect } from "effect"
 import { TestClock } from "effect/testing"
@@ -19,7 +19,7 @@ const grants = new Map<string, Grant>([
 
 let revoke: (token: string) => void = () => {}
 
-/** Tokens that are words. */
+/** A policy whose tokens are plain words. */
 const access: AccessPolicy = {
   authenticate: (token) => Effect.succeed(grants.get(token)),
   observe: (changed) =>
@@ -30,7 +30,7 @@ const access: AccessPolicy = {
 
 const guarded = (settings = {}, logged: Array<string> = []) => server(settings, logged, access)
 
-/** A client that has shown the token; what it heard then is taken. */
+/** A client that has shown the token; its answers are dropped. */
 const entered = Effect.fnUntraced(function* (token: string) {
   const { connect } = yield* Network
   const client = yield* connect
@@ -40,8 +40,8 @@ const entered = Effect.fnUntraced(function* (token: string) {
 
 const denied = "ERROR - not authorized: send AUTH <token> first"
 
-describe("a stranger", () => {
-  it.effect("has no rank, and may say nothing but its token", () =>
+describe("an unauthenticated client", () => {
+  it.effect("has no rank, and may send only its token", () =>
     transcript(`
       member> connect
       member> AUTH all
@@ -77,19 +77,19 @@ describe("a stranger", () => {
     }).pipe(guarded())
   )
 
-  it.effect("may send lines of 4 KiB, a member longer ones", () =>
+  it.effect("may send lines of 4 KiB; a member, longer ones", () =>
     Effect.gen(function* () {
       const { connect } = yield* Network
       const member = yield* entered("all")
       const long = "x".repeat(4096)
       assert.deepStrictEqual(yield* say(member, `PING ${long}`), [`PONG ${long}`])
-      const stranger = yield* connect
-      assert.deepStrictEqual(yield* say(stranger, `AUTH ${long}`), ["ERROR - line too long"])
-      assert.isTrue(stranger.ended)
+      const client = yield* connect
+      assert.deepStrictEqual(yield* say(client, `AUTH ${long}`), ["ERROR - line too long"])
+      assert.isTrue(client.ended)
     }).pipe(guarded())
   )
 
-  it.effect("has two seconds, however much it sends", () =>
+  it.effect("has two seconds to show a token, however much it sends", () =>
     Effect.gen(function* () {
       const { connect } = yield* Network
       const [silent, chatty] = [yield* connect, yield* connect]
@@ -104,18 +104,18 @@ describe("a stranger", () => {
     }).pipe(guarded())
   )
 
-  it.effect("is closed when it does not read the answers", () =>
+  it.effect("is disconnected if it does not read the answers", () =>
     Effect.gen(function* () {
       const { connect } = yield* Network
-      const stranger = yield* connect
-      stranger.reading = false
-      yield* say(stranger, ...Array.from({ length: 2000 }, () => "x"))
+      const client = yield* connect
+      client.reading = false
+      yield* say(client, ...Array.from({ length: 2000 }, () => "x"))
       yield* passes("5 seconds")
-      assert.isTrue(stranger.destroyed)
+      assert.isTrue(client.destroyed)
     }).pipe(guarded())
   )
 
-  it.effect("waits longer for each answer to a wrong token, whichever connections it uses", () => {
+  it.effect("waits longer for each answer to a wrong token, over any number of connections", () => {
     const logged: Array<string> = []
     return Effect.gen(function* () {
       const { connectFrom } = yield* Network
@@ -140,7 +140,7 @@ describe("a stranger", () => {
     }).pipe(guarded({}, logged))
   })
 
-  it.effect("is closed when it is the oldest of too many", () =>
+  it.effect("is disconnected if it is the oldest of too many", () =>
     Effect.gen(function* () {
       const { connect } = yield* Network
       const [first, second, third] = [yield* connect, yield* connect, yield* connect]
@@ -173,7 +173,7 @@ describe("a token", () => {
     }).pipe(guarded())
   )
 
-  it.effect("may be for some groups only, the first of them by default", () =>
+  it.effect("may allow some groups only; the first is the default", () =>
     Effect.gen(function* () {
       const { connect } = yield* Network
       const one = yield* connect
@@ -217,7 +217,7 @@ describe("a token", () => {
     }).pipe(guarded())
   )
 
-  it.effect("may be missing at some of the targets: the error tells what became of the others, too", () =>
+  it.effect("may forbid some targets to execute: the error counts them, and the others get the command", () =>
     Effect.gen(function* () {
       const issuer = yield* entered("all")
       const watcher = yield* entered("watches")
@@ -247,7 +247,7 @@ describe("a token", () => {
 })
 
 describe("connections", () => {
-  it.effect("are refused beyond their limits, of all and of one network, until others close", () =>
+  it.effect("are refused beyond the limits, in total and per subnet, until others close", () =>
     Effect.gen(function* () {
       const { connectFrom } = yield* Network
       const from = (address: string) => connectFrom(address)
@@ -256,7 +256,7 @@ describe("connections", () => {
       assert.match(b.lines().join(), /^RANK 1 2/)
       const [d, e] = [yield* from("[2001:db8::1]:1"), yield* from("[2001:db8::2]:1")]
       assert.match(d.lines().join(), /^RANK 2 3/)
-      // The one that was refused is still being closed, and counts.
+      // The refused connection is still closing, and counts.
       assert.deepStrictEqual(e.lines(), ["ERROR - server full: too many connections"])
       for (const socket of [a, c, e]) socket.close()
       yield* settled
@@ -278,7 +278,7 @@ describe("connections", () => {
 })
 
 describe("a rate", () => {
-  it.effect("limits the commands of each client, in bursts of as many", () =>
+  it.effect("limits the commands of each client, and allows a burst of the same size", () =>
     Effect.gen(function* () {
       const [a, b] = yield* connect(3)
       const limited = "rate limited: 3 commands a second at most"
@@ -299,8 +299,8 @@ describe("a rate", () => {
   )
 })
 
-describe("a rate, and what waits", () => {
-  it.effect("counts a command once that has to wait for its target", () =>
+describe("a rate, and commands that wait", () => {
+  it.effect("counts a command once, even if it waits for its target", () =>
     Effect.gen(function* () {
       const clients = yield* connect(14)
       const [issuer, deaf] = [clients[12], clients[13]]
@@ -317,7 +317,7 @@ describe("a rate, and what waits", () => {
     }).pipe(server({ rate: 1 }))
   )
 
-  it.effect("holds a client that changes the order while a watcher does not keep up", () =>
+  it.effect("makes a client that changes the order wait for a watcher that does not keep up", () =>
     Effect.gen(function* () {
       const [watcher, flooder] = yield* connect(2)
       yield* say(watcher, "WATCH")
@@ -325,7 +325,7 @@ describe("a rate, and what waits", () => {
       flooder.send(`${"NAME a\nNAME b\n".repeat(3000)}PING\n`)
       yield* settled
       assert.notInclude(flooder.lines(), "PONG")
-      // The watcher stays as long as it reads at all.
+      // The watcher stays if it reads at all.
       let ponged = false
       for (let i = 0; i < 400 && !ponged; i++) {
         watcher.resume()
@@ -357,7 +357,7 @@ describe("a rate, and what waits", () => {
 })
 
 describe("the targets of open commands", () => {
-  it.effect("are bounded, those of issuers that have left included", () =>
+  it.effect("are limited, those of issuers that have left included", () =>
     transcript(`
       a b c d> connect
       a> EXEC#1 * x
@@ -377,7 +377,7 @@ describe("the targets of open commands", () => {
 })
 
 describe("the bytes that wait for all clients together", () => {
-  it.effect("are bounded: the client for which most waits is closed, and no other", () =>
+  it.effect("are limited: only the client with the most waiting bytes is disconnected", () =>
     Effect.gen(function* () {
       const [issuer, ...targets] = yield* connect(6)
       for (const target of targets) target.reading = false

@@ -20,7 +20,7 @@ describe("the name in a certificate", () => {
     ['DNS:"worker"', undefined],
     ["URI:rankd://worker", undefined],
     ["URI:rankd:rankd:worker", undefined],
-    // Node never writes these: they give no name.
+    // Node never writes these, so they contain no name.
     ['DNS:ok, DNS:"open', undefined],
     ["DNS:ok, admin", undefined],
     ["DNS:ok,DNS:admin", undefined]

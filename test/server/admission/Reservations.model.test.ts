@@ -1,4 +1,4 @@
-/** Losses, returns and departures in any order, against an array of the members, present and absent. */
+/** Lost connections, resumptions and departures in any order, against an array of the present and absent members. */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Schema } from "effect"
 import { TestClock } from "effect/testing"
@@ -13,7 +13,7 @@ const Step = Schema.Union([
   Schema.TaggedStruct("Lose", { whom: Whom, how: Schema.Literals(["reset", "close"]) }),
   Schema.TaggedStruct("Quit", { whom: Whom }),
   Schema.TaggedStruct("Yield", { whom: Whom }),
-  /** A client shows the secret of a member that is present, absent or long gone. */
+  /** A client shows the resume token of a member that is present, absent or gone. */
   Schema.TaggedStruct("Return", { whom: Whom }),
   Schema.TaggedStruct("Return", { whom: Whom }),
   Schema.TaggedStruct("Pass", { millis: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 3000 })) })
@@ -21,8 +21,8 @@ const Step = Schema.Union([
 
 interface Known {
   readonly member: string
-  readonly secret: string
-  /** None while it is absent. */
+  readonly resumeToken: string
+  /** Undefined while the member is absent. */
   socket: MemorySocket | undefined
   absentUntil: number
 }
@@ -30,7 +30,7 @@ interface Known {
 const run = Effect.fnUntraced(function* (steps: ReadonlyArray<typeof Step.Type>) {
   const network = yield* Network
   let order: Array<Known> = []
-  /** All members that ever were. */
+  /** All members, those that have left included. */
   const known: Array<Known> = []
   const epochs = new Map<MemorySocket, number>()
   let now = 0
@@ -42,7 +42,7 @@ const run = Effect.fnUntraced(function* (steps: ReadonlyArray<typeof Step.Type>)
     order = order.filter(({ absentUntil, socket }) => socket !== undefined || absentUntil > now)
   })
 
-  /** The answer to a `Hello`, the first line that the client gets; then comes its rank. */
+  /** The answer to a `Hello`: the first line for the client, before its rank. */
   const enter = Effect.fnUntraced(function* (resume?: string) {
     const socket = yield* network.connect
     const heard = [...socket.lines(), ...(yield* say(socket, JSON.stringify({ _tag: "Hello", protocol: 1, resume })))]
@@ -51,11 +51,11 @@ const run = Effect.fnUntraced(function* (steps: ReadonlyArray<typeof Step.Type>)
     assert.strictEqual(welcome?._tag, "Welcome")
     assert.deepInclude(welcome, { rank: rank.rank, epoch: rank.epoch, member: rank.member })
     epochs.set(socket, welcome.epoch)
-    return { socket, member: welcome.member as string, secret: welcome.resume as string }
+    return { socket, member: welcome.member as string, resumeToken: welcome.resume as string }
   })
 
-  const join = Effect.fnUntraced(function* (secret?: string) {
-    const newcomer: Known = { ...(yield* enter(secret)), absentUntil: 0 }
+  const join = Effect.fnUntraced(function* (resumeToken?: string) {
+    const newcomer: Known = { ...(yield* enter(resumeToken)), absentUntil: 0 }
     assert.isFalse(known.some(({ member }) => member === newcomer.member))
     known.push(newcomer)
     order.push(newcomer)
@@ -90,11 +90,11 @@ const run = Effect.fnUntraced(function* (steps: ReadonlyArray<typeof Step.Type>)
         const who = pick(known.slice(1))
         if (who === undefined) break
         if (!order.includes(who)) {
-          yield* join(who.secret)
+          yield* join(who.resumeToken)
           break
         }
-        const { member, secret, socket } = yield* enter(who.secret)
-        assert.deepStrictEqual([member, secret], [who.member, who.secret])
+        const { member, resumeToken, socket } = yield* enter(who.resumeToken)
+        assert.deepStrictEqual([member, resumeToken], [who.member, who.resumeToken])
         if (who.socket !== undefined) assert.include(who.socket.lines().at(-1)!, "kicked")
         who.socket = socket
         break
@@ -116,7 +116,7 @@ const run = Effect.fnUntraced(function* (steps: ReadonlyArray<typeof Step.Type>)
       const last = (yield* say(socket, '{"_tag":"Ping"}', '{"_tag":"Explain","to":"0"}')).map((line) =>
         JSON.parse(line)
       )
-      // An error tells the rank that it is judged by; what it was told before never runs backwards.
+      // An error has the present rank; the ranks before it never get worse.
       assert.strictEqual(last.at(-1).rank, rank)
       for (const { _tag, epoch } of last) {
         if (_tag !== "Rank") continue

@@ -1,4 +1,4 @@
-/** Seats that the server reserves for members that lost their connections. */
+/** Reserved seats of members that lost their connections. */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber } from "effect"
 import type { MemorySocket } from "../../support/MemorySocket.ts"
@@ -17,7 +17,7 @@ interface Welcome {
   readonly after: ReadonlyArray<string>
 }
 
-/** Says hello; `Welcome` has to be among the answers. */
+/** Sends `Hello`; one of the answers must be `Welcome`. */
 const hello = Effect.fnUntraced(function* (client: MemorySocket, fields: object = {}) {
   const heard = yield* say(client, JSON.stringify({ _tag: "Hello", protocol: 1, ...fields }))
   const at = heard.findIndex((line) => line.includes('"Welcome"'))
@@ -31,7 +31,7 @@ const program = Effect.fnUntraced(function* (fields: object = {}) {
   return { client, welcome: yield* hello(client, fields) }
 })
 
-/** The ranks, as a member sees them. */
+/** The ranks, as this member sees them. */
 const ranks = (client: MemorySocket) =>
   Effect.map(say(client, '{"_tag":"Ranks"}'), (lines) =>
     (JSON.parse(lines.at(-1)!).members as ReadonlyArray<{ member: string; name?: string; address: string }>).map(
@@ -42,7 +42,7 @@ const ranks = (client: MemorySocket) =>
 const served = server({ grace: GRACE })
 
 describe("the seat of a member that lost its connection", () => {
-  it.effect("belongs to it again when it shows its resume secret in time; nobody moves", () =>
+  it.effect("belongs to it again if it shows its resume token in time; no member moves", () =>
     Effect.gen(function* () {
       const a = yield* program({ name: "boss", group: "jobs" })
       const b = yield* program({ group: "jobs" })
@@ -52,7 +52,7 @@ describe("the seat of a member that lost its connection", () => {
       a.client.reset()
       yield* passes("4 seconds")
       assert.deepStrictEqual(yield* ranks(b.client), ["m1 boss absent", "m2 - unknown"])
-      // A name that it asks for does not count.
+      // The name in its `Hello` does not count.
       const back = yield* program({ resume: a.welcome.resume, name: "other" })
       const { after, epoch, ...welcome } = back.welcome
       assert.deepInclude(welcome, { member: "m1", group: "jobs", rank: 0, size: 2, resume: a.welcome.resume })
@@ -67,7 +67,7 @@ describe("the seat of a member that lost its connection", () => {
     }).pipe(served)
   )
 
-  it.effect("is free when the grace is over, and the secret is then worth nothing", () =>
+  it.effect("is free after the grace, and then the resume token is not valid any more", () =>
     Effect.gen(function* () {
       const logged: Array<string> = []
       yield* Effect.gen(function* () {
@@ -98,7 +98,7 @@ describe("the seat of a member that lost its connection", () => {
     })
   )
 
-  it.effect("is reserved when the connection closed or timed out, not when the member quit or broke the rules", () =>
+  it.effect("is reserved if the connection closed or timed out, but not if the member quit or broke the rules", () =>
     Effect.gen(function* () {
       const z = yield* program()
       const held = Effect.fnUntraced(function* (lose: (client: MemorySocket) => Effect.Effect<unknown>) {
@@ -148,7 +148,7 @@ describe("the seat of a member that lost its connection", () => {
       ])
       const back = yield* program({ resume: a.welcome.resume })
       assert.strictEqual(back.welcome.rank, 1)
-      // Its own earlier commands are gone, and their ids are free.
+      // Its own earlier commands have ended for it, and their ids are free.
       assert.deepStrictEqual(yield* say(back.client, '{"_tag":"Cancel","id":"mine"}'), [
         '{"_tag":"Error","reason":"no such command","rank":1,"detail":"mine"}'
       ])
@@ -157,7 +157,7 @@ describe("the seat of a member that lost its connection", () => {
     }).pipe(served)
   )
 
-  it.effect("goes to a second connection that shows the secret; the first gets BYE kicked", () =>
+  it.effect("moves to a second connection that shows the resume token; the first gets BYE kicked", () =>
     Effect.gen(function* () {
       const a = yield* program({ name: "boss" })
       const b = yield* program()
@@ -167,7 +167,7 @@ describe("the seat of a member that lost its connection", () => {
       assert.deepInclude(second.welcome, { member: "m1", rank: 0 })
       assert.deepStrictEqual(a.client.lines().at(-1), '{"_tag":"Bye","reason":"kicked"}')
       assert.isTrue(a.client.ended)
-      // It was a newcomer first, and left that seat; nobody else moved.
+      // The second connection gave up the seat that it got first. No other member moved.
       assert.deepStrictEqual(
         b.client.lines().map((line) => JSON.parse(line)),
         [
@@ -176,16 +176,16 @@ describe("the seat of a member that lost its connection", () => {
         ]
       )
       assert.deepStrictEqual(yield* ranks(b.client), ["m1 boss unknown", "m2 - unknown"])
-      // The same once more over the same connection changes nothing.
+      // The same again on the same connection changes nothing.
       assert.deepInclude(yield* hello(second.client, { resume: a.welcome.resume }), { member: "m1", rank: 0 })
       assert.isFalse(second.client.ended)
-      // The new connection does not watch, nor does it get answers of the old one.
+      // The new connection does not watch, and gets no answers of the old one.
       yield* program()
       assert.deepStrictEqual(second.client.lines(), [])
     }).pipe(served)
   )
 
-  it.effect("belongs to one client, however many show the secret at the same moment", () =>
+  it.effect("belongs to one client, however many show the resume token at the same moment", () =>
     Effect.gen(function* () {
       const network = yield* Network
       const a = yield* program()
@@ -226,7 +226,7 @@ describe("the seat of a member that lost its connection", () => {
     }).pipe(served)
   )
 
-  it.effect("is not reserved without --grace, and there is no secret", () =>
+  it.effect("is not reserved without --grace, and there is no resume token", () =>
     Effect.gen(function* () {
       const a = yield* program()
       const b = yield* program({ resume: "x" })
@@ -240,14 +240,14 @@ describe("the seat of a member that lost its connection", () => {
 })
 
 describe("a full group", () => {
-  it.effect("takes a member back whose seat is reserved, and nobody else", () =>
+  it.effect("admits a member with a reserved seat, and no other client", () =>
     Effect.gen(function* () {
       const { connect } = yield* Network
       const a = yield* program()
       const b = yield* program()
       b.client.reset()
       yield* settled
-      // The server waits for their secrets before it tells them that it is full.
+      // The server waits for their resume tokens before it refuses them.
       const [back, other] = [yield* connect, yield* connect]
       assert.deepStrictEqual([back.lines(), other.lines()], [[], []])
       const { member, rank } = yield* hello(back, { resume: b.welcome.resume })
@@ -255,7 +255,7 @@ describe("a full group", () => {
       yield* passes("2 seconds")
       assert.deepStrictEqual(other.lines(), ["ERROR - server full"])
       assert.isTrue(other.ended)
-      // The secret works while its member is connected, too.
+      // The resume token also works while its member is connected.
       const again = yield* connect
       assert.deepInclude(yield* hello(again, { resume: b.welcome.resume }), { member: "m2", rank: 1 })
       assert.include(back.lines().join(), "kicked")
@@ -265,7 +265,7 @@ describe("a full group", () => {
 })
 
 describe("a certificate's name", () => {
-  it.effect("does not keep its client from coming back to the seat that has the name", () =>
+  it.effect("does not keep its client from resuming the seat with this name", () =>
     Effect.gen(function* () {
       const { connectFrom } = yield* Network
       const boss = yield* connectFrom("10.0.0.1:1", "boss")
@@ -284,7 +284,7 @@ describe("a certificate's name", () => {
 })
 
 describe("reserved seats", () => {
-  it.effect("are limited like connections, of all and of one network", () =>
+  it.effect("are limited like connections, in total and per subnet", () =>
     Effect.gen(function* () {
       const { connectFrom } = yield* Network
       const watcher = yield* connectFrom("10.0.0.9:1")
@@ -295,7 +295,7 @@ describe("reserved seats", () => {
         client.reset()
         yield* settled
       }
-      // Two of the first network, and four in all.
+      // Two from the first subnet, and four in total.
       assert.deepStrictEqual(
         (yield* ranks(watcher)).map((line) => line.split(" ")[0]),
         ["m1", "m2", "m3", "m5", "m6"]
@@ -305,7 +305,7 @@ describe("reserved seats", () => {
     }).pipe(server({ grace: GRACE, maxConnections: 4, maxConnectionsPerAddress: 2 }))
   )
 
-  it.effect("do not renew the rate of a client", () =>
+  it.effect("do not refill the rate of a client", () =>
     Effect.gen(function* () {
       let { client, welcome } = yield* program()
       const other = yield* program()
@@ -321,7 +321,7 @@ describe("reserved seats", () => {
     }).pipe(server({ grace: GRACE, rate: 3 }))
   )
 
-  it.effect("are free when the token of their member is revoked", () => {
+  it.effect("are free if the token of their member is revoked", () => {
     const granted = { issue: true, execute: true }
     let revoke: () => void = () => {}
     const access = {
@@ -343,8 +343,8 @@ describe("reserved seats", () => {
   })
 })
 
-describe("a resume secret", () => {
-  it.effect("is worth nothing to a client whose token is for another name", () => {
+describe("a resume token", () => {
+  it.effect("is not valid for a client whose token is for another name", () => {
     const named = (name: string) => ({ name, issue: true, execute: true })
     const access = {
       authenticate: (token: string) => Effect.succeed(named(token.split("-")[0]!)),
@@ -356,7 +356,7 @@ describe("a resume secret", () => {
       yield* settled
       const thief = yield* program({ token: "thief-1", resume: worker.welcome.resume })
       assert.deepStrictEqual([thief.welcome.member, thief.welcome.rank], ["m2", 1])
-      // Another token for the same name is as good: operators replace tokens.
+      // It is valid for another token with the same name: operators replace tokens.
       const back = yield* program({ token: "worker-2", resume: worker.welcome.resume })
       assert.deepStrictEqual([back.welcome.member, back.welcome.rank], ["m1", 0])
     }).pipe(server({ grace: GRACE }, [], access))

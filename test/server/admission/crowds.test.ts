@@ -1,4 +1,4 @@
-/** Crowds of connections that the server keeps out: they neither delay nor disturb its members. */
+/** Crowds of connections that the server refuses: they do not delay or disturb its members. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { AccessPolicy } from "../../../src/server/admission/Access.ts"
@@ -10,9 +10,9 @@ const access: AccessPolicy = {
 }
 
 describe("on real sockets", () => {
-  it.live("500 idle strangers keep nobody out, and are closed after two seconds", () =>
+  it.live("500 idle unauthenticated clients keep no client out, and are disconnected after two seconds", () =>
     Effect.gen(function* () {
-      const strangers = yield* Effect.all(
+      const idle = yield* Effect.all(
         Array.from({ length: 500 }, () => client),
         { concurrency: 50 }
       )
@@ -21,9 +21,9 @@ describe("on real sockets", () => {
       member.send("AUTH all")
       yield* member.until((line) => line.startsWith("RANK 0 1 "))
       assert.isBelow(performance.now() - start, 1000)
-      for (const stranger of strangers) yield* stranger.untilClosed
+      for (const { untilClosed } of idle) yield* untilClosed
       assert.isBelow(performance.now() - start, 6000)
-      // No member heard of any, and the next client gets its rank at once.
+      // The members got no line about them, and the next client gets its rank at once.
       const next = yield* client
       next.send("AUTH all")
       yield* next.until((line) => line.startsWith("RANK 1 2 "))
@@ -43,8 +43,8 @@ describe("on real sockets", () => {
         refused.map(({ untilClosed }) => untilClosed),
         { concurrency: "unbounded" }
       )
-      const told = heard.filter(([line]) => line === "ERROR - server full: too many connections")
-      assert.isAtLeast(told.length, 64)
+      const answered = heard.filter(([line]) => line === "ERROR - server full: too many connections")
+      assert.isAtLeast(answered.length, 64)
       assert.isTrue(heard.every((lines) => lines.length <= 1))
       member.send("PING")
       assert.deepStrictEqual(yield* member.until(() => true), ["PONG"])

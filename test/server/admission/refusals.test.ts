@@ -1,4 +1,4 @@
-/** What becomes of a client that does not get the seat it asks for; what the server sends first to one that does; `WHOIS`. */
+/** Clients that do not get the seat that they ask for; the first line for those that do; `WHOIS`. */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect } from "effect"
 import type { AccessPolicy, Grant } from "../../../src/server/admission/Access.ts"
@@ -12,7 +12,7 @@ const grants = new Map<string, Grant>([
   ["worker", { ...everything, name: "worker" }]
 ])
 
-/** Tokens that are words. */
+/** A policy whose tokens are plain words. */
 const access: AccessPolicy = {
   authenticate: (token) => Effect.succeed(grants.get(token)),
   observe: () => Effect.void
@@ -24,7 +24,7 @@ const guarded = (settings = {}, logged: Array<string> = []) => server(settings, 
 const refusedIn = (logged: ReadonlyArray<string>) => logged.filter((line) => line.startsWith("refused "))
 
 describe("a client that gets no seat after AUTH", () => {
-  it.effect("is closed when the group is full, and the log says so", () => {
+  it.effect("is disconnected if the group is full, and the log says so", () => {
     const logged: Array<string> = []
     return Effect.gen(function* () {
       yield* transcript(`
@@ -41,7 +41,7 @@ describe("a client that gets no seat after AUTH", () => {
     }).pipe(guarded({ maxClients: 1 }, logged))
   })
 
-  it.effect("is closed when another client has the name of its token", () =>
+  it.effect("is disconnected if another client has the name of its token", () =>
     transcript(`
       a> connect
       a> AUTH worker
@@ -54,7 +54,7 @@ describe("a client that gets no seat after AUTH", () => {
     `).pipe(guarded())
   )
 
-  it.effect("may still show its resume secret when the group is full", () =>
+  it.effect("may still show its resume token if the group is full", () =>
     Effect.gen(function* () {
       const network = yield* Network
       const first = yield* network.connect
@@ -71,14 +71,16 @@ describe("a client that gets no seat after AUTH", () => {
   it.effect.each([
     ["all", { maxClients: 1 }, "server full"],
     ["worker", {}, "name taken"]
-  ] as const)("has --auth-timeout for its resume secret, and is closed then: %s", ([token, settings, reason]) =>
-    Effect.gen(function* () {
-      const { connect } = yield* Network
-      // As long as a resume secret is out, any client may have it.
-      const a = yield* connect
-      yield* say(a, `AUTH ${token}`, HELLO)
-      yield* transcript(
-        `
+  ] as const)(
+    "has --auth-timeout to show its resume token, and is then disconnected: %s",
+    ([token, settings, reason]) =>
+      Effect.gen(function* () {
+        const { connect } = yield* Network
+        // While there is a valid resume token, any client may have it.
+        const a = yield* connect
+        yield* say(a, `AUTH ${token}`, HELLO)
+        yield* transcript(
+          `
           b> connect
           b> AUTH ${token}
           -- 1999 millis
@@ -88,15 +90,15 @@ describe("a client that gets no seat after AUTH", () => {
           b  (closed)
           a  (nothing)
         `,
-        { a }
-      )
-    }).pipe(guarded({ ...GRACE, ...settings }))
+          { a }
+        )
+      }).pipe(guarded({ ...GRACE, ...settings }))
   )
 })
 
 const HELLO = '{"_tag":"Hello","protocol":1}'
 
-/** What the first of the lines says, which has to be a `Welcome`. */
+/** The first of the lines, which must be a `Welcome`. */
 const welcomed = (lines: ReadonlyArray<string>): Readonly<Record<string, unknown>> => {
   const welcome = JSON.parse(lines[0] ?? "{}")
   assert.strictEqual(welcome._tag, "Welcome", lines.join("\n"))
@@ -104,7 +106,7 @@ const welcomed = (lines: ReadonlyArray<string>): Readonly<Record<string, unknown
 }
 
 describe("a refused Hello", () => {
-  it.effect("leaves a client with a seat where it is, by the name that it has", () =>
+  it.effect("leaves a client with a seat where it is, with its name", () =>
     transcript(`
       a> JOIN default
       a> NAME ann
@@ -140,7 +142,7 @@ describe("a refused Hello", () => {
     `).pipe(server({ admission: "hello", maxClients: 2 }))
   )
 
-  it.effect("closes a client without a seat when the group is full", () =>
+  it.effect("disconnects a client without a seat if the group is full", () =>
     transcript(`
       a> connect
       a> JOIN g
@@ -152,7 +154,7 @@ describe("a refused Hello", () => {
     `).pipe(server({ admission: "hello", maxClients: 1 }))
   )
 
-  it.effect("closes a client without a seat when the server stops", () =>
+  it.effect("disconnects a client without a seat if the server stops", () =>
     Effect.gen(function* () {
       const network = yield* Network
       const [a, b, c] = [yield* network.connect, yield* network.connect, yield* network.connect]
@@ -163,7 +165,7 @@ describe("a refused Hello", () => {
       yield* settled
       assert.deepStrictEqual(yield* say(c, HELLO), ['{"_tag":"Error","reason":"shutting down"}'])
       assert.isTrue(c.ended)
-      // One that has a seat stays.
+      // A client with a seat stays.
       assert.deepStrictEqual(yield* say(a, "PING"), ["PONG"])
     }).pipe(server({ admission: "hello" }))
   )
@@ -203,7 +205,7 @@ describe("a refused Hello", () => {
     `).pipe(guarded())
   )
 
-  it.effect("closes a client without a seat when another has the name of its token", () =>
+  it.effect("disconnects a client without a seat if another has the name of its token", () =>
     transcript(`
       a> connect
       a> AUTH worker
@@ -215,7 +217,7 @@ describe("a refused Hello", () => {
     `).pipe(guarded())
   )
 
-  it.effect("closes a client without a seat when another has the name of its certificate", () =>
+  it.effect("disconnects a client without a seat if another has the name of its certificate", () =>
     transcript(`
       a> connect 10.0.0.1:1 as boss
       a> JOIN default
@@ -244,7 +246,7 @@ describe("a connection that begins with HTTP", () => {
     `).pipe(server())
   )
 
-  it.effect("gets nothing at all where the server asks for a token", () =>
+  it.effect("gets nothing at all if the server asks for a token", () =>
     transcript(`
       a> connect
       a> POST / HTTP/1.1
@@ -255,7 +257,7 @@ describe("a connection that begins with HTTP", () => {
 })
 
 describe("the first answer to a Hello", () => {
-  it.effect("is Welcome, before the name that it asks for", () =>
+  it.effect("is Welcome, before the new name", () =>
     transcript(`
       a  RANK 0 1 1 m1
       a> {"_tag":"Hello","protocol":1,"name":"boss"}
@@ -264,7 +266,7 @@ describe("the first answer to a Hello", () => {
     `).pipe(server())
   )
 
-  it.effect("is Welcome, before the rank in the group that it asks for", () =>
+  it.effect("is Welcome, before the rank in the new group", () =>
     transcript(`
       a b> connect
       b> {"_tag":"Hello","protocol":1,"group":"jobs","name":"bea"}
@@ -275,7 +277,7 @@ describe("the first answer to a Hello", () => {
     `).pipe(server())
   )
 
-  it.effect("is Welcome for a client that comes back to its seat from another one in the same group", () =>
+  it.effect("is Welcome for a client that resumes its seat from another one in the same group", () =>
     Effect.gen(function* () {
       const network = yield* Network
       const a = yield* network.connect
@@ -291,7 +293,7 @@ describe("the first answer to a Hello", () => {
     }).pipe(server(GRACE))
   )
 
-  it.effect("is Welcome for a client without a seat, and for one that comes back", () =>
+  it.effect("is Welcome for a client without a seat, and for one that resumes", () =>
     Effect.gen(function* () {
       const network = yield* Network
       const a = yield* network.connect
@@ -304,7 +306,7 @@ describe("the first answer to a Hello", () => {
     }).pipe(server({ ...GRACE, admission: "hello" }))
   )
 
-  it.live("is Welcome, though commands to the group never cease", () =>
+  it.live("is Welcome, even while commands to the group never stop", () =>
     Effect.gen(function* () {
       const boss = yield* client
       boss.send('{"_tag":"Hello","protocol":1,"group":"g"}')
@@ -323,7 +325,7 @@ describe("the first answer to a Hello", () => {
       }
       for (let i = 0; i < 100; i++) {
         const first = yield* Effect.scoped(Effect.flatMap(client, hello))
-        // The name may still be the last one's, whose departure the server has not noticed yet.
+        // The last client may still have the name: the server may not have noticed its departure.
         assert.match(first ?? "", /"_tag":"Welcome"|"reason":"name taken"/)
       }
       flood.interruptUnsafe()
@@ -349,7 +351,7 @@ describe("WHOIS", () => {
     `).pipe(server())
   )
 
-  it.effect("knows no member of another group, and nobody that has left", () =>
+  it.effect("knows no member of another group, and no member that has left", () =>
     transcript(`
       a b c> connect
       b> JOIN other
@@ -366,7 +368,7 @@ describe("WHOIS", () => {
     `).pipe(server())
   )
 
-  it.effect("shows a member that is absent", () =>
+  it.effect("shows an absent member", () =>
     Effect.gen(function* () {
       const [a, b] = yield* connect(2)
       yield* say(b, '{"_tag":"Hello","protocol":1,"name":"bea"}')

@@ -6,12 +6,12 @@ import type { PendingDelivery } from "../../../src/server/Peer.ts"
 import { fakePeer } from "../../support/fakePeer.ts"
 
 const Step = Schema.Struct({
-  /** How many are added; for none, as many are deleted. */
+  /** How many are added. 0: up to `which` are deleted instead. */
   add: Schema.Literals([0, 0, 1, 7, 2000]),
   which: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 999 }))
 })
 
-/** Those of a target, by its list, forwards; backwards it has to be the same. */
+/** The deliveries of a target, from its list. The list must be the same in both directions. */
 const listOf = (last: PendingDelivery | undefined): Array<PendingDelivery> => {
   const backwards: Array<PendingDelivery> = []
   let first = last

@@ -1,4 +1,4 @@
-/** Tracked commands: each has exactly one end at each target, whatever happens to whom. */
+/** Tracked commands: each ends exactly once at each target, whatever happens. */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Schema } from "effect"
 import { TestClock } from "effect/testing"
@@ -8,7 +8,7 @@ import { connect, Network, passes, say, server, settled } from "../../support/me
 import { transcript } from "../../support/transcript.ts"
 
 describe("a tracked command", () => {
-  it.effect("brings its output and its outcome to the issuer, under the rank that it was sent to", () =>
+  it.effect("brings its output and outcome to the issuer, with the rank of the target at routing", () =>
     transcript(String.raw`
       a b c> connect
       a> EXEC#job.1 2 uptime
@@ -32,7 +32,7 @@ describe("a tracked command", () => {
     `).pipe(server())
   )
 
-  it.effect("logs its outcomes where its issuer has left, and counts what comes late", () => {
+  it.effect("has its outcomes logged if its issuer has left; late results are counted", () => {
     const logged: Array<string> = []
     return Effect.gen(function* () {
       const [a, b, c] = yield* connect(3)
@@ -51,7 +51,7 @@ describe("a tracked command", () => {
     }).pipe(server({}, logged))
   })
 
-  it.effect("logs its outcomes in lines of a bounded length, also when the server stops", () => {
+  it.effect("has its outcomes logged in lines of limited length, also when the server stops", () => {
     const logged: Array<string> = []
     return Effect.gen(function* () {
       const [first, ...others] = yield* connect(251)
@@ -69,7 +69,7 @@ describe("a tracked command", () => {
     }).pipe(server({ maxClients: 300 }, logged))
   })
 
-  it.effect("ends though its outcomes are more than may wait for the issuer", () =>
+  it.effect("ends, even if more outcomes come than may wait for the issuer", () =>
     Effect.gen(function* () {
       const [a] = yield* connect(301)
       for (const end of ["CANCEL#x", undefined]) {
@@ -88,7 +88,7 @@ describe("a tracked command", () => {
     }).pipe(server({ maxClients: 400, maxPending: 4096 }))
   )
 
-  it.effect("to several has an outcome from each, and then is done", () =>
+  it.effect("to several targets has an outcome from each, and then DONE", () =>
     transcript(`
       a b c> connect
       a> EXEC#x * make
@@ -139,7 +139,7 @@ describe("a tracked command", () => {
     `).pipe(server({ maxOpenCommands: 2 }))
   )
 
-  it.effect("takes an answer from its target, and from no other client", () =>
+  it.effect("accepts an answer only from its target", () =>
     transcript(`
       a b c> connect
       a> EXEC#x 1 make
@@ -153,7 +153,7 @@ describe("a tracked command", () => {
     `).pipe(server())
   )
 
-  it.effect("ends at once when its issuer cancels it, and its targets hear that", () =>
+  it.effect("ends at once when its issuer cancels it, and its targets get CANCEL", () =>
     transcript(`
       a b c> connect
       a> EXEC#x * make
@@ -170,7 +170,7 @@ describe("a tracked command", () => {
     `).pipe(server())
   )
 
-  it.effect("ends in time: after a minute, or what the issuer says", () =>
+  it.effect("times out after a minute, or after the issuer's timeout", () =>
     transcript(`
       a b> connect
       a> EXEC#slow 1 sleep
@@ -190,12 +190,12 @@ describe("a tracked command", () => {
     `).pipe(server())
   )
 
-  it.effect("is lost when the target leaves after it was sent, and undelivered when before", () =>
+  it.effect("is lost if the target leaves after it was sent, and undelivered if before", () =>
     Effect.gen(function* () {
       const [a, b] = yield* connect(2)
       yield* say(a, "EXEC#sent 1 x")
       b.reading = false
-      // This fills what is in flight; what comes behind it waits in the server.
+      // This fills the socket; the lines behind it wait in the server.
       yield* say(a, `EXEC 1 ${"x".repeat(60_000)}`)
       yield* say(a, "EXEC#waits 1 y")
       b.reset()
@@ -204,7 +204,7 @@ describe("a tracked command", () => {
     }).pipe(server())
   )
 
-  it.effect("is never sent once it is undelivered, or has ended before", () =>
+  it.effect("is never sent after it is undelivered, or has ended otherwise", () =>
     Effect.gen(function* () {
       const [a, b] = yield* connect(2)
       b.reading = false
@@ -220,7 +220,7 @@ describe("a tracked command", () => {
     }).pipe(server())
   )
 
-  it.effect("has its output cut where that would not fit a line", () =>
+  it.effect("has its output cut if it would not fit in a line", () =>
     Effect.gen(function* () {
       const [a, b] = yield* connect(2)
       yield* say(a, '{"_tag":"Exec","id":"i","to":"1","command":"x"}')
@@ -248,7 +248,7 @@ describe("a tracked command", () => {
     }).pipe(server({ drain: Duration.zero }))
   )
 
-  it.effect("goes on for a minute at most when its issuer has left", () =>
+  it.effect("continues for a minute at most after its issuer has left", () =>
     Effect.gen(function* () {
       const [a, b] = yield* connect(2)
       yield* say(a, '{"_tag":"Exec","id":"i","to":"1","command":"x","timeout":3600000}')
@@ -261,7 +261,7 @@ describe("a tracked command", () => {
     }).pipe(server())
   )
 
-  it.effect("goes on without its issuer, and nobody else hears its outcome", () =>
+  it.effect("continues without its issuer, and no other client gets its outcome", () =>
     transcript(`
       a b c> connect
       a> EXEC#x 2 make
@@ -307,7 +307,7 @@ describe("encodings", () => {
         '{"_tag":"Welcome","protocol":1,"server":"rankd/0.1.0","member":"m1","group":"default","rank":0,"size":1,"epoch":1,"maxLine":65536,"heartbeat":0}',
         '{"_tag":"Named","rank":0,"member":"m1","name":"boss"}'
       ])
-      // A line of text is understood, and answered in JSON.
+      // The server understands a line of text, and answers in JSON.
       assert.deepStrictEqual(
         yield* say(a, "RANKS", '{"_tag":"Ping","text":"x"}', "{", '{"_tag":"Hello","protocol":2}'),
         [
@@ -320,7 +320,7 @@ describe("encodings", () => {
     }).pipe(server())
   )
 
-  it.effect("reject a PING whose answer would not fit a line", () =>
+  it.effect("reject a PING whose answer would not fit in a line", () =>
     Effect.gen(function* () {
       const [a] = yield* connect(1)
       yield* say(a, '{"_tag":"Ping"}')
@@ -331,7 +331,7 @@ describe("encodings", () => {
     }).pipe(server({ maxLine: 512 }))
   )
 
-  it.effect("mix: the same arrives in any pairing, and never a second line", () =>
+  it.effect("mix: any pairing delivers the same command, in exactly one line", () =>
     Effect.gen(function* () {
       const nasty = 'EXEC 1 "x"\\n{}'
       const output = 'a\nRANK 0 1 1 m1\r\n\u001b[2J\\n "\u007f\u0000 \u2028 \u{1f600}'
@@ -411,7 +411,7 @@ describe("encodings", () => {
 })
 
 describe("groups", () => {
-  it.effect("have an order each, and commands stay within", () =>
+  it.effect("have an order each, and no command leaves its group", () =>
     transcript(`
       a b c> connect
       a> WATCH
@@ -446,7 +446,7 @@ describe("groups", () => {
     `).pipe(server())
   )
 
-  it.effect("take a client with its name, or not at all", () =>
+  it.effect("admit a client with its name, or not at all", () =>
     Effect.gen(function* () {
       const [a, b, c] = yield* connect(3)
       yield* say(b, "JOIN other", "WATCH")
@@ -475,7 +475,7 @@ describe("groups", () => {
     }).pipe(server())
   )
 
-  it.effect("take a client when it asks for one, with --admission hello", () =>
+  it.effect("admit a client when it asks, with --admission hello", () =>
     Effect.gen(function* () {
       const network = yield* Network
       const a = yield* network.connect
@@ -501,7 +501,7 @@ describe("groups", () => {
   )
 })
 
-/** Seven tenths of a second, several times over, never make up the timeout: a command has ended or it has not. */
+/** No multiple of seven tenths of a second is the timeout: at no moment is it open whether a command has timed out. */
 const WAIT = 700
 const TIMEOUT = 6000
 
@@ -512,18 +512,18 @@ const Step = Schema.Struct({
   ] as const),
   whom: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 99 })),
   to: Schema.Literals(["*", "*", "1", "2", "1-2", "3"]),
-  /** How often `WAIT`. */
+  /** The number of `WAIT`s. */
   wait: Schema.Literals([1, 2, 5])
 })
 
-/** A delivery as the oracle knows it: of one command to one target. */
+/** The oracle's delivery of one command to one target. */
 interface Expected {
   readonly issuer: MemorySocket
   /** The issuer's id. */
   readonly id: string
   readonly target: MemorySocket
   readonly rank: number
-  /** When it was opened, in milliseconds. */
+  /** When it opened, in milliseconds. */
   readonly since: number
   status: string | undefined
 }
@@ -535,15 +535,15 @@ describe("exactly one end", () => {
     ([steps]) =>
       Effect.gen(function* () {
         const network = yield* Network
-        /** Those present, by rank. */
+        /** The present members, by rank. */
         const members = yield* connect(5)
         const all = [...members]
         const speaksJson = (client: MemorySocket) => all.indexOf(client) % 2 === 1
-        /** The server's ids of what reached each client, in order; and how many of them it has answered. */
+        /** For each client, the server's ids of the commands that reached it, in order, and how many it has answered. */
         const reached = new Map<MemorySocket, Array<string>>()
         const answered = new Map<MemorySocket, number>()
-        const tasks: Array<Expected> = []
-        const told: Array<string> = []
+        const deliveries: Array<Expected> = []
+        const actual: Array<string> = []
         const expected: Array<string> = []
         let now = 0
         let commands = 0
@@ -556,29 +556,29 @@ describe("exactly one end", () => {
               const said = message._tag === "Success" ? message.success : message
               const name = all.indexOf(client)
               if (said._tag === "Exec") reached.set(client, [...(reached.get(client) ?? []), said.id])
-              if (said._tag === "Result") told.push(`${name} ${said.id}: ${said.rank} ${said.status}`)
-              if (said._tag === "Done") told.push(`${name} ${said.id}: done ${said.ok} ${said.notOk}`)
-              if (said._tag === "Error" && said.id) told.push(`${name} ${said.id}: ${said.reason}`)
+              if (said._tag === "Result") actual.push(`${name} ${said.id}: ${said.rank} ${said.status}`)
+              if (said._tag === "Done") actual.push(`${name} ${said.id}: done ${said.ok} ${said.notOk}`)
+              if (said._tag === "Error" && said.id) actual.push(`${name} ${said.id}: ${said.reason}`)
             }
           }
         })
 
-        /** What the oracle expects the issuer to be told when tasks end. */
+        /** The lines that the oracle expects for the issuer when deliveries end. */
         const end = (ending: ReadonlyArray<Expected>, status: string) => {
-          for (const task of ending) {
-            task.status = status
-            if (!members.includes(task.issuer)) continue
-            const name = `${all.indexOf(task.issuer)} ${task.id}`
-            expected.push(`${name}: ${task.rank} ${status}`)
-            const its = tasks.filter(({ id }) => id === task.id)
+          for (const delivery of ending) {
+            delivery.status = status
+            if (!members.includes(delivery.issuer)) continue
+            const name = `${all.indexOf(delivery.issuer)} ${delivery.id}`
+            expected.push(`${name}: ${delivery.rank} ${status}`)
+            const its = deliveries.filter(({ id }) => id === delivery.id)
             const ok = its.filter((one) => one.status === "0").length
-            if (several.has(task.id) && its.every((one) => one.status !== undefined)) {
+            if (several.has(delivery.id) && its.every((one) => one.status !== undefined)) {
               expected.push(`${name}: done ${ok} ${its.length - ok}`)
             }
           }
         }
         const several = new Set<string>()
-        const open = () => tasks.filter(({ status }) => status === undefined)
+        const open = () => deliveries.filter(({ status }) => status === undefined)
 
         const say = (client: MemorySocket, text: string, json: object) =>
           client.send(`${speaksJson(client) ? JSON.stringify(json) : text}\n`)
@@ -612,7 +612,7 @@ describe("exactly one end", () => {
             else if (end >= members.length) expected.push(`${name}: no such rank`)
             else {
               for (let rank = first!; rank <= end; rank++) {
-                tasks.push({ issuer: client, id, target: members[rank]!, rank, since: now, status: undefined })
+                deliveries.push({ issuer: client, id, target: members[rank]!, rank, since: now, status: undefined })
               }
             }
             say(client, `EXEC#${id} ${to} x`, { _tag: "Exec", id, to, command: "x" })
@@ -621,9 +621,9 @@ describe("exactly one end", () => {
             const id = reached.get(client)?.[next]
             if (id === undefined) continue
             answered.set(client, next + 1)
-            const task = tasks.filter(({ target }) => target === client)[next]!
+            const delivery = deliveries.filter(({ target }) => target === client)[next]!
             answer(client, id, whom % 2)
-            if (task.status === undefined) end([task], `${whom % 2}`)
+            if (delivery.status === undefined) end([delivery], `${whom % 2}`)
           } else if (kind === "late") {
             const ids = reached.get(client)?.slice(0, answered.get(client) ?? 0) ?? []
             for (const id of ids.slice(-3)) answer(client, id, 2)
@@ -635,7 +635,7 @@ describe("exactly one end", () => {
           } else if (kind === "cancel") {
             const id = `c${1 + (whom % Math.max(1, commands))}`
             end(
-              open().filter((task) => task.id === id && task.issuer === client),
+              open().filter((delivery) => delivery.id === id && delivery.issuer === client),
               "cancelled"
             )
             say(client, `CANCEL#${id}`, { _tag: "Cancel", id })
@@ -652,8 +652,8 @@ describe("exactly one end", () => {
             else client.close()
           }
           yield* hear
-          // Of one step's ends, the order among targets is nobody's promise.
-          assert.deepStrictEqual(told.splice(0).sort(), expected.splice(0).sort(), `${kind} ${to} by ${rank}`)
+          // Within one step, the order of outcomes from different targets is not promised.
+          assert.deepStrictEqual(actual.splice(0).sort(), expected.splice(0).sort(), `${kind} ${to} by ${rank}`)
         }
       }).pipe(server({ commandTimeout: Duration.millis(TIMEOUT) })),
     { timeout: 120_000, arbitrary: { runs: 100 } }

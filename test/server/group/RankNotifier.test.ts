@@ -1,4 +1,4 @@
-/** A group alone: an order of peers that write to memory, its notifier, and the events of its changes. */
+/** A group without a server: peers that write to memory, the notifier, and the events. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { TestClock } from "effect/testing"
@@ -15,7 +15,7 @@ interface Member extends Seat {
   readonly peer: FakePeer
 }
 
-/** So many members, each of which knows its rank; and what the group tells of itself. */
+/** A group with so many members that know their ranks, and its events as lines. */
 const setUp = Effect.fnUntraced(function* (count: number) {
   const flushQueue = new FlushQueue()
   const events = new Events()
@@ -59,7 +59,7 @@ const turns = Effect.andThen(TestClock.adjust(0), Effect.yieldNow)
 const linesOf = (members: ReadonlyArray<Member>) => members.map(({ peer }) => peer.lines())
 
 describe("the members behind one that leaves", () => {
-  it.effect("get their ranks in one sweep; the new rank 0 gets its rank at once", () =>
+  it.effect("get their ranks in one sweep, except the new rank 0, which gets it at once", () =>
     Effect.gen(function* () {
       const { members } = yield* setUp(600)
       yield* giveUp(members[0]!, "quit")
@@ -73,7 +73,7 @@ describe("the members behind one that leaves", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("get one rank for all departures during the rest after a sweep, and no rank twice", () =>
+  it.effect("get one rank for all departures during the rest after a sweep, and never the same rank twice", () =>
     Effect.gen(function* () {
       const { members } = yield* setUp(6)
       yield* giveUp(members[1]!, "quit")
@@ -92,7 +92,7 @@ describe("the members behind one that leaves", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("get nothing while the server stops", () =>
+  it.effect("get nothing while the server is stopping", () =>
     Effect.gen(function* () {
       const { group, happened, members, stop } = yield* setUp(3)
       group.notifier.watch(members[2]!.peer)
@@ -104,7 +104,7 @@ describe("the members behind one that leaves", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("are not promoted while they are leaving themselves", () =>
+  it.effect("are not promoted if they are leaving themselves", () =>
     Effect.gen(function* () {
       const { happened, members } = yield* setUp(4)
       for (const { peer } of members.slice(0, 3)) peer.leaving = true
@@ -117,7 +117,7 @@ describe("the members behind one that leaves", () => {
 })
 
 describe("watchers", () => {
-  it.effect("hear of every change, in order, until they watch no more or leave", () =>
+  it.effect("get every change in order, until they unwatch or leave", () =>
     Effect.gen(function* () {
       const { group, happened, join, members, ranks } = yield* setUp(3)
       const [a, b, c] = members.map(({ peer }) => peer)
@@ -125,7 +125,7 @@ describe("watchers", () => {
       const d = yield* join("dora")
       yield* ranks.rename(members[1]!.member.id, "bea")
       yield* ranks.stepDown(members[0]!.member.id)
-      // The last member steps down: nobody moves.
+      // The last member steps down: no member moves.
       yield* ranks.stepDown(members[0]!.member.id)
       yield* giveUp(d, "reset")
       assert.deepStrictEqual(c!.lines(), [
@@ -135,7 +135,7 @@ describe("watchers", () => {
         "MOVED 0 3 m1",
         "LEFT 2 m4 reset"
       ])
-      // A member hears of its own name; the newcomer knows the one that it brought.
+      // A member gets its own new name. A member that joins with a name knows it.
       assert.deepStrictEqual(b!.lines(), ["NAMED 1 m2 bea", "RANK 0 3 7 m2"])
       assert.deepStrictEqual(d.peer.lines(), ["RANK 3 4 4 m4"])
       assert.deepStrictEqual(happened, [
@@ -153,7 +153,7 @@ describe("watchers", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("that do not keep up are waited for", () =>
+  it.effect("that do not keep up make others wait", () =>
     Effect.gen(function* () {
       const { group, members } = yield* setUp(2)
       const { peer } = members[1]!
@@ -166,7 +166,7 @@ describe("watchers", () => {
 })
 
 describe("the reason of a departure", () => {
-  it.effect("is the one that the seat was given up for, and a failure of the server where none was given", () =>
+  it.effect("is the one that the seat was given up for, or else internal error", () =>
     Effect.gen(function* () {
       const { happened, members } = yield* setUp(3)
       yield* giveUp(members[2]!, "joined another group")

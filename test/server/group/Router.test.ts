@@ -1,4 +1,4 @@
-/** The router alone: an order of peers that write to memory, and commands of the one at rank 0. */
+/** The router without a server: peers that write to memory, and commands from rank 0. */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Schema } from "effect"
 import { jsonCodec } from "../../../src/protocol/json/JsonCodec.ts"
@@ -16,7 +16,7 @@ import { type FakePeer, fakePeer } from "../../support/fakePeer.ts"
 
 const MAX_LINE = 200
 
-/** So many peers in their order, each of which knows its rank, and a router. */
+/** A router, and so many peers that know their ranks, in order. */
 const setUp = Effect.fnUntraced(function* (count: number, maxPending = 1_000_000) {
   const flushQueue = new FlushQueue()
   const events = new Events()
@@ -46,24 +46,24 @@ const setUp = Effect.fnUntraced(function* (count: number, maxPending = 1_000_000
   return { commands, group, peers, ranks, routed, router, stats: events.stats }
 })
 
-/** A line of the issuer's as it was read, and where its command begins and ends. */
+/** An issuer's line as bytes, and the start and the end of its command. */
 const read = (line: string) => ({ bytes: Buffer.from(`${line}\n`), start: line.indexOf(" ", 5) + 1, end: line.length })
 
 describe("a command to one target", () => {
-  it.effect("is passed on in the bytes that were read, where the target's line is as long", () =>
+  it.effect("is passed on in the received bytes if the target's line has the same length", () =>
     Effect.gen(function* () {
       const { group, peers, ranks, router, stats } = yield* setUp(2)
       const { bytes, end, start } = read("EXEC 1 uptime")
       const delivered = router.deliverToOne(group, ranks.snapshot(), 0, 1, bytes, 0, start, end)
       assert.strictEqual(delivered._tag, "Sent")
-      // The head of the issuer's own line has been overwritten.
+      // The router has overwritten the head of the issuer's line.
       assert.strictEqual(bytes.toString(), "EXEC 0 uptime\n")
       assert.deepStrictEqual(peers[1]!.lines(), ["EXEC 0 uptime"])
       assert.strictEqual(stats.untracked.delivered, 1)
     }).pipe(Effect.scoped)
   )
 
-  it.effect("is copied where the target's line is shorter, and the bytes that were read stay", () =>
+  it.effect("is copied if the target's line is shorter, and the received bytes stay the same", () =>
     Effect.gen(function* () {
       const { group, peers, ranks, router } = yield* setUp(11)
       const { bytes, end, start } = read("EXEC 10 uptime")
@@ -73,7 +73,7 @@ describe("a command to one target", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("comes after the rank that the target does not know yet", () =>
+  it.effect("comes after the target's new rank", () =>
     Effect.gen(function* () {
       const { peers, routed, router } = yield* setUp(2)
       peers[1]!.lastRankSent = -1
@@ -82,23 +82,21 @@ describe("a command to one target", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect(
-    "reaches nobody where the line is too long or the target congested, nor a target that may not execute",
-    () =>
-      Effect.gen(function* () {
-        const { peers, routed, router, stats } = yield* setUp(3, 1000)
-        const full = "x".repeat(MAX_LINE - "EXEC 0 \n".length)
-        assert.strictEqual(router.deliver(routed(full), 1, 1)._tag, "Sent")
-        assert.strictEqual(router.deliver(routed(`${full}x`), 1, 1)._tag, "TooLong")
-        // Half of what may wait.
-        while (!peers[1]!.outbox.congested) peers[1]!.outbox.appendLine(full)
-        assert.strictEqual(router.deliver(routed("x"), 1, 1)._tag, "Held")
-        assert.strictEqual(router.deliver(routed("x"), 1, 2)._tag, "Held")
-        peers[2]!.executes = false
-        assert.deepStrictEqual(router.deliver(routed("x"), 2, 2), { _tag: "Partly", missed: 0, denied: 1 })
-        assert.deepStrictEqual(peers[2]!.lines(), [])
-        assert.deepStrictEqual(stats.untracked, { delivered: 1, missed: 0, denied: 1 })
-      }).pipe(Effect.scoped)
+  it.effect("reaches no target that is congested, may not execute, or whose line would be too long", () =>
+    Effect.gen(function* () {
+      const { peers, routed, router, stats } = yield* setUp(3, 1000)
+      const full = "x".repeat(MAX_LINE - "EXEC 0 \n".length)
+      assert.strictEqual(router.deliver(routed(full), 1, 1)._tag, "Sent")
+      assert.strictEqual(router.deliver(routed(`${full}x`), 1, 1)._tag, "TooLong")
+      // Half of the limit.
+      while (!peers[1]!.outbox.congested) peers[1]!.outbox.appendLine(full)
+      assert.strictEqual(router.deliver(routed("x"), 1, 1)._tag, "Held")
+      assert.strictEqual(router.deliver(routed("x"), 1, 2)._tag, "Held")
+      peers[2]!.executes = false
+      assert.deepStrictEqual(router.deliver(routed("x"), 2, 2), { _tag: "Partly", missed: 0, denied: 1 })
+      assert.deepStrictEqual(peers[2]!.lines(), [])
+      assert.deepStrictEqual(stats.untracked, { delivered: 1, missed: 0, denied: 1 })
+    }).pipe(Effect.scoped)
   )
 })
 
@@ -109,7 +107,7 @@ const Mix = Schema.Array(Schema.Literals(["text", "json", "denied", "closed"])).
 
 describe("a command to several targets", () => {
   it.effect.prop(
-    "is the line that each encoding makes of it, for all but those that are closed or may not execute",
+    "reaches each target in its encoding, except those that are closed or may not execute",
     [Mix, Schema.Boolean],
     ([kinds, tracked]) =>
       Effect.gen(function* () {
@@ -148,7 +146,7 @@ describe("a command to several targets", () => {
           heard.filter((line) => !line.startsWith("DONE")),
           outcomes
         )
-        // All have ended only where nobody got it.
+        // All deliveries have ended only if no target got the command.
         assert.strictEqual(heard.at(-1)?.startsWith("DONE#a") === true, count("text", "json") === 0)
         assert.strictEqual(stats.trackedCommands, 1)
         assert.strictEqual(stats.outcomes.denied ?? 0, denied)

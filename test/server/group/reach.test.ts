@@ -6,7 +6,7 @@ import { reach } from "../../../src/server/group/reach.ts"
 
 const Size = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 12 }))
 
-/** Members m1, m2, ... of which every second one has a name. */
+/** Members m1, m2, ...; every second one has a name. */
 const rosterOf = (size: number) => {
   let roster: Roster.Roster<undefined> = Roster.empty
   for (let id = 1; id <= size; id++) {
@@ -16,7 +16,7 @@ const rosterOf = (size: number) => {
   return roster
 }
 
-/** The ranks that a target means, one by one; or that it means nobody. */
+/** The ranks that a target means, one by one; or why it means none. */
 const meant = (size: number, issuer: number, to: Target): ReadonlyArray<number> | "no such member" | "nobody below" => {
   const from = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, i) => first + i)
   switch (to._tag) {
@@ -43,7 +43,7 @@ const Wanted = Schema.Union([
 
 describe("reach", () => {
   it.prop(
-    "lets a command travel only down, and to nobody where one of its targets is not below the issuer",
+    "lets a command travel only down, and to no target if one of them is not below the issuer",
     [Size, Size, Wanted],
     ([size, issuer, wanted]) => {
       if (issuer >= size || (wanted._tag === "Range" && wanted.first > wanted.last)) return

@@ -3,7 +3,7 @@ import { Effect, Logger, References } from "effect"
 import { TestClock } from "effect/testing"
 import * as EventLog from "../../../src/server/log/EventLog.ts"
 
-/** A log, and the lines that it has written. */
+/** A log and its lines. */
 const setUp = Effect.fnUntraced(function* () {
   const lines: Array<string> = []
   const logger = Logger.map(Logger.formatStructured, ({ annotations, level, message }) => {
@@ -14,7 +14,7 @@ const setUp = Effect.fnUntraced(function* () {
 })
 
 describe("the log of events", () => {
-  it.effect("goes to the loggers, and at the level, of the context that it was made in", () =>
+  it.effect("uses the loggers and the level of the context that it was made in", () =>
     Effect.gen(function* () {
       const { lines, log } = yield* setUp()
       log.lost?.("m1", "boss", "g", "10.0.0.1:5", "heartbeat")
@@ -26,7 +26,7 @@ describe("the log of events", () => {
     })
   )
 
-  it.effect("has ten lines a second of one member that changes the order, and counts the others", () =>
+  it.effect("has ten lines a second about one member that changes the order, and counts the others", () =>
     Effect.gen(function* () {
       const { lines, log } = yield* setUp()
       for (let i = 0; i < 25; i++) log.named?.("m1", `n${i}`, "g")
@@ -39,7 +39,7 @@ describe("the log of events", () => {
     })
   )
 
-  it.effect("has ten lines a second of all strangers together, and counts the others", () =>
+  it.effect("has ten lines a second about all clients without a seat together, and counts the others", () =>
     Effect.gen(function* () {
       const { lines, log } = yield* setUp()
       for (let i = 0; i < 30; i++) log.refused?.(`10.0.0.${i}:1`, "group full", "server full", undefined)
@@ -54,7 +54,7 @@ describe("the log of events", () => {
     })
   )
 
-  it.effect("says where a member came, and not that it left the group before", () =>
+  it.effect("says which group a member joined, and not that it left the group before", () =>
     Effect.gen(function* () {
       const { lines, log } = yield* setUp()
       log.joined?.("m1", undefined, "jobs", "10.0.0.1:5")

@@ -13,7 +13,7 @@ describe("FlushQueue", () => {
     assert.deepStrictEqual(flushed, ["a", "b", "c"])
   })
 
-  it("leaves what a flush adds for the next flush", () => {
+  it("flushes those that a flush adds at the next flush", () => {
     const queue = new FlushQueue()
     let flushes = 0
     const again = {

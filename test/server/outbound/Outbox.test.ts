@@ -1,4 +1,4 @@
-/** What is appended is what is written, in order; and what happens while the socket does not accept it. */
+/** An outbox writes what is appended, in order; and its behaviour while the socket accepts nothing. */
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Fiber, Schema } from "effect"
 import { TestClock } from "effect/testing"
@@ -27,7 +27,7 @@ const Step = Schema.Struct({
     "drain"
   ]),
   length: Schema.Literals([0, 1, 30, 127, 130, 3000]),
-  /** Whether the socket accepts what is flushed next at once. */
+  /** Whether the socket accepts the next flush at once. */
   accepted: Schema.Boolean
 })
 
@@ -42,7 +42,7 @@ const lineOf = (head: string, bytes: Uint8Array, start: number, end: number) => 
 
 describe("Outbox", () => {
   it.prop(
-    "writes what is appended, in order, and of the cancellable lines only those that still should be",
+    "writes what is appended in order, without the lines that were cancelled before their turn",
     [Schema.Array(Step).check(Schema.isMinLength(30), Schema.isMaxLength(80))],
     ([steps]) => {
       const { accept, drain, transport, written } = memoryTransport()
@@ -58,11 +58,11 @@ describe("Outbox", () => {
         fork: Effect.runFork
       }
       const outbox = new Outbox(options, transport, () => assert.fail("slow"))
-      /** What is appended and not handed to the socket; a cancellable line of it may be cancelled until then. */
+      /** The lines that are appended and not yet written. Until then a cancellable one may be cancelled. */
       const waiting: Array<{ readonly text: string; wanted: boolean; readonly cancellable: boolean }> = []
       const expected: Array<string> = []
       let inFlight = false
-      /** What was read: pieces of it are passed on, one after the other. */
+      /** A received chunk: consecutive pieces of it are passed on. */
       let read = Buffer.alloc(0)
       let at = 0
       const shared = new SharedLines()
@@ -106,7 +106,7 @@ describe("Outbox", () => {
               read = Buffer.alloc(8192, "-")
               at = length
             }
-            // Not every line that was read is for this client.
+            // Not every received line is for this client.
             if (accepted) at += 7
             read.write(text, at)
             outbox.appendShared(read, at, at + text.length)
@@ -125,7 +125,7 @@ describe("Outbox", () => {
             break
           case "flush":
             flush(accepted)
-            // What could not be handed over has to be its own by now.
+            // Bytes that were not written must be copies by now.
             if (inFlight) read.fill("!")
             break
           case "drain":
@@ -172,7 +172,7 @@ const outboxes = Effect.gen(function* () {
       ...memory,
       outbox,
       causes,
-      /** Appends so many bytes, and flushes; whether they were accepted. */
+      /** Appends so many bytes and flushes. Returns whether the outbox accepted them. */
       put: (length: number) => {
         const taken = outbox.append(Buffer.alloc(length, "x"), 0, length)
         options.flushQueue.flush()
@@ -185,13 +185,13 @@ const outboxes = Effect.gen(function* () {
 
 const outbox = Effect.map(outboxes, ({ make }) => make())
 
-/** Lets the fibers that were woken run. */
+/** Lets woken fibers run. */
 const settled = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
 
 const lengths = (written: ReadonlyArray<string>) => written.map(({ length }) => length)
 
 describe("an outbox", () => {
-  it.effect("writes nothing while a write is in flight, then all that waits at once", () =>
+  it.effect("writes nothing while a write is in flight, and then all waiting bytes at once", () =>
     Effect.gen(function* () {
       const { drain, outbox: it, put, written } = yield* outbox
       for (const length of [10, 20, 30]) put(length)
@@ -204,7 +204,7 @@ describe("an outbox", () => {
     })
   )
 
-  it.effect("is queued and flushed once for all that a batch appends", () =>
+  it.effect("is queued and flushed once per batch", () =>
     Effect.gen(function* () {
       const { make, options } = yield* outboxes
       const { accept, outbox: it, written } = make()
@@ -224,7 +224,7 @@ describe("an outbox", () => {
     })
   )
 
-  it.effect("accepts as much as may wait; one byte more is a slow consumer's, told once", () =>
+  it.effect("accepts as many bytes as may wait; one more makes a slow consumer, reported once", () =>
     Effect.gen(function* () {
       const { accept, causes, drain, outbox: it, put, written } = yield* outbox
       assert.isTrue(put(1))
@@ -234,14 +234,14 @@ describe("an outbox", () => {
       assert.isFalse(put(1))
       assert.deepStrictEqual(causes, ["pending bytes"])
       assert.isFalse(it.congested || it.readPaused)
-      // What was accepted is still written.
+      // Accepted bytes are still written.
       accept(true)
       drain()
       assert.deepStrictEqual(lengths(written), [1, MAX_PENDING - 1])
     })
   )
 
-  it.effect("accepts no line that alone is more than may wait", () =>
+  it.effect("accepts no line that alone exceeds the limit", () =>
     Effect.gen(function* () {
       const { causes, put } = yield* outbox
       assert.isFalse(put(MAX_PENDING + 1))
@@ -278,7 +278,7 @@ describe("an outbox", () => {
     })
   )
 
-  it.effect("is congested from half of what may wait down to a quarter; others wait meanwhile", () =>
+  it.effect("is congested from half of the limit until a quarter; others wait meanwhile", () =>
     Effect.gen(function* () {
       const { drain, outbox: it, put } = yield* outbox
       put(200)
@@ -301,14 +301,14 @@ describe("an outbox", () => {
     })
   )
 
-  it.effect("holds others up for a while at most, but its own client until it has read", () =>
+  it.effect("makes others wait for a limited time, but its own client until it has read", () =>
     Effect.gen(function* () {
       const { drain, outbox: it, put } = yield* outbox
       put(400)
       yield* TestClock.adjust("100 millis")
       put(200)
       yield* TestClock.adjust("200 millis")
-      // More bytes do not start the time anew.
+      // More bytes do not restart the time.
       put(200)
       const waits = yield* Effect.forkChild(it.writable)
       const reads = yield* Effect.forkChild(it.drained)
@@ -324,14 +324,14 @@ describe("an outbox", () => {
       drain()
       drain()
       yield* Fiber.join(reads)
-      // Once it has recovered, the time starts anew.
+      // After it has recovered, the time starts again.
       put(400)
       put(200)
       assert.isTrue(it.congested)
     })
   )
 
-  it.effect("pauses reading until its client has been handed the last piece of a stream", () =>
+  it.effect("pauses reading until the last piece of a stream is written", () =>
     Effect.gen(function* () {
       const { accept, drain, outbox: it, put, written } = yield* outbox
       put(1)
@@ -368,7 +368,7 @@ describe("an outbox", () => {
     })
   )
 
-  it.effect("lets others wait no longer when it is closed, and accepts nothing more", () =>
+  it.effect("makes no one wait after it is closed, and accepts nothing more", () =>
     Effect.gen(function* () {
       const { accept, causes, drain, outbox: it, put, written } = yield* outbox
       put(1)
@@ -387,7 +387,7 @@ describe("an outbox", () => {
     })
   )
 
-  it.effect("finishes with its last words, once the socket has accepted them", () =>
+  it.effect("finishes with its last line, once the socket has accepted it", () =>
     Effect.gen(function* () {
       const { drain, outbox: it, put, written } = yield* outbox
       put(1)
@@ -404,7 +404,7 @@ describe("an outbox", () => {
     })
   )
 
-  it.effect("finishes when what is in flight fails, and has nothing pending then", () =>
+  it.effect("finishes when the write in flight fails, and then has nothing pending", () =>
     Effect.gen(function* () {
       const { causes, fail, outbox: it, put, written } = yield* outbox
       put(1)
@@ -420,7 +420,7 @@ describe("an outbox", () => {
     })
   )
 
-  it.effect("drops what waits when it finds its connection gone", () =>
+  it.effect("drops the waiting bytes when its connection is gone", () =>
     Effect.gen(function* () {
       const { close, outbox: it, put, written } = yield* outbox
       close()
@@ -431,7 +431,7 @@ describe("an outbox", () => {
     })
   )
 
-  it.effect("counts what waits in the server's total when it is flushed, and what no longer does", () =>
+  it.effect("reports its waiting bytes to the server's total when it is flushed", () =>
     Effect.gen(function* () {
       const { exceeded, make, options } = yield* outboxes
       const [a, b] = [make(), make()]
@@ -450,7 +450,7 @@ describe("an outbox", () => {
       assert.strictEqual(exceeded(), 1)
       a.put(1)
       assert.strictEqual(exceeded(), 2)
-      // Closing gives back what waited.
+      // Closing subtracts the bytes that waited.
       a.close()
       b.close()
       const c = make()
@@ -459,7 +459,7 @@ describe("an outbox", () => {
     })
   )
 
-  it.effect("sheds what waits for the server's total: what is in flight stays", () =>
+  it.effect("sheds its waiting bytes for the server's total; bytes in flight stay", () =>
     Effect.gen(function* () {
       const { exceeded, make } = yield* outboxes
       const [a, b] = [make(), make()]
@@ -469,7 +469,7 @@ describe("an outbox", () => {
       assert.deepStrictEqual(a.causes, ["server total"])
       assert.strictEqual(a.outbox.pending, 100)
       assert.isFalse(a.put(1))
-      // The total has room again for what was shed, and no more than that.
+      // The total has room again for the shed bytes, and no more.
       const c = make()
       b.put(MAX_PENDING)
       c.put(400)

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { ServerTotal } from "../../../src/server/outbound/ServerTotal.ts"
 
 describe("ServerTotal", () => {
-  it("tells each time that it grows beyond its bound, and not when it shrinks", () => {
+  it("reports each growth beyond its limit, and no shrinking", () => {
     let exceeded = 0
     const total = new ServerTotal(100, () => exceeded++)
     const after = (change: number) => {

@@ -5,7 +5,7 @@ import { SharedLines } from "../../../src/server/outbound/SharedLines.ts"
 
 describe("SharedLines", () => {
   it.prop(
-    "keeps every line that was added, also when it goes on to another buffer",
+    "keeps every line, also after it begins another buffer",
     [Schema.Array(Schema.Literals([0, 1, 200, 30_000, 65_526, 65_527, 100_000])).check(Schema.isMaxLength(20))],
     ([lengths]) => {
       const shared = new SharedLines()

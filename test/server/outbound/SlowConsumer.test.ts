@@ -5,14 +5,14 @@ import { isCongested, SlowConsumer } from "../../../src/server/outbound/SlowCons
 const limits = { maxPending: 1000, maxHold: Duration.millis(500) }
 
 describe("a client", () => {
-  it("is congested when more than half of the bound waits", () => {
+  it("is congested when more than half of the limit waits", () => {
     assert.deepStrictEqual(
       [0, 500, 501, 1001].map((pending) => isCongested(limits, pending)),
       [false, false, true, true]
     )
   })
 
-  it("holds others up until it has stalled, counted from when it became congested", () => {
+  it("makes others wait until it has stalled, counted from when it became congested", () => {
     const slow = new SlowConsumer(limits, 7000)
     assert.deepStrictEqual(
       [7000, 7001, 7499, 7500, 9000].map((now) => slow.holdLeft(now)),
@@ -20,7 +20,7 @@ describe("a client", () => {
     )
   })
 
-  it("flows again when no more than a quarter of the bound waits", () => {
+  it("flows again when at most a quarter of the limit waits", () => {
     const slow = new SlowConsumer(limits, 0)
     assert.deepStrictEqual(
       [1000, 500, 251, 250, 0].map((pending) => slow.hasRecovered(pending)),
@@ -28,7 +28,7 @@ describe("a client", () => {
     )
   })
 
-  it("is a slow consumer when more than the bound waits", () => {
+  it("is a slow consumer when more than the limit waits", () => {
     const slow = new SlowConsumer(limits, 0)
     assert.deepStrictEqual(
       [501, 1000, 1001].map((pending) => slow.verdict(pending)),

@@ -1,4 +1,4 @@
-/** What is taken is what was appended, in order, whatever it is made of and however it is taken. */
+/** A write buffer returns what was appended, in order, in any mix of appends and takes. */
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { Line } from "../../../src/protocol/LineBytes.ts"
@@ -22,7 +22,7 @@ const Step = Schema.Struct({
   max: Schema.Literals([1, 100, 4000, 1_000_000])
 })
 
-/** Bytes that pieces are read into: the longest that is taken as one. */
+/** The size of a received chunk, and so of the longest piece. */
 const LONGEST = 100_000
 
 const lineOf = (head: string, bytes: Uint8Array, start = 0, end = bytes.length) => {
@@ -34,15 +34,15 @@ const lineOf = (head: string, bytes: Uint8Array, start = 0, end = bytes.length) 
   return line
 }
 
-/** Bytes that are not in the pool that `Buffer` shares. */
+/** Bytes outside of the pool of `Buffer`. */
 const ofItsOwn = (text: string) => new TextEncoder().encode(text)
 
 const text = (chunks: ReadonlyArray<Uint8Array>) => Buffer.concat(chunks).toString()
 
-/** What was appended to a buffer: what has to be taken from it. */
+/** The model: everything that was appended and must be taken. */
 class Appended {
   readonly #parts: Array<{ readonly text: string; wanted: boolean; asked: boolean }> = []
-  /** Bytes that no stream makes. */
+  /** Bytes that come from no stream. */
   #bytes = 0
 
   add(text: string, bytes = text.length) {
@@ -68,7 +68,7 @@ class Appended {
     for (const [index, part] of this.#parts.entries()) if (!part.asked && which(index)) part.wanted = false
   }
 
-  /** All that is still wanted. */
+  /** All bytes that are still wanted. */
   get text() {
     return this.#parts.map(({ text, wanted }) => (wanted ? text : "")).join("")
   }
@@ -77,7 +77,7 @@ class Appended {
     return this.#parts.every(({ asked }) => asked)
   }
 
-  /** How many bytes wait that were made already, when so many were taken. */
+  /** The number of waiting bytes that come from no stream, after so many were taken. */
   waiting(taken: number) {
     return this.#bytes - taken
   }
@@ -85,17 +85,17 @@ class Appended {
 
 describe("WriteBuffer", () => {
   it.prop(
-    "returns what was appended, in order, without the lines that were cancelled before they were taken",
+    "returns what was appended in order, without the lines that were cancelled before",
     [Schema.Array(Step).check(Schema.isMinLength(30), Schema.isMaxLength(60))],
     ([steps]) => {
       const buffer = new WriteBuffer()
       let appended = new Appended()
       let taken = ""
-      /** Of what was taken, the bytes that streams made. */
+      /** The taken bytes that came from streams. */
       let streamed = 0
       let read = Buffer.alloc(0)
       let at = 0
-      /** Whether all shared bytes that wait are copies. */
+      /** Whether all waiting shared bytes are copies. */
       let held = false
 
       const take = (max: number) => {
@@ -137,7 +137,7 @@ describe("WriteBuffer", () => {
               read = Buffer.alloc(LONGEST, "-")
               at = 0
             }
-            // Not every line that was read is for this client.
+            // Not every received line is for this client.
             if (max === 1) at++
             read.write(word, at)
             buffer.appendShared(read, at, at + word.length)
@@ -190,7 +190,7 @@ describe("WriteBuffer", () => {
     assert.strictEqual(buffer.take(1000).length, 1)
   })
 
-  it("returns shared bytes themselves, those next to each other as one chunk", () => {
+  it("returns shared bytes without a copy, adjacent ones as one chunk", () => {
     const buffer = new WriteBuffer()
     const bytes = ofItsOwn("one\ntwo\nthree\n")
     buffer.appendShared(bytes, 0, 4)
@@ -203,7 +203,7 @@ describe("WriteBuffer", () => {
     )
   })
 
-  it("copies shared bytes that are held, and those appended until the next take", () => {
+  it("copies shared bytes while it is held, until the next take", () => {
     const buffer = new WriteBuffer()
     const bytes = ofItsOwn("one\ntwo\nthree\nfour\n")
     buffer.appendShared(bytes, 0, 4)
@@ -217,7 +217,7 @@ describe("WriteBuffer", () => {
     assert.strictEqual(buffer.take(1000)[0]?.buffer, bytes.buffer)
   })
 
-  it("makes a stream's pieces only when they are taken", () => {
+  it("makes the pieces of a stream only when they are taken", () => {
     const buffer = new WriteBuffer()
     let made = 0
     const pieces = function* () {
@@ -233,7 +233,7 @@ describe("WriteBuffer", () => {
     assert.deepStrictEqual([buffer.size, buffer.isStreaming], [0, false])
   })
 
-  it("asks about a cancellable line when it is taken, and not before", () => {
+  it("asks whether a cancellable line is wanted when it is taken, not before", () => {
     const buffer = new WriteBuffer()
     const asked: Array<string> = []
     const append = (word: string, sends: boolean) =>

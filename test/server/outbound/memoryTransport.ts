@@ -1,4 +1,4 @@
-/** A transport that keeps what is written to it, and accepts it at once or not, as a test likes. */
+/** A transport in memory. A test decides whether it accepts a write at once. */
 import { Effect } from "effect"
 import { Socket } from "effect/socket"
 import type { Transport } from "../../../src/net/Transport.ts"
@@ -38,9 +38,9 @@ export const memoryTransport = () => {
     accept: (next: boolean) => {
       accepts = next
     },
-    /** Accepts what is in flight; whether there was anything. */
+    /** Accepts the write in flight; false if there is none. */
     drain: () => settleWith(Effect.void),
-    /** Fails what is in flight, as for a connection that is closed. Not every transport tells that it is gone. */
+    /** Fails the write in flight, as if the connection were closed. Like some transports, it does not say that it is `gone`. */
     fail,
     close: () => {
       gone = true

@@ -1,4 +1,4 @@
-/** Heartbeats, as the server sees them; on a clock of the test's. */
+/** Heartbeats on the server's side, on a test clock. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { connect, passes, say, server, settled } from "../../support/memoryServer.ts"
@@ -11,31 +11,33 @@ const heartbeatOf = (lines: ReadonlyArray<string>): number => JSON.parse(lines.a
 const PING = '{"_tag":"Ping"}'
 
 describe("a client with a heartbeat", () => {
-  it.effect("gets a PING after one heartbeat of silence, and leaves after two and a half; the next is promoted", () =>
-    Effect.gen(function* () {
-      const [a, b] = yield* connect(2)
-      assert.strictEqual(heartbeatOf(yield* say(a, hello(5000))), 5000)
-      yield* passes(4999)
-      assert.deepStrictEqual(a.lines(), [])
-      yield* passes(251)
-      assert.deepStrictEqual(a.lines(), [PING])
-      yield* passes(7249)
-      assert.deepStrictEqual(a.lines(), [PING])
-      assert.deepStrictEqual(b.lines(), [])
-      yield* passes(251)
-      assert.deepStrictEqual(a.lines(), ['{"_tag":"Bye","reason":"timed out"}'])
-      assert.match(b.lines().join(), /^RANK 0 1 \d+ m2$/)
-    }).pipe(server())
+  it.effect(
+    "gets a PING after one heartbeat of silence, and is disconnected after two and a half; the next is promoted",
+    () =>
+      Effect.gen(function* () {
+        const [a, b] = yield* connect(2)
+        assert.strictEqual(heartbeatOf(yield* say(a, hello(5000))), 5000)
+        yield* passes(4999)
+        assert.deepStrictEqual(a.lines(), [])
+        yield* passes(251)
+        assert.deepStrictEqual(a.lines(), [PING])
+        yield* passes(7249)
+        assert.deepStrictEqual(a.lines(), [PING])
+        assert.deepStrictEqual(b.lines(), [])
+        yield* passes(251)
+        assert.deepStrictEqual(a.lines(), ['{"_tag":"Bye","reason":"timed out"}'])
+        assert.match(b.lines().join(), /^RANK 0 1 \d+ m2$/)
+      }).pipe(server())
   )
 
-  it.effect("stays as long as it sends anything", () =>
+  it.effect("stays while it sends anything", () =>
     Effect.gen(function* () {
       const [a, b] = yield* connect(2)
       yield* say(b, "WATCH")
       yield* say(a, hello(1000))
       for (let i = 0; i < 10; i++) {
         yield* passes(900)
-        // Not even a whole line.
+        // Half a line is enough.
         a.send(i % 2 === 0 ? "PI" : "NG\n")
         yield* settled
       }
@@ -51,27 +53,27 @@ describe("a client with a heartbeat", () => {
     }).pipe(server())
   )
 
-  it.effect("is checked four times in its heartbeat, however long those of others are", () =>
+  it.effect("is checked four times per heartbeat, even if those of others are longer", () =>
     Effect.gen(function* () {
       const [a, b] = yield* connect(2)
       yield* say(a, hello(60_000))
       yield* passes(1000)
       yield* say(b, hello(110))
-      // The tick that had begun, two and a half heartbeats, and a tick.
+      // The present tick, two and a half heartbeats, and one more tick.
       yield* passes(250 + 275 + 28)
       assert.deepStrictEqual(b.lines().at(-1), '{"_tag":"Bye","reason":"timed out"}')
       assert.deepStrictEqual(yield* say(a, "PING"), ['{"_tag":"Pong"}'])
     }).pipe(server())
   )
 
-  it.live("gets the time to be heard after the server itself was frozen", () =>
+  it.live("is not timed out for bytes that came while the server was frozen", () =>
     Effect.gen(function* () {
       const [a] = yield* connect(1)
       yield* say(a, hello(200))
       yield* Effect.sleep("100 millis")
       for (const end = performance.now() + 750; performance.now() < end; );
       yield* Effect.sleep("1 millis")
-      // The server reads what the client said meanwhile after its timers ran.
+      // After the freeze, the server's timers run before it reads the client's bytes.
       a.send("PING\n")
       yield* Effect.sleep("150 millis")
       assert.isFalse(a.ended)
@@ -80,7 +82,7 @@ describe("a client with a heartbeat", () => {
     }).pipe(server())
   )
 
-  it.effect("is not timed out while it has yet to read what it asked for", () =>
+  it.effect("is not timed out while it has not read its answers", () =>
     Effect.gen(function* () {
       const clients = yield* connect(150)
       const a = clients[0]!
@@ -99,7 +101,7 @@ describe("a client with a heartbeat", () => {
     }).pipe(server())
   )
 
-  it.effect("has the heartbeat of its last Hello that asked for one; without, it is never timed out", () =>
+  it.effect("has the heartbeat of the last Hello that asked for one; without one it is never timed out", () =>
     Effect.gen(function* () {
       const [a, b] = yield* connect(2)
       assert.strictEqual(heartbeatOf(yield* say(a, hello())), 0)

@@ -83,7 +83,7 @@ describe("a session", () => {
     `).pipe(server())
   )
 
-  it.effect("answers every line, with an error where it has no meaning", () =>
+  it.effect("answers every line, and a wrong one with an error", () =>
     Effect.gen(function* () {
       const [a, b] = yield* connect(2)
       yield* transcript(
@@ -123,7 +123,7 @@ describe("a session", () => {
     }).pipe(server())
   )
 
-  it.effect("shows watchers the list and then every change, and no more after UNWATCH", () =>
+  it.effect("sends watchers the list and then every change, until UNWATCH", () =>
     transcript(`
       a b> connect
       b> WATCH
@@ -160,7 +160,7 @@ describe("a session", () => {
     `).pipe(server())
   )
 
-  it.effect("is refused when the group is full, and the next client gets a place that becomes free", () =>
+  it.effect("is refused if the group is full; when a seat becomes free, the next client gets it", () =>
     transcript(`
       a b> connect
       refused> connect
@@ -174,7 +174,7 @@ describe("a session", () => {
     `).pipe(server({ maxClients: 2 }))
   )
 
-  it.effect("ends at a line that is too long, with an error that says so", () =>
+  it.effect("ends at a line that is too long, with an error", () =>
     Effect.gen(function* () {
       const [a, b, c, d] = yield* connect(4)
       const exec = (length: number) => `EXEC 3 ${"x".repeat(length - 7)}`
@@ -182,11 +182,11 @@ describe("a session", () => {
       assert.deepStrictEqual(d.lines(), [`EXEC 0 ${"x".repeat(992)}`])
       assert.deepStrictEqual(yield* say(a, exec(1000)), ["ERROR 0 line too long"])
       assert.isTrue(a.ended)
-      // A line need not end to be too long.
+      // An unfinished line can be too long, too.
       b.send("y".repeat(1000))
       yield* settled
       assert.deepStrictEqual(b.lines().slice(-1), ["ERROR 0 line too long"])
-      // The server does nothing more for either, and throws away what they still send.
+      // The server executes nothing more for either, and discards what they still send.
       yield* say(c, "PING")
       a.send("EXEC * late\n")
       b.send("\nEXEC * late\n")
@@ -195,7 +195,7 @@ describe("a session", () => {
     }).pipe(server({ maxLine: 1000 }))
   )
 
-  it.effect("goes on after a command that would be too long for the target", () =>
+  it.effect("continues after a command that would be too long for the target", () =>
     Effect.gen(function* () {
       const clients = yield* connect(12)
       const [tenth, last] = [clients[10], clients[11]]
@@ -209,7 +209,7 @@ describe("a session", () => {
     }).pipe(server({ maxLine: 600 }))
   )
 
-  it.effect("takes nothing but UTF-8 without control characters", () =>
+  it.effect("accepts only UTF-8 without control characters", () =>
     Effect.gen(function* () {
       const [a, b] = yield* connect(2)
       const malformed = "ERROR 0 malformed: a line is UTF-8 without control characters"
@@ -232,7 +232,7 @@ describe("a session", () => {
     }).pipe(server())
   )
 
-  it.effect("does the same wherever the bytes are split", () =>
+  it.effect("does the same at any split of the bytes", () =>
     Effect.gen(function* () {
       const [a, b] = yield* connect(2)
       for (const byte of Buffer.from("exec 1 \u{1f600}!\r\nPING x\n")) {
@@ -261,7 +261,7 @@ describe("a session", () => {
     }).pipe(server())
   )
 
-  it.effect("ends, and the ranks close up, when the client breaks the connection in the middle of a line", () =>
+  it.effect("ends if the connection breaks in the middle of a line, and the ranks close up", () =>
     Effect.gen(function* () {
       const [a, b, c] = yield* connect(3)
       a.send("EXEC 1 rm -rf")
@@ -299,7 +299,7 @@ describe("a connection that the server closes", () => {
     }).pipe(server())
   )
 
-  it.effect("is cut off after two seconds, however much the client sends", () =>
+  it.effect("is cut after two seconds, however much the client sends", () =>
     Effect.gen(function* () {
       const [a] = yield* connect(1)
       yield* say(a, "QUIT")
@@ -313,7 +313,7 @@ describe("a connection that the server closes", () => {
     }).pipe(server())
   )
 
-  it.effect("is not cut off before a client that has ended its side has been sent the answers", () =>
+  it.effect("is not cut before a client that has ended its side has received its answers", () =>
     Effect.gen(function* () {
       const [a] = yield* connect(1)
       a.reading = false
@@ -329,8 +329,8 @@ describe("a connection that the server closes", () => {
   )
 })
 
-describe("announcing ranks", () => {
-  it.effect("reaches the successor at once, the others in one sweep, and each before a command that relies on it", () =>
+describe("a new rank", () => {
+  it.effect("reaches the new rank 0 at once, the others in one sweep, and each target before a command", () =>
     transcript(`
       a b c d e f> connect
       a> (end)
@@ -357,7 +357,7 @@ describe("announcing ranks", () => {
   )
 
   it.live(
-    "sends each of 4,000 members a few lines when 1,000 others leave at the same moment",
+    "reaches each of 4,000 members in a few lines when 1,000 others leave at the same moment",
     () =>
       Effect.gen(function* () {
         const network = yield* Network
@@ -403,23 +403,23 @@ describe("a client that does not read", () => {
   const KIB = "x".repeat(1017)
   const limits = { maxPending: 262_144 }
 
-  it.effect("holds its issuers up for half a second at most, and is closed as a slow consumer", () =>
+  it.effect("delays its issuers for half a second at most, and is disconnected as a slow consumer", () =>
     Effect.gen(function* () {
       const [a, slow, c] = yield* connect(3)
       slow.reading = false
       a.send(`EXEC @m2 ${KIB}\n`.repeat(200))
       a.send("PING done\n")
       yield* settled
-      // Held: half of the bound waits, and the server does not do the issuer's next line.
+      // Congested: half of the limit waits, and the server does not execute the issuer's next line.
       assert.deepStrictEqual(a.lines(), [])
       assert.isBelow(slow.unread, limits.maxPending)
-      // Others are not held.
+      // Others do not wait.
       assert.deepStrictEqual(yield* say(c, "PING"), ["PONG"])
       yield* passes("499 millis")
       assert.deepStrictEqual(a.lines(), [])
       yield* passes("1 millis")
       assert.deepStrictEqual(a.lines(), ["PONG done"])
-      // No second time: the rest of the bound fills, and then it is over.
+      // Issuers wait only once: the rest of the limit fills, and then the client is disconnected.
       a.send(`EXEC @m2 ${KIB}\n`.repeat(100))
       const heard = yield* say(a, "PING end")
       assert.strictEqual(heard.pop(), "PONG end")
@@ -427,7 +427,7 @@ describe("a client that does not read", () => {
       assert.strictEqual(busy, "ERROR 0 busy: not delivered to 1 of 1: being closed, or absent")
       assert.deepStrictEqual([...new Set(gone)], ["ERROR 0 no such member"])
       assert.deepStrictEqual(c.lines(), ["RANK 1 2 500000 m3"])
-      // What was accepted for it is still there for a while, for it to read.
+      // For a while, the client may still read the accepted bytes.
       const accepted = 300 - 1 - gone.length
       slow.resume()
       yield* settled
@@ -439,7 +439,7 @@ describe("a client that does not read", () => {
     }).pipe(server(limits))
   )
 
-  it.effect("holds its issuers up no longer when several do not read", () =>
+  it.effect("delays its issuers for no longer if several do not read", () =>
     Effect.gen(function* () {
       const [a, ...others] = yield* connect(12)
       const reader = others[10]
@@ -453,7 +453,7 @@ describe("a client that does not read", () => {
     }).pipe(server(limits))
   )
 
-  it.effect("is not closed when it reads again in time", () =>
+  it.effect("is not disconnected if it reads again in time", () =>
     Effect.gen(function* () {
       const [a, slow] = yield* connect(2)
       slow.reading = false
@@ -467,7 +467,7 @@ describe("a client that does not read", () => {
     }).pipe(server(limits))
   )
 
-  it.effect("slows its issuers down, and is not closed, as long as it reads now and then", () =>
+  it.effect("slows its issuers down, and is not disconnected, while it reads now and then", () =>
     Effect.gen(function* () {
       const [a, slow] = yield* connect(2)
       let received = 0
@@ -488,7 +488,7 @@ describe("a client that does not read", () => {
     }).pipe(server(limits))
   )
 
-  it.effect("is closed when it has not read for ten seconds, however little waits", () =>
+  it.effect("is disconnected if it has not read for ten seconds, even if few bytes wait", () =>
     Effect.gen(function* () {
       const [a, slow] = yield* connect(2)
       yield* say(a, "WATCH")
@@ -498,21 +498,21 @@ describe("a client that does not read", () => {
       assert.deepStrictEqual(a.lines(), [])
       yield* passes("1 millis")
       assert.deepStrictEqual(a.lines(), ["LEFT 1 m2 slow consumer"])
-      // It may still read why.
+      // It may still read the reason.
       slow.resume()
       yield* settled
       assert.deepStrictEqual(slow.lines().slice(-1), ["BYE slow consumer"])
     }).pipe(server(limits))
   )
 
-  it.effect("waits itself, and costs nothing, when it asks and asks without reading", () =>
+  it.effect("waits itself, and costs nothing, if it sends requests without reading the answers", () =>
     Effect.gen(function* () {
       const clients = yield* connect(150)
       const [greedy, next] = clients
       greedy.reading = false
       greedy.send(`${"RANKS\nWATCH\n".repeat(5)}EXEC 1 last\n`)
       yield* settled
-      // The server does not do what follows a question before the client has read the answer.
+      // The server executes the next line only after the client has read the answer.
       assert.deepStrictEqual(next.lines(), [])
       greedy.send("RANKS\nWATCH\n".repeat(100))
       yield* settled
@@ -528,7 +528,7 @@ describe("a client that does not read", () => {
         lines.push(...greedy.lines())
       }
       assert.deepStrictEqual(next.lines(), ["EXEC 0 last"])
-      // A listing is of one moment, whatever happens while it is read.
+      // A list shows one moment, whatever happens while the client reads it.
       assert.strictEqual(
         lines.findIndex((line) => line.startsWith("END")),
         150

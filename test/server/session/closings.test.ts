@@ -1,10 +1,10 @@
-/** Clients whose tokens are taken back together, and the causes that the server gives for closing clients. */
+/** Tokens that are revoked together, and the causes that the log has for slow consumers. */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect } from "effect"
 import type { AccessPolicy, Grant } from "../../../src/server/admission/Access.ts"
 import { Network, passes, say, server, settled } from "../../support/memoryServer.ts"
 
-/** A policy whose tokens are words, and the function that takes some of them back. */
+/** A policy whose tokens are plain words, and a function that revokes some of them. */
 const policy = () => {
   const grants = new Map(["a", "b", "c", "d"].map((token): [string, Grant] => [token, { issue: true, execute: true }]))
   let changed: (holds: (grant: Grant) => boolean) => void = () => {}
@@ -22,7 +22,7 @@ const policy = () => {
   return { access, revoke }
 }
 
-describe("members whose tokens are taken back", () => {
+describe("members whose tokens are revoked together", () => {
   it.effect("leave without being promoted first, present or absent", () => {
     const { access, revoke } = policy()
     const logged: Array<string> = []
@@ -60,7 +60,7 @@ describe("the log's cause of a slow consumer", () => {
     logged.flatMap((line) => (/^slow consumer .*cause=(.*)$/.exec(line) ?? []).slice(1))
   const flood = `${`EXEC 1 ${"x".repeat(1000)}\n`.repeat(10)}`
 
-  it.effect("is the bytes that wait for it, or the write that it does not take", () => {
+  it.effect("is the waiting bytes, or the write that it does not accept", () => {
     const logged: Array<string> = []
     return Effect.gen(function* () {
       const network = yield* Network
@@ -75,7 +75,7 @@ describe("the log's cause of a slow consumer", () => {
     }).pipe(server({ maxPending: 65_536, maxLine: 2048 }, logged))
   })
 
-  it.effect("is the write that it does not take in time", () => {
+  it.effect("is the write that it does not accept in time", () => {
     const logged: Array<string> = []
     return Effect.gen(function* () {
       const network = yield* Network
@@ -88,7 +88,7 @@ describe("the log's cause of a slow consumer", () => {
     }).pipe(server({}, logged))
   })
 
-  it.effect("is the server's total, of the client that has most of it", () => {
+  it.effect("is the server's total, for the client with the most waiting bytes", () => {
     const logged: Array<string> = []
     return Effect.gen(function* () {
       const network = yield* Network
@@ -103,13 +103,13 @@ describe("the log's cause of a slow consumer", () => {
     }).pipe(server({ maxTotalPending: 65_536 }, logged))
   })
 
-  it.effect("is that it has shown no token and does not read the answers", () => {
+  it.effect("is that it is unauthenticated and does not read its answers", () => {
     const logged: Array<string> = []
     return Effect.gen(function* () {
       const { connect } = yield* Network
-      const stranger = yield* connect
-      stranger.reading = false
-      stranger.send("RANKS\n".repeat(2000))
+      const client = yield* connect
+      client.reading = false
+      client.send("RANKS\n".repeat(2000))
       yield* settled
       assert.deepStrictEqual(causes(logged), ["unauthenticated"])
     }).pipe(server({ authTimeout: Duration.seconds(60) }, logged, policy().access))
