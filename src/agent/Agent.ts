@@ -10,7 +10,9 @@ import { ChildProcess, ChildProcessSpawner } from "effect/process"
 import type { Ended, IncomingCommand } from "../client/Executor.ts"
 import { allows, type Pattern, words } from "./Policy.ts"
 
+/** What an agent may run, and its limits. */
 export interface AgentOptions {
+  /** A command runs only if one of these patterns matches it. */
   readonly allow: ReadonlyArray<Pattern>
   /** The working directory of every command. */
   readonly cwd: string

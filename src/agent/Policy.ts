@@ -16,7 +16,7 @@ import { Result } from "effect"
 /** One predicate for each word of the command. */
 export type Pattern = ReadonlyArray<(argument: string) => boolean>
 
-/** The words of a command. */
+/** Splits a command into its words, at its spaces. */
 export const words = (command: string): ReadonlyArray<string> => command.split(" ").filter((word) => word !== "")
 
 const CONTROL = /\p{Cc}/u
@@ -92,6 +92,7 @@ export const file = (text: string): Result.Result<ReadonlyArray<Pattern>, string
   return Result.succeed(patterns)
 }
 
+/** Whether one of the patterns matches the command, given as words. */
 export const allows = (patterns: ReadonlyArray<Pattern>, argv: ReadonlyArray<string>): boolean =>
   patterns.some(
     (pattern) => pattern.length === argv.length && pattern.every((matches, position) => matches(argv[position]!))

@@ -65,7 +65,7 @@ const apply = (
 
 describe("Roster", () => {
   it.prop(
-    "is the array of its members, after any operations, and every older version stays what it was",
+    "matches an array of the members after any operations, and older versions stay the same",
     [Schema.Array(Operation).check(Schema.isMaxLength(400))],
     ([operations]) => {
       let roster: Roster.Roster<string> = Roster.empty
@@ -88,7 +88,7 @@ describe("Roster", () => {
   )
 
   it.prop(
-    "is the array of its members with 10,000 of them, over thousands of joins and departures",
+    "matches an array of 10,000 members over thousands of joins and departures",
     [Schema.Int, Schema.Array(Operation).check(Schema.isMaxLength(60))],
     ([, operations]) => {
       let roster: Roster.Roster<string> = Roster.empty

@@ -104,7 +104,7 @@ describe("clients that do not read", () => {
   )
 
   it.live.each(["nothing", "a byte a second"])(
-    "one that reads %s is closed after the stall timeout, and delays no other by more than a second",
+    "one that reads %s is disconnected after the stall timeout, and delays no other by more than a second",
     (pace) =>
       Effect.gen(function* () {
         const issuer = yield* Effect.tap(client, (wire) => wire.until(isRank))

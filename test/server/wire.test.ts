@@ -252,7 +252,7 @@ describe("the server, on real sockets", () => {
   )
 
   it.live(
-    "sends each member that stays a few lines when 200 of 1,000 leave at the same moment",
+    "sends each remaining member a few lines when 200 of 1,000 leave at the same moment",
     () =>
       Effect.gen(function* () {
         const all = yield* clients(1000)

@@ -58,7 +58,7 @@ export const memoryFake = (hear: (said: Said, connection: MemoryConnection) => v
   const connections: Array<MemoryConnection> = []
   const latest = () => {
     const connection = connections.at(-1)
-    if (connection === undefined) throw new Error("nobody has connected")
+    if (connection === undefined) throw new Error("no client has connected")
     return connection
   }
   const writeAll: Socket.Writer["writeAll"] = (chunks) =>

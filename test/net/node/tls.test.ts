@@ -107,8 +107,8 @@ describe("the server over TLS", () => {
         plain.send("RANKS")
         assert.notInclude((yield* plain.untilClosed).join(), "RANK")
         first.send("WATCH", "PING")
-        const told = yield* first.until((line) => line.startsWith("PONG"))
-        assert.include(told.join(), "END 1 ")
+        const lines = yield* first.until((line) => line.startsWith("PONG"))
+        assert.include(lines.join(), "END 1 ")
       })
     )
   )
@@ -155,11 +155,11 @@ describe("clients with certificates", () => {
       const issuer = yield* certificates
       const ca = issuer.authority("ca")
       const { certPath: cert, keyPath: key } = issuer.issue("server", ca, LOCAL)
-      const told = yield* Queue.unbounded<string | undefined>()
+      const names = yield* Queue.unbounded<string | undefined>()
       const handle = Effect.fnUntraced(function* (socket: Socket.Socket) {
         yield* Socket.readerBytes(socket)
         const { certificate } = yield* (yield* TransportOf)(socket)
-        yield* Queue.offer(told, certificate && Result.getOrUndefined(nameOf(certificate)))
+        yield* Queue.offer(names, certificate && Result.getOrUndefined(nameOf(certificate)))
       }, Effect.scoped)
       yield* Effect.gen(function* () {
         const { address, run } = yield* SocketServer.SocketServer
@@ -177,7 +177,7 @@ describe("clients with certificates", () => {
         ] as const) {
           const issued = issuer.issue("client", ca, altNames, "x, DNS:subject")
           yield* Effect.provideService(connectTls({ ca: ca.cert, ...issued }), Port, port)
-          assert.strictEqual(yield* Queue.take(told), name, altNames.join())
+          assert.strictEqual(yield* Queue.take(names), name, altNames.join())
         }
       }).pipe(Effect.provide(NodeServer.layer({ host: "127.0.0.1", port: 0, tls: { cert, key, ca: ca.certPath } })))
     }).pipe(Effect.scoped, Effect.provide(Logger.layer([])))

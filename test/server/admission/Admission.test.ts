@@ -71,8 +71,8 @@ describe("an unauthenticated client", () => {
       const { connect } = yield* Network
       const [a, b] = [yield* connect, yield* connect]
       assert.match((yield* say(b, "AUTH all")).join(), /^RANK 0 1 [0-9]+ m1$/)
-      const told = yield* say(a, '{"_tag":"Hello","protocol":1,"name":"x","token":"all-2"}')
-      assert.deepInclude(JSON.parse(told[0]!), { _tag: "Welcome", rank: 1, member: "m2" })
+      const answers = yield* say(a, '{"_tag":"Hello","protocol":1,"name":"x","token":"all-2"}')
+      assert.deepInclude(JSON.parse(answers[0]!), { _tag: "Welcome", rank: 1, member: "m2" })
       assert.deepStrictEqual(yield* say(b, "AUTH all"), ["ERROR 0 not authorized: you have already shown a token"])
     }).pipe(guarded())
   )
@@ -165,8 +165,8 @@ describe("a token", () => {
       const second = yield* connect
       assert.deepStrictEqual(yield* say(second, "AUTH named"), ["ERROR - name taken"])
       const third = yield* connect
-      const told = yield* say(third, '{"_tag":"Hello","protocol":1,"token":"named","name":"boss","group":"g"}')
-      assert.deepInclude(JSON.parse(told[0]!), { reason: "not authorized" })
+      const answers = yield* say(third, '{"_tag":"Hello","protocol":1,"token":"named","name":"boss","group":"g"}')
+      assert.deepInclude(JSON.parse(answers[0]!), { reason: "not authorized" })
       const [hello] = yield* say(third, '{"_tag":"Hello","protocol":1,"group":"g"}')
       assert.match(hello!, /"_tag":"Rank"|"_tag":"Welcome"|"_tag":"Named"/)
       assert.match((yield* say(third, "RANKS"))[0]!, /"name":"worker"/)
@@ -177,8 +177,8 @@ describe("a token", () => {
     Effect.gen(function* () {
       const { connect } = yield* Network
       const one = yield* connect
-      const told = yield* say(one, '{"_tag":"Hello","protocol":1,"token":"jobs"}')
-      assert.deepInclude(JSON.parse(told[0]!), { _tag: "Welcome", group: "jobs" })
+      const answers = yield* say(one, '{"_tag":"Hello","protocol":1,"token":"jobs"}')
+      assert.deepInclude(JSON.parse(answers[0]!), { _tag: "Welcome", group: "jobs" })
       assert.deepInclude(JSON.parse((yield* say(one, "JOIN default"))[0]!), { reason: "not authorized" })
       assert.deepInclude(JSON.parse((yield* say(one, "JOIN more"))[0]!), { _tag: "Rank", rank: 0 })
     }).pipe(guarded())

@@ -129,7 +129,7 @@ const run = Effect.fnUntraced(function* (steps: ReadonlyArray<typeof Step.Type>)
 
 describe("reserved seats", () => {
   it.effect.prop(
-    "behave like an array of members, whatever the order of events",
+    "behave like an array of members, in any order of events",
     [Schema.Array(Step).check(Schema.isMinLength(10), Schema.isMaxLength(40))],
     ([steps]) => run(steps).pipe(server({ grace: Duration.millis(GRACE), admission: "hello" })),
     { timeout: 120_000, arbitrary: { runs: 100, size: 40 } }

@@ -27,7 +27,7 @@ const listOf = (last: PendingDelivery | undefined): Array<PendingDelivery> => {
 
 describe("DeliveryTable", () => {
   it.prop(
-    "finds deliveries by their numbers and by their targets, as a Map would, while thousands come and go",
+    "finds deliveries by id and by target, as a Map would, while thousands open and end",
     [Schema.Array(Step).check(Schema.isMaxLength(40))],
     ([steps]) => {
       const table = new DeliveryTable()

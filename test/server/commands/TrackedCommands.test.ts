@@ -530,7 +530,7 @@ interface Expected {
 
 describe("exactly one end", () => {
   it.effect.prop(
-    "comes to every target of every command, and tells what happened, whatever the order of events",
+    "reaches every target of every command, and has one outcome at each, in any order of events",
     [Schema.Array(Step).check(Schema.isMinLength(60), Schema.isMaxLength(200))],
     ([steps]) =>
       Effect.gen(function* () {
