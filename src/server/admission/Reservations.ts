@@ -6,7 +6,7 @@
  * It owns the resume tokens that are out, and the seats of absent members. At most as many
  * members are absent as there may be connections.
  */
-import { Duration, Effect, type Fiber, Latch, Scope } from "effect"
+import { Duration, Effect, Exit, type Fiber, Latch, Scope } from "effect"
 import { SubnetCounter } from "../../net/Subnet.ts"
 import type { LeaveReason } from "../../protocol/Reasons.ts"
 import { abandonDeliveries } from "../commands/Command.ts"
@@ -44,7 +44,7 @@ export interface Resumed {
 
 export class Reservations {
   /** Seats are taken in it: they outlive connections, and end with the server. */
-  readonly scope: Scope.Scope
+  readonly scope: Scope.Closeable
   readonly #settings: ReservationSettings
   readonly #tokens: ResumeTokens
   readonly #byDigest = new Map<string, Reservation>()
@@ -52,7 +52,7 @@ export class Reservations {
   /** Absent members, by the address that they had. */
   readonly #absent = new SubnetCounter()
 
-  constructor(scope: Scope.Scope, tokens: ResumeTokens, settings: ReservationSettings) {
+  constructor(scope: Scope.Closeable, tokens: ResumeTokens, settings: ReservationSettings) {
     this.scope = scope
     this.#tokens = tokens
     this.#settings = settings
@@ -132,6 +132,12 @@ export class Reservations {
       return this.#expire(reservation)
     })
     return Effect.all(departures, { discard: true })
+  }
+
+  /** The server stops: absent members leave. */
+  get close(): Effect.Effect<void> {
+    const reason: LeaveReason = "shutting down"
+    return Scope.close(this.scope, Exit.succeed(reason))
   }
 
   #mayReturn({ absent, claimed, peer }: Reservation, reason: LeaveReason): boolean {

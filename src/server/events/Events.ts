@@ -1,9 +1,10 @@
 /**
  * The seam between the server and whatever watches it: logs, audit, metrics, the
  * admin stream. An observer is called synchronously, with primitive arguments, in
- * the order in which things happen, and never concurrently. So it must be quick, must
- * not throw, and must not call the server back. Where nobody listens, an event costs
- * an addition to `Stats` and an empty loop.
+ * the order in which things happen, and never concurrently. So it must be quick, and must
+ * not call the server back. One that throws is called no more: nothing that an observer
+ * does keeps the server from its work. Where nobody listens, an event costs an addition to
+ * `Stats` and an empty loop.
  *
  * Members are ids (`m7`), connections their addresses.
  */
@@ -41,6 +42,47 @@ export interface Observer {
   readonly endedWithoutIssuer?: (issuer: string, id: string, outcomes: ReadonlyArray<string>) => void
   /** So many results came for commands that had ended. */
   readonly lateResults?: (results: number) => void
+  /** An observer has thrown, and is called no more. */
+  readonly observerFailed?: (event: string, error: unknown) => void
+}
+
+/** Every event: a method of an observer may be its own or its class's. */
+const names: { readonly [name in keyof Required<Observer>]: true } = {
+  opened: true,
+  closed: true,
+  refused: true,
+  authFailed: true,
+  joined: true,
+  lost: true,
+  resumed: true,
+  left: true,
+  moved: true,
+  named: true,
+  leaderChanged: true,
+  rejected: true,
+  slowConsumer: true,
+  commandOpened: true,
+  deliveryEnded: true,
+  endedWithoutIssuer: true,
+  lateResults: true,
+  observerFailed: true
+}
+
+/** The observer, with each of its methods calling `failed` in place of throwing. */
+const guarded = (observer: Observer, failed: (event: string, error: unknown) => void): Observer => {
+  const methods = (Object.keys(names) as ReadonlyArray<keyof Observer>).flatMap((name) => {
+    const method = observer[name] as ((...values: ReadonlyArray<unknown>) => void) | undefined
+    if (method === undefined) return []
+    const call = (...values: ReadonlyArray<unknown>) => {
+      try {
+        method.apply(observer, [...values])
+      } catch (error) {
+        failed(name, error)
+      }
+    }
+    return [[name, call] as const]
+  })
+  return Object.fromEntries(methods)
 }
 
 export class Events {
@@ -49,17 +91,17 @@ export class Events {
 
   /** Calls the observer from now on, until the scope closes. */
   observe(observer: Observer): Effect.Effect<void, never, Scope.Scope> {
-    return Effect.asVoid(
-      Effect.acquireRelease(
-        Effect.sync(() => {
-          this.#observers = [...this.#observers, observer]
-        }),
-        () =>
-          Effect.sync(() => {
-            this.#observers = this.#observers.filter((other) => other !== observer)
-          })
-      )
-    )
+    const drop = () => {
+      this.#observers = this.#observers.filter((other) => other !== safe)
+    }
+    const safe = guarded(observer, (event, error) => {
+      drop()
+      for (const other of this.#observers) other.observerFailed?.(event, error)
+    })
+    const add = Effect.sync(() => {
+      this.#observers = [...this.#observers, safe]
+    })
+    return Effect.asVoid(Effect.acquireRelease(add, () => Effect.sync(drop)))
   }
 
   opened(address: string): void {

@@ -3,7 +3,7 @@
  * to know, through the loggers and at the level of the context that it is made in.
  *
  * Nobody can flood it. Strangers, of all addresses together, cause `STRANGER_LINES` a
- * second at most, and one member that renames, moves or changes groups `MEMBER_LINES`.
+ * second at most, and one member that renames, moves or changes groups, or the leader of one group, `LINES`.
  * Lines beyond that are counted, and the next line says how many: `unlogged=12`.
  */
 import { Clock, Effect, type LogLevel } from "effect"
@@ -13,21 +13,21 @@ import { RateLimiter } from "../RateLimiter.ts"
 import { monotonicMillis } from "../time.ts"
 
 const STRANGER_LINES = 10
-const MEMBER_LINES = 10
+const LINES = 10
 
-/** Per member, the lines of the present second. */
-class MemberLimit {
+/** The lines of the present second, by what they are about: a member, or the leader of a group. */
+class LineLimit {
   #lines = new Map<string, number>()
   #since = Number.NEGATIVE_INFINITY
 
-  take(member: string, now: number): boolean {
+  take(about: string, now: number): boolean {
     if (now - this.#since >= 1000) {
       this.#since = now
       this.#lines = new Map()
     }
-    const lines = this.#lines.get(member) ?? 0
-    this.#lines.set(member, lines + 1)
-    return lines < MEMBER_LINES
+    const lines = this.#lines.get(about) ?? 0
+    this.#lines.set(about, lines + 1)
+    return lines < LINES
   }
 }
 
@@ -40,7 +40,8 @@ export const make: Effect.Effect<Observer> = Effect.gen(function* () {
   const now = monotonicMillis(yield* Clock.Clock)
   const fork = Effect.runForkWith(yield* Effect.context<never>())
   const strangers = new RateLimiter(STRANGER_LINES)
-  const members = new MemberLimit()
+  const members = new LineLimit()
+  const leaders = new LineLimit()
   let unlogged = 0
 
   const log = (level: Level, message: string, fields: Record<string, unknown>) => {
@@ -75,11 +76,15 @@ export const make: Effect.Effect<Observer> = Effect.gen(function* () {
     named: (member, name, group) => logMember("renamed", member, { name, group }),
     leaderChanged: (member, name, group, epoch) => {
       const since = new Date(Math.floor(epoch / 1000)).toISOString()
-      logMember("leader changed", member, { name, group, epoch, since })
+      // A limit of its own: no member can hide that it leads behind other lines about it.
+      if (leaders.take(group, now())) log("Info", "leader changed", { member, name, group, epoch, since })
+      else unlogged++
     },
     slowConsumer: (address, member, cause) => log("Warn", "slow consumer", { member, address, cause }),
     endedWithoutIssuer: (issuer, id, outcomes) =>
       log("Info", "ended without its issuer", { issuer, id, outcomes: outcomes.join(" ") }),
-    lateResults: (results) => log("Debug", "dropped late results", { results })
+    lateResults: (results) => log("Debug", "dropped late results", { results }),
+    observerFailed: (event, error) =>
+      log("Error", "an observer failed and is called no more", { event, error: `${error}` })
   }
 })
