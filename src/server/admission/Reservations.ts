@@ -6,7 +6,7 @@
  * It owns the valid resume tokens and the seats of absent members. Invariant: the limits on
  * connections, in total and per subnet, also apply to absent members.
  */
-import { Duration, Effect, type Fiber, Latch, Scope } from "effect"
+import { Duration, Effect, Exit, type Fiber, Latch, Scope } from "effect"
 import { SubnetCounter } from "../../net/Subnet.ts"
 import type { LeaveReason } from "../../protocol/Reasons.ts"
 import { abandonDeliveries } from "../commands/Command.ts"
@@ -44,7 +44,7 @@ export interface Resumed {
 
 export class Reservations {
   /** The parent of all seats' scopes: a seat may outlive its connection, and ends with the server. */
-  readonly scope: Scope.Scope
+  readonly scope: Scope.Closeable
   readonly #settings: ReservationSettings
   readonly #tokens: ResumeTokens
   readonly #byDigest = new Map<string, Reservation>()
@@ -52,7 +52,7 @@ export class Reservations {
   /** Counts the absent members, by the subnet of their last address. */
   readonly #absent = new SubnetCounter()
 
-  constructor(scope: Scope.Scope, tokens: ResumeTokens, settings: ReservationSettings) {
+  constructor(scope: Scope.Closeable, tokens: ResumeTokens, settings: ReservationSettings) {
     this.scope = scope
     this.#tokens = tokens
     this.#settings = settings
@@ -133,6 +133,12 @@ export class Reservations {
       return this.#expire(reservation)
     })
     return Effect.all(departures, { discard: true })
+  }
+
+  /** Makes all absent members leave, because the server stops. */
+  get close(): Effect.Effect<void> {
+    const reason: LeaveReason = "shutting down"
+    return Scope.close(this.scope, Exit.succeed(reason))
   }
 
   #mayReturn({ absent, peer, resuming }: Reservation, reason: LeaveReason): boolean {

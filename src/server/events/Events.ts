@@ -1,9 +1,9 @@
 /**
  * The seam between the server and its observers: logs, audit, metrics, the admin stream.
  * The server calls an observer synchronously, with primitive arguments, in the order in
- * which things happen, and never concurrently. So an observer must be quick, must not
- * throw, and must not call the server. Without observers an event costs an addition to
- * `Stats` and an empty loop.
+ * which things happen, and never concurrently. So an observer must be quick, and must not
+ * call the server. The server drops an observer that throws, and continues. Without observers
+ * an event costs an addition to `Stats` and an empty loop.
  *
  * A member is its id (`m7`), a connection its address and port.
  */
@@ -46,6 +46,47 @@ export interface Observer {
   readonly endedWithoutIssuer?: (issuer: string, id: string, outcomes: ReadonlyArray<string>) => void
   /** The server dropped so many results of commands that had already ended. */
   readonly lateResults?: (results: number) => void
+  /** An observer threw an error in this event, and the server dropped the observer. */
+  readonly observerFailed?: (event: string, error: unknown) => void
+}
+
+/** All events. An observer may be an instance of a class, so its own keys are not enough. */
+const names: { readonly [name in keyof Required<Observer>]: true } = {
+  opened: true,
+  closed: true,
+  refused: true,
+  authFailed: true,
+  joined: true,
+  lost: true,
+  resumed: true,
+  left: true,
+  moved: true,
+  named: true,
+  leaderChanged: true,
+  rejected: true,
+  slowConsumer: true,
+  commandOpened: true,
+  deliveryEnded: true,
+  endedWithoutIssuer: true,
+  lateResults: true,
+  observerFailed: true
+}
+
+/** The observer with methods that call `failed` instead of throwing. */
+const guarded = (observer: Observer, failed: (event: string, error: unknown) => void): Observer => {
+  const methods = (Object.keys(names) as ReadonlyArray<keyof Observer>).flatMap((name) => {
+    const method = observer[name] as ((...values: ReadonlyArray<unknown>) => void) | undefined
+    if (method === undefined) return []
+    const call = (...values: ReadonlyArray<unknown>) => {
+      try {
+        method.apply(observer, [...values])
+      } catch (error) {
+        failed(name, error)
+      }
+    }
+    return [[name, call] as const]
+  })
+  return Object.fromEntries(methods)
 }
 
 /** The events of one server. The server emits them; `observe` adds an observer, and `stats` has the counters. */
@@ -55,17 +96,17 @@ export class Events {
 
   /** Calls the observer from now on, until the scope closes. */
   observe(observer: Observer): Effect.Effect<void, never, Scope.Scope> {
-    return Effect.asVoid(
-      Effect.acquireRelease(
-        Effect.sync(() => {
-          this.#observers = [...this.#observers, observer]
-        }),
-        () =>
-          Effect.sync(() => {
-            this.#observers = this.#observers.filter((other) => other !== observer)
-          })
-      )
-    )
+    const drop = () => {
+      this.#observers = this.#observers.filter((other) => other !== safe)
+    }
+    const safe = guarded(observer, (event, error) => {
+      drop()
+      for (const other of this.#observers) other.observerFailed?.(event, error)
+    })
+    const add = Effect.sync(() => {
+      this.#observers = [...this.#observers, safe]
+    })
+    return Effect.asVoid(Effect.acquireRelease(add, () => Effect.sync(drop)))
   }
 
   opened(address: string): void {

@@ -3,8 +3,9 @@
  * operator. It uses the loggers and the log level of the context that it is made in.
  *
  * Invariant: clients cannot flood the log. It has at most `UNSEATED_LINES` lines a second
- * about all clients without a seat together, and at most `MEMBER_LINES` about the `JOIN`,
- * `NAME` and `YIELD` of one member. The next line has the number of the others: `unlogged=12`.
+ * about all clients without a seat together, and at most `LINES` about the `JOIN`, `NAME` and
+ * `YIELD` of one member, and about the leader of one group. The next line has the number of
+ * the others: `unlogged=12`.
  */
 import { Clock, Effect, type LogLevel } from "effect"
 import type { RefusalCause } from "../events/CloseCause.ts"
@@ -13,21 +14,21 @@ import { RateLimiter } from "../RateLimiter.ts"
 import { monotonicMillis } from "../time.ts"
 
 const UNSEATED_LINES = 10
-const MEMBER_LINES = 10
+const LINES = 10
 
-/** Counts the lines of each member in the present second. */
-class MemberLimit {
+/** Counts the lines of the present second, for each member or each group. */
+class LineLimit {
   #lines = new Map<string, number>()
   #since = Number.NEGATIVE_INFINITY
 
-  take(member: string, now: number): boolean {
+  take(about: string, now: number): boolean {
     if (now - this.#since >= 1000) {
       this.#since = now
       this.#lines = new Map()
     }
-    const lines = this.#lines.get(member) ?? 0
-    this.#lines.set(member, lines + 1)
-    return lines < MEMBER_LINES
+    const lines = this.#lines.get(about) ?? 0
+    this.#lines.set(about, lines + 1)
+    return lines < LINES
   }
 }
 
@@ -40,7 +41,8 @@ export const make: Effect.Effect<Observer> = Effect.gen(function* () {
   const now = monotonicMillis(yield* Clock.Clock)
   const fork = Effect.runForkWith(yield* Effect.context<never>())
   const unseated = new RateLimiter(UNSEATED_LINES)
-  const members = new MemberLimit()
+  const members = new LineLimit()
+  const leaders = new LineLimit()
   let unlogged = 0
 
   const log = (level: Level, message: string, fields: Record<string, unknown>) => {
@@ -75,11 +77,15 @@ export const make: Effect.Effect<Observer> = Effect.gen(function* () {
     named: (member, name, group) => logMember("renamed", member, { name, group }),
     leaderChanged: (member, name, group, epoch) => {
       const since = new Date(Math.floor(epoch / 1000)).toISOString()
-      logMember("leader changed", member, { name, group, epoch, since })
+      // A limit of its own, so that other lines about a member cannot hide that it leads.
+      if (leaders.take(group, now())) log("Info", "leader changed", { member, name, group, epoch, since })
+      else unlogged++
     },
     slowConsumer: (address, member, cause) => log("Warn", "slow consumer", { member, address, cause }),
     endedWithoutIssuer: (issuer, id, outcomes) =>
       log("Info", "ended without its issuer", { issuer, id, outcomes: outcomes.join(" ") }),
-    lateResults: (results) => log("Debug", "dropped late results", { results })
+    lateResults: (results) => log("Debug", "dropped late results", { results }),
+    observerFailed: (event, error) =>
+      log("Error", "an observer failed and is called no more", { event, error: `${error}` })
   }
 })

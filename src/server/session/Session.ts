@@ -107,8 +107,9 @@ const leave = Effect.fnUntraced(function* (session: ClientSession, pull: Pull): 
   session.orphanCommands()
   outboxes.flushQueue.flush()
   const closing = closeInOrder(transport, outbox, pull, lastWordsOf(session, state), settings.linger)
+  if (cause === "http") return transport.cut()
   if (was._tag === "Seated") return yield* closing
-  if (cause === "http" || context.lingering >= MAX_LINGERING) return transport.cut()
+  if (context.lingering >= MAX_LINGERING) return transport.cut()
   context.lingering++
   return yield* Effect.ensuring(
     closing,
@@ -159,7 +160,8 @@ const disconnectAll = (context: ServerContext): Effect.Effect<void> =>
     // Issuers get the outcomes of their commands before their `BYE`.
     for (const session of sessions) abandonDeliveries(session)
     for (const session of sessions) session.disconnect("shutting down")
-    return Effect.forEach(sessions, ({ ended }) => ended, { discard: true })
+    const ended = Effect.forEach(sessions, ({ ended }) => ended, { discard: true })
+    return Effect.andThen(ended, context.reservations.close)
   })
 
 /** The cause for a session that ended by itself: its connection ended, it failed, or the server stopped. */
