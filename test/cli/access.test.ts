@@ -29,7 +29,7 @@ describe("tokens", { concurrent: true, timeout: 60_000 }, () => {
       const heard = yield* first.until((line) => line.startsWith("END"))
       assert.match(
         heard.join("\n"),
-        /^ERROR - not authorized: send AUTH <token> first\nRANK 0 1 \d+ m1\nMEMBER 0 m1 boss .*\nEND/
+        /^ERROR - not authorized: say AUTH <token> first\nRANK 0 1 \d+ m1\nMEMBER 0 m1 boss .*\nEND/
       )
 
       const [, port] = /:(\d+)$/m.exec(server.stdout())!
@@ -42,7 +42,7 @@ describe("tokens", { concurrent: true, timeout: 60_000 }, () => {
       assert.strictEqual(without.status, 69)
       assert.strictEqual(
         without.stderr,
-        "rankd: not admitted: not authorized: send AUTH <token> first. " +
+        "rankd: not admitted: not authorized: say AUTH <token> first. " +
           "Show a token that the server knows with --token-from or RANKD_TOKEN, or a certificate with --cert\n"
       )
       // A file with an error changes nothing.

@@ -85,7 +85,7 @@ describe("the commands that connect", { concurrent: true, timeout: 60_000 }, () 
         )
         assert.deepStrictEqual(messages, [
           "rankd: the server wants a certificate. Give one with --cert and --key\n",
-          "rankd: not admitted: not authorized: your certificate has no valid name. " +
+          "rankd: not admitted: not authorized: your certificate names nobody. " +
             "Show a token that the server knows with --token-from or RANKD_TOKEN, or a certificate with --cert\n",
           `rankd: ${server} closes the connection. Is the certificate of --cert from a CA that it trusts?\n`,
           `rankd: ${server} closes the connection. If it speaks TLS, give --tls\n`

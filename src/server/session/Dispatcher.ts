@@ -32,7 +32,7 @@ export const dispatch = (session: ClientSession, codec: Codec, line: Uint8Array)
   }
   if (state._tag !== "Seated") {
     return verb.needs === "seat"
-      ? reject("not authorized", "send JOIN or Hello first", idOf(message))
+      ? reject("not authorized", "say JOIN or Hello first", idOf(message))
       : verb.run(session, message)
   }
   // The first `Hello` counts in no limit: a program begins with it.

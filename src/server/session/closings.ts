@@ -28,8 +28,8 @@ const slowConsumers: { readonly [cause in SlowConsumerCause]: Closing } = {
 const refusals: { readonly [cause in RefusalCause]: ReturnType<typeof bye | typeof refusal> } = {
   "too many connections": refusal("server full", "too many connections"),
   "too many connections from the address": refusal("server full", "too many connections from your address"),
-  "too many unauthenticated": refusal("busy", "too many connections without a token"),
-  "no name in the certificate": refusal("not authorized", "your certificate has no valid name"),
+  "too many unauthenticated": refusal("busy", "too many connections that have shown no token"),
+  "no name in the certificate": refusal("not authorized", "your certificate names nobody"),
   "wrong token": refusal("not authorized", "wrong token"),
   "token for another name": refusal("not authorized", "wrong token"),
   "authenticated too late": refusal("not authorized", "too late"),

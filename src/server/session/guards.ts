@@ -10,7 +10,7 @@ const MAX_UNAUTHENTICATED_PENDING = 16_384
 export const needsToken = ({ outbox }: ClientSession, id: string | undefined): Step =>
   outbox.pending > MAX_UNAUTHENTICATED_PENDING
     ? close("unauthenticated")
-    : reject("not authorized", "send AUTH <token> first", id)
+    : reject("not authorized", "say AUTH <token> first", id)
 
 const withinRate = ({ context }: ClientSession, rate: RateLimiter | undefined, id: string | undefined): Step =>
   rate === undefined || rate.take(context.now())

@@ -63,7 +63,7 @@ export const issue = (session: ClientSession, seated: Seated, message: ClientMes
   const reached = reach(roster, from, to)
   if (epoch !== undefined && epoch !== roster.epoch) return reject("stale epoch", undefined, id)
   if (member !== undefined && !isOnly(member, roster, reached)) {
-    return reject("stale epoch", `${member} is not the only target`, id)
+    return reject("stale epoch", `${member} alone does not stand there`, id)
   }
   const bytes = Buffer.from(command)
   const routed = { group: seat.group, roster, from, bytes, start: 0, end: bytes.length }

@@ -38,7 +38,7 @@ export const verbs: { readonly [tag in Tag]: Verb<ClientMessage & { readonly _ta
       const { state } = session
       if (state._tag === "Unauthenticated") return wait(authenticate(session, token))
       const isOpen = "bearer" in state && state.bearer.grant === EVERYTHING
-      return reject("not authorized", isOpen ? "this server asks for no token" : "you have already shown a token")
+      return reject("not authorized", isOpen ? "this server asks for no token" : "you have shown one already")
     }
   },
   Cancel: {

@@ -141,7 +141,7 @@ describe("clients with certificates", () => {
             []
           )
           assert.deepStrictEqual(yield* turnedAway({ ...trust, ...issuer.issue("nameless", ca, [], "first") }), [
-            "ERROR - not authorized: your certificate has no valid name"
+            "ERROR - not authorized: your certificate names nobody"
           ])
           first.send("RANKS")
           assert.include((yield* first.until((line) => line.startsWith("END"))).join(), "END 1 ")

@@ -38,7 +38,7 @@ const entered = Effect.fnUntraced(function* (token: string) {
   return client
 })
 
-const denied = "ERROR - not authorized: send AUTH <token> first"
+const denied = "ERROR - not authorized: say AUTH <token> first"
 
 describe("an unauthenticated client", () => {
   it.effect("has no rank, and may send only its token", () =>
@@ -56,7 +56,7 @@ describe("an unauthenticated client", () => {
       a> EXEC#i 1 x
       a  ${denied.replace("ERROR", "ERROR#i")}
       a> {"_tag":"Hello","protocol":1}
-      a  {"_tag":"Error","reason":"not authorized","detail":"send AUTH <token> first"}
+      a  {"_tag":"Error","reason":"not authorized","detail":"say AUTH <token> first"}
       member> EXPLAIN *
       member  ERROR 0 nobody below
       a> QUIT
@@ -73,7 +73,7 @@ describe("an unauthenticated client", () => {
       assert.match((yield* say(b, "AUTH all")).join(), /^RANK 0 1 [0-9]+ m1$/)
       const answers = yield* say(a, '{"_tag":"Hello","protocol":1,"name":"x","token":"all-2"}')
       assert.deepInclude(JSON.parse(answers[0]!), { _tag: "Welcome", rank: 1, member: "m2" })
-      assert.deepStrictEqual(yield* say(b, "AUTH all"), ["ERROR 0 not authorized: you have already shown a token"])
+      assert.deepStrictEqual(yield* say(b, "AUTH all"), ["ERROR 0 not authorized: you have shown one already"])
     }).pipe(guarded())
   )
 
@@ -144,7 +144,7 @@ describe("an unauthenticated client", () => {
     Effect.gen(function* () {
       const { connect } = yield* Network
       const [first, second, third] = [yield* connect, yield* connect, yield* connect]
-      assert.deepStrictEqual(first.lines(), ["ERROR - busy: too many connections without a token"])
+      assert.deepStrictEqual(first.lines(), ["ERROR - busy: too many connections that have shown no token"])
       assert.isTrue(first.ended)
       assert.match((yield* say(second, "AUTH all")).join(), /^RANK 0/)
       const fourth = yield* connect

@@ -197,7 +197,7 @@ describe("a refused Hello", () => {
       b  {"_tag":"Error","reason":"name taken"}
       -- 1999 millis
       b> RANKS
-      b  {"_tag":"Error","reason":"not authorized","detail":"send JOIN or Hello first"}
+      b  {"_tag":"Error","reason":"not authorized","detail":"say JOIN or Hello first"}
       -- 1 millis
       b  {"_tag":"Bye","reason":"timed out"}
       b  (closed)
@@ -396,7 +396,7 @@ describe("WHOIS", () => {
     transcript(`
       a> connect
       a> WHOIS @m1
-      a  ERROR - not authorized: send JOIN or Hello first
+      a  ERROR - not authorized: say JOIN or Hello first
       a> JOIN default
       a> WHOIS @m1
       a  RANK 0 1 1 m1
@@ -408,7 +408,7 @@ describe("WHOIS", () => {
     transcript(`
       a> connect
       a> WHOIS @m1
-      a  ERROR - not authorized: send AUTH <token> first
+      a  ERROR - not authorized: say AUTH <token> first
     `).pipe(guarded())
   )
 })

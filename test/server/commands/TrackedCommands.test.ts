@@ -481,10 +481,10 @@ describe("groups", () => {
       const a = yield* network.connect
       assert.deepStrictEqual(yield* say(a, "PING", "RANKS", "EXEC 1 x", "EXEC#i 1 x", "NAME n"), [
         "PONG",
-        "ERROR - not authorized: send JOIN or Hello first",
-        "ERROR - not authorized: send JOIN or Hello first",
-        "ERROR#i - not authorized: send JOIN or Hello first",
-        "ERROR - not authorized: send JOIN or Hello first"
+        "ERROR - not authorized: say JOIN or Hello first",
+        "ERROR - not authorized: say JOIN or Hello first",
+        "ERROR#i - not authorized: say JOIN or Hello first",
+        "ERROR - not authorized: say JOIN or Hello first"
       ])
       const b = yield* network.connect
       const welcome = JSON.parse((yield* say(b, '{"_tag":"Hello","protocol":1,"name":"b","group":"g"}'))[0]!)
