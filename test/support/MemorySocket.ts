@@ -103,6 +103,11 @@ export class MemorySocket {
     Queue.failCauseUnsafe(this.#inbound, Cause.fail(failed(1000)))
   }
 
+  /** The server's side of the socket breaks with a defect, as no socket may. */
+  fail(defect: Error): void {
+    Queue.failCauseUnsafe(this.#inbound, Cause.die(defect))
+  }
+
   reset(): void {
     this.#destroy(1006)
   }

@@ -105,6 +105,7 @@ export class Admission {
       const { group, member, scope } = resumed.seat
       const now = yield* group.ranks.replace(member.id, peer, announce(group, true))
       events.resumed(memberIdOf(member.id), now?.name, group.name, peer.address)
+      group.followLeader()
       return seated({ group, member: now ?? member, scope }, resumed.bearer, true)
     }
   )
@@ -143,7 +144,8 @@ export class Admission {
     }
     const cause = REFUSED[failure]
     // The client may be a disconnected member that has not sent its resume token yet.
-    return implicit && this.#options.reservations.any() ? { _tag: "Waits", cause } : { _tag: "Refused", cause }
+    const mayHaveSeat = implicit && failure !== "shutting down" && this.#options.reservations.any()
+    return mayHaveSeat ? { _tag: "Waits", cause } : { _tag: "Refused", cause }
   }
 }
 

@@ -157,6 +157,7 @@ export class Reservations {
     peer.outbox.close()
     abandonDeliveries(peer)
     seat.group.notifier.unwatch(peer)
+    seat.group.followLeader()
     const expiry = Effect.delay(
       Effect.suspend(() => this.#expire(reservation)),
       this.#settings.grace

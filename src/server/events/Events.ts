@@ -14,8 +14,8 @@ import { count, Stats } from "./Stats.ts"
 /** Receives the events of a server. Every method is optional: an observer implements those that it needs. */
 export interface Observer {
   readonly opened?: (address: string) => void
-  /** The last event of a connection. */
-  readonly closed?: (address: string, cause: CloseCause) => void
+  /** The last event of a connection. After an `internal error`, `detail` is the defect of the server. */
+  readonly closed?: (address: string, cause: CloseCause, detail: string | undefined) => void
   /** The client never had a seat, and the server closes the connection. The client gets `reason`; `detail` is for operators. */
   readonly refused?: (address: string, cause: RefusalCause, reason: string, detail: string | undefined) => void
   /** The server did not accept the token of a client, which gets its answer after a delay. */
@@ -114,9 +114,9 @@ export class Events {
     for (const observer of this.#observers) observer.opened?.(address)
   }
 
-  closed(address: string, cause: CloseCause): void {
+  closed(address: string, cause: CloseCause, detail?: string): void {
     this.stats.connectionsClosed++
-    for (const observer of this.#observers) observer.closed?.(address, cause)
+    for (const observer of this.#observers) observer.closed?.(address, cause, detail)
   }
 
   refused(address: string, cause: RefusalCause, reason: string, detail: string | undefined): void {

@@ -17,6 +17,8 @@ export interface Group {
   readonly name: string
   readonly ranks: RankRef<Peer, LeaveReason>
   readonly notifier: RankNotifier
+  /** Emits `leaderChanged` if rank 0 has another holder. To be called when a member stays that was about to leave. */
+  readonly followLeader: () => void
 }
 
 const isLeaveReason = Schema.is(LeaveReason)
@@ -57,7 +59,7 @@ export const opening = ({ events, flushQueue, stopping }: GroupOptions) =>
       }
     }
 
-    const followLeader = (roster: Roster.Roster<Peer>) => {
+    const followLeader = (roster = ranks.snapshot()) => {
       const first = Roster.at(roster, 0)
       if (first?.id === leader || first?.data.leaving || stopping()) return
       leader = first?.id
@@ -71,5 +73,5 @@ export const opening = ({ events, flushQueue, stopping }: GroupOptions) =>
       followLeader(roster)
     })
     yield* notifier.run
-    return { name, ranks, notifier }
+    return { name, ranks, notifier, followLeader }
   })

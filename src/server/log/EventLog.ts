@@ -65,6 +65,9 @@ export const make: Effect.Effect<Observer> = Effect.gen(function* () {
     refused: (address, cause, reason, detail) => {
       if (!isAuthFailure(cause)) logUnseated("refused", { address, reason, cause, detail })
     },
+    closed: (address, cause, detail) => {
+      if (cause === "internal error") log("Error", "session failed", { address, detail })
+    },
     authFailed: (address, cause) => logUnseated("authentication failed", { address, reason: cause }),
     joined: (member, name, group, address) => logMember("joined", member, { name, group, address }),
     lost: (member, name, group, address, reason) => log("Info", "lost", { member, name, group, address, reason }),

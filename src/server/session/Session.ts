@@ -29,7 +29,9 @@ export const run = (context: ServerContext, socket: Socket.Socket): Effect.Effec
     const session = new ClientSession(context, transport, yield* Effect.fiber)
     const life = Effect.andThen(arrive(session), () => read(session, pull))
     yield* Effect.onExit(life, (exit) => {
-      session.close(causeOf(exit))
+      const cause = causeOf(exit)
+      const isDefect = cause === "internal error" && Exit.isFailure(exit)
+      session.close(cause, isDefect ? `${Cause.squash(exit.cause)}` : undefined)
       return Effect.ensuring(leave(session, pull), forget(session))
     })
   }).pipe(Effect.scoped, Effect.ignore)
@@ -143,7 +145,9 @@ const forget = (session: ClientSession): Effect.Effect<void> =>
     sessions.delete(session)
     limits.closed(session.address)
     authenticator.forget(session)
-    events.closed(session.address, session.state._tag === "Closing" ? session.state.cause : "internal error")
+    const { state } = session
+    if (state._tag === "Closing") events.closed(session.address, state.cause, state.detail)
+    else events.closed(session.address, "internal error")
   })
 
 /** Stops the server: open commands have `drain` to end, then all clients are disconnected. Succeeds when all sessions have ended. */

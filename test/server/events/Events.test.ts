@@ -52,6 +52,20 @@ describe("an observer", () => {
   )
 })
 
+describe("a defect of the server", () => {
+  it.effect("ends one session, and the log says what it was", () => {
+    const logged: Array<string> = []
+    return Effect.gen(function* () {
+      const { connect } = yield* Network
+      const [a, b] = [yield* connect, yield* connect]
+      a.fail(new Error("broken"))
+      yield* settled
+      assert.include(logged.join("\n"), "session failed address=unknown detail=Error: broken")
+      assert.match(b.lines().join(), /RANK 0 1 \d+ m2/)
+    }).pipe(server({}, logged))
+  })
+})
+
 describe("a server that stops", () => {
   it.effect("gives up the seats of absent members, too", () => {
     const logged: Array<string> = []

@@ -30,7 +30,7 @@ const setUp = Effect.fnUntraced(function* (count: number, maxPending = 1_000_000
     reasonOf: () => "closed"
   })
   const notifier = new RankNotifier(ranks, flushQueue, () => false)
-  const group: Group = { name: "g", ranks, notifier }
+  const group: Group = { name: "g", ranks, notifier, followLeader: () => {} }
   const peers: Array<FakePeer> = []
   for (let i = 0; i < count; i++) {
     const peer = fakePeer(`m${i + 1}`, flushQueue, maxPending)
