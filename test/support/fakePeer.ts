@@ -1,5 +1,6 @@
 /** A peer without a session: its outbox writes to memory. */
 import { Duration, Effect } from "effect"
+import type { Codec } from "../../src/protocol/Codec.ts"
 import { textCodec } from "../../src/protocol/text/TextCodec.ts"
 import type { CloseCause } from "../../src/server/events/CloseCause.ts"
 import { FlushQueue } from "../../src/server/outbound/FlushQueue.ts"
@@ -13,17 +14,20 @@ export class FakePeer implements Peer {
   readonly ended = Effect.void
   readonly outbox: Outbox
   readonly member: string
-  codec = textCodec
+  codec: Codec = textCodec
   executes = true
   absent = false
   leaving = false
   lastRankSent = NO_RANK
   lastDelivery: PendingDelivery | undefined = undefined
   disconnected: CloseCause | undefined = undefined
+  /** The pieces that its socket got since `lines` was last called, as they were handed to it. */
+  readonly chunks: Array<Uint8Array> = []
   readonly #transport = memoryTransport()
 
   constructor(member: string, flushQueue: FlushQueue, maxPending: number) {
     this.member = member
+    const { transport } = this.#transport
     this.outbox = new Outbox(
       {
         flushQueue,
@@ -35,7 +39,13 @@ export class FakePeer implements Peer {
         now: () => 0,
         fork: Effect.runFork
       },
-      this.#transport.transport,
+      {
+        ...transport,
+        write: (chunks) => {
+          this.chunks.push(...chunks)
+          return transport.write(chunks)
+        }
+      },
       (cause) => this.disconnect(cause)
     )
   }
@@ -48,9 +58,15 @@ export class FakePeer implements Peer {
     this.disconnected ??= cause
   }
 
+  /** Makes it congested until `lines` is called; the filler is one of the lines then. `maxPending` has to be small. */
+  congest(): void {
+    while (!this.outbox.congested) this.outbox.appendLine("filler")
+  }
+
   /** The lines that the peer received since the last call. */
   lines(): ReadonlyArray<string> {
     this.outbox.flush()
+    this.chunks.length = 0
     return this.#transport.written.splice(0).join("").split("\n").slice(0, -1)
   }
 }

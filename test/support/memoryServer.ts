@@ -10,6 +10,7 @@ import { SocketServer } from "effect/socket"
 import { TestClock } from "effect/testing"
 import { TransportOf, throughWriter } from "../../src/net/Transport.ts"
 import { Access, type AccessPolicy } from "../../src/server/admission/Access.ts"
+import type { Events } from "../../src/server/events/Events.ts"
 import { RankServer } from "../../src/server/Server.ts"
 import { Settings, type SettingsValues } from "../../src/server/Settings.ts"
 import { IdleScheduler, settled } from "./IdleScheduler.ts"
@@ -26,6 +27,15 @@ const syncCrypto = {
 
 export { settled }
 
+/** Loggers that add a line for each message, as `left member=m1 ...`. What `TestClock` warns of is no line of the server. */
+export const loggingTo = (lines: Array<string>): Layer.Layer<never> =>
+  Logger.layer([
+    Logger.map(Logger.formatStructured, ({ annotations, message }) => {
+      if (`${message}`.startsWith("A test is using time")) return
+      lines.push([message, ...Object.entries(annotations).map(([name, value]) => `${name}=${value}`)].join(" "))
+    })
+  ])
+
 export class Network extends Context.Service<
   Network,
   {
@@ -35,6 +45,7 @@ export class Network extends Context.Service<
     /** Stops the server, as a signal would; succeeds when it has stopped. */
     readonly stop: Effect.Effect<void>
     readonly ready: () => boolean
+    readonly events: Events
   }
 >()("rankd/test/Network") {
   /** `logged` gets a line for each message that the server logs, such as `left member=m1 ...`. */
@@ -53,17 +64,7 @@ export class Network extends Context.Service<
         // What a test forks runs on it, too.
         return Context.make(Network, network).pipe(Context.add(Scheduler.Scheduler, scheduler))
       })
-    ).pipe(
-      Layer.provide(
-        Logger.layer([
-          Logger.map(Logger.formatStructured, ({ annotations, message }) => {
-            const values = Object.entries(annotations).map(([name, value]) => `${name}=${value}`)
-            logged.push([message, ...values].join(" "))
-          })
-        ])
-      ),
-      Layer.provide(Layer.succeed(References.MinimumLogLevel, "Debug"))
-    )
+    ).pipe(Layer.provide(loggingTo(logged)), Layer.provide(Layer.succeed(References.MinimumLogLevel, "Debug")))
 }
 
 const make = Effect.fnUntraced(function* (settings: Partial<SettingsValues>, access: AccessPolicy | undefined) {
@@ -117,10 +118,12 @@ const make = Effect.fnUntraced(function* (settings: Partial<SettingsValues>, acc
       yield* settled
       return socket
     }).pipe(Effect.provideContext(context))
+  const { events, ready } = Context.get(services, RankServer)
   return {
     connect: connectFrom("unknown"),
     connectFrom,
-    ready: Context.get(services, RankServer).ready,
+    ready,
+    events,
     stop: Scope.close(scope, Exit.void)
   }
 })
