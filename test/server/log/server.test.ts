@@ -8,16 +8,8 @@ import { RankServer } from "../../../src/server/Server.ts"
 import { Settings } from "../../../src/server/Settings.ts"
 import { onIdleScheduler, settled } from "../../support/IdleScheduler.ts"
 import { MemorySocket } from "../../support/MemorySocket.ts"
-import { server } from "../../support/memoryServer.ts"
+import { loggingTo, server } from "../../support/memoryServer.ts"
 import { transcript } from "../../support/transcript.ts"
-
-/** Loggers that add a line for each message, as `joined member=m1 ...`. */
-const into = (lines: Array<string>) =>
-  Logger.layer([
-    Logger.map(Logger.formatStructured, ({ annotations, message }) => {
-      lines.push([message, ...Object.entries(annotations).map(([name, value]) => `${name}=${value}`)].join(" "))
-    })
-  ])
 
 const level = (minimum: LogLevel.LogLevel) => Layer.succeed(References.MinimumLogLevel, minimum)
 
@@ -59,17 +51,17 @@ describe("the log of a server", () => {
     const built: Array<string> = []
     const elsewhere: Array<string> = []
     return Effect.gen(function* () {
-      yield* visit(into(built), into(elsewhere))
+      yield* visit(loggingTo(built), loggingTo(elsewhere))
       assert.deepStrictEqual([built, elsewhere], [life, []])
-    }).pipe(Effect.scoped, Effect.provide(into(elsewhere)), onIdleScheduler)
+    }).pipe(Effect.scoped, Effect.provide(loggingTo(elsewhere)), onIdleScheduler)
   })
 
   it.effect("has the minimum level of the context that built its layer, whatever applies elsewhere", () => {
     const lines: Array<string> = []
     return Effect.gen(function* () {
-      yield* visit(Layer.merge(into(lines), level("Warn")), level("Debug"))
+      yield* visit(Layer.merge(loggingTo(lines), level("Warn")), level("Debug"))
       assert.deepStrictEqual(lines, [])
-      yield* visit(Layer.merge(into(lines), level("Info")), level("None"))
+      yield* visit(Layer.merge(loggingTo(lines), level("Info")), level("None"))
       assert.deepStrictEqual(lines, life)
     }).pipe(Effect.scoped, onIdleScheduler)
   })
@@ -77,7 +69,7 @@ describe("the log of a server", () => {
   it.effect("has nothing where no logger is provided", () => {
     const lines: Array<string> = []
     return Effect.gen(function* () {
-      yield* visit(Logger.layer([]), into(lines))
+      yield* visit(Logger.layer([]), loggingTo(lines))
       assert.deepStrictEqual(lines, [])
     }).pipe(Effect.scoped, onIdleScheduler)
   })
