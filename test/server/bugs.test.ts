@@ -1,7 +1,6 @@
 /** What the server does wrong: each of these tests fails until that is repaired, and then belongs beside its subject. */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect } from "effect"
-import { Events } from "../../src/server/events/Events.ts"
 import type { MemorySocket } from "../support/MemorySocket.ts"
 import { Network, passes, say, server, settled } from "../support/memoryServer.ts"
 
@@ -49,18 +48,4 @@ describe("the log", () => {
       assert.isAtMost(logged.length, 30)
     }).pipe(server({}, logged))
   })
-})
-
-describe("an observer", () => {
-  it.effect("that is added twice stays as often as it was added, less those whose scopes have closed", () =>
-    Effect.gen(function* () {
-      const events = new Events()
-      let opened = 0
-      const observer = { opened: () => opened++ }
-      yield* events.observe(observer)
-      yield* Effect.scoped(events.observe(observer))
-      events.opened("10.0.0.1:1")
-      assert.strictEqual(opened, 1)
-    }).pipe(Effect.scoped)
-  )
 })
