@@ -154,7 +154,7 @@ describe("the verdict for a client without a seat", () => {
       "server that drains, implicitly, while tokens are out",
       anybody,
       { drains: true, implicit: true, token: true },
-      { _tag: "Waits", cause: "server shutting down" }
+      { _tag: "Refused", cause: "server shutting down" }
     ]
   ] as const)("and a %s", ([, bearer, given, expected]) =>
     Effect.gen(function* () {

@@ -10,7 +10,7 @@ type Method = Exclude<keyof Observer, "observerFailed">
 /** Every event with arguments of its own. */
 const everything: { readonly [method in Method]: Parameters<NonNullable<Observer[method]>> } = {
   opened: ["10.0.0.1:5"],
-  closed: ["10.0.0.1:5", "quit"],
+  closed: ["10.0.0.1:5", "internal error", "a defect"],
   refused: ["10.0.0.1:5", "group full", "server full", "for the operator"],
   authFailed: ["10.0.0.1:5", "wrong token"],
   joined: ["m1", "ann", "jobs", "10.0.0.1:5"],

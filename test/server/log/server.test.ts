@@ -1,6 +1,6 @@
 /** What a server logs, and through which loggers. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Logger, type LogLevel, References } from "effect"
+import { Duration, Effect, Layer, Logger, type LogLevel, References } from "effect"
 import { NetAddress } from "effect/net"
 import { SocketServer } from "effect/socket"
 import { TransportOf, throughWriter } from "../../../src/net/Transport.ts"
@@ -8,7 +8,7 @@ import { RankServer } from "../../../src/server/Server.ts"
 import { Settings } from "../../../src/server/Settings.ts"
 import { onIdleScheduler, settled } from "../../support/IdleScheduler.ts"
 import { MemorySocket } from "../../support/MemorySocket.ts"
-import { loggingTo, server } from "../../support/memoryServer.ts"
+import { loggingTo, Network, passes, say, server } from "../../support/memoryServer.ts"
 import { transcript } from "../../support/transcript.ts"
 
 const level = (minimum: LogLevel.LogLevel) => Layer.succeed(References.MinimumLogLevel, minimum)
@@ -74,6 +74,11 @@ describe("the log of a server", () => {
     }).pipe(Effect.scoped, onIdleScheduler)
   })
 })
+
+const hello = (client: MemorySocket, fields: object = {}) =>
+  Effect.map(say(client, JSON.stringify({ _tag: "Hello", protocol: 1, ...fields })), (lines) =>
+    JSON.parse(lines[0] ?? "{}")
+  )
 
 describe("the log's lines", () => {
   /** The lines without those of other clients' coming and going, and without times and addresses. */
@@ -161,5 +166,33 @@ describe("the log's lines", () => {
         "leader changed member=m2 group=default epoch=90000000 since=1970-01-01T00:01:30.000Z"
       )
     }).pipe(server({}, logged))
+  })
+
+  it.effect("name the leader also where rank 0 became free while its connection ended, and it comes back", () => {
+    const logged: Array<string> = []
+    return Effect.gen(function* () {
+      const { connectFrom } = yield* Network
+      // One address has as many absent members as it may have: the next one from there leaves for good.
+      const absent = yield* connectFrom("10.0.0.1:1")
+      yield* hello(absent, { group: "other" })
+      absent.reset()
+      yield* settled
+      const leader = yield* connectFrom("10.0.0.1:2")
+      yield* hello(leader, { heartbeat: 1000 })
+      const next = yield* connectFrom("10.0.0.2:1")
+      const { member, resume } = yield* hello(next, { heartbeat: 1000 })
+      const last = yield* connectFrom("10.0.0.3:1")
+      yield* say(last, "JOIN default")
+      logged.length = 0
+      // Both are found silent by the same sweep.
+      yield* passes("4 seconds")
+      const back = yield* connectFrom("10.0.0.2:2")
+      assert.deepInclude(yield* hello(back, { resume }), { _tag: "Welcome", member, rank: 0 })
+      assert.strictEqual((yield* say(last, "EXPLAIN @m3")).at(-1), "ERROR 1 rank too high")
+      assert.deepStrictEqual(
+        logOf(logged).filter((line) => line.startsWith("leader")),
+        [`leader changed member=${member} group=default`]
+      )
+    }).pipe(server({ admission: "hello", grace: Duration.seconds(60), maxConnectionsPerAddress: 1 }, logged))
   })
 })
