@@ -2,7 +2,7 @@
  * The log of the server: an observer that writes a line for each event that matters to an
  * operator. It uses the loggers and the log level of the context that it is made in.
  *
- * Invariant: clients cannot flood the log. It has at most `UNSEATED_LINES` lines a second
+ * Invariant: a client cannot flood the log without reconnecting. The log has at most `UNSEATED_LINES` lines a second
  * about all clients without a seat together, and at most `LINES` about the `JOIN`, `NAME` and
  * `YIELD` of one member, and about the leader of one group. The next line has the number of
  * the others: `unlogged=12`.
