@@ -164,9 +164,15 @@ class Exec implements ExecLines {
   #from = -1
 
   begin(from: number, bytes: Uint8Array, start: number, end: number): this {
-    if (from !== this.#from) this.#untracked.head.write("EXEC ").number(from).text(" ")
-    this.#from = from
-    pass(this.#untracked, bytes, start, end)
+    const line = this.#untracked
+    if (from !== this.#from) {
+      line.head.write("EXEC ").number(from).text(" ")
+      this.#from = from
+    }
+    // By the million, and mostly the same buffer: a reference that is stored costs a write barrier.
+    if (line.bytes !== bytes) line.bytes = bytes
+    line.start = start
+    line.end = end
     return this
   }
 

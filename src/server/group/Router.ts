@@ -5,7 +5,7 @@
  * A line for several targets is written once for each encoding, and every outbox refers to it.
  */
 import type { Codec, ExecLines } from "../../protocol/Codec.ts"
-import { copy, type Line } from "../../protocol/LineBytes.ts"
+import { copy } from "../../protocol/LineBytes.ts"
 import * as Roster from "../../rank/Roster.ts"
 import type { Command, Delivery, Issuer } from "../commands/Command.ts"
 import type { TrackedCommands } from "../commands/TrackedCommands.ts"
@@ -141,7 +141,8 @@ export class Router {
     const lines = codec.exec(from, roster.epoch, bytes, start, end)
     const line = lines.line(undefined)
     if (line.length > this.#longest(tracking)) return TOO_LONG
-    group.notifier.tell(target, rank, roster)
+    // The guard of `tell`, and the copying below, stand here in full: the calls cost more than they do.
+    if (target.data.lastRankSent !== rank) group.notifier.tell(target, rank, roster)
     const { untracked } = this.#stats
     if (tracking !== undefined) {
       this.#append(this.#commands.add(this.#open(tracking, 1), rank, target.data), lines)
@@ -151,12 +152,17 @@ export class Router {
       untracked.denied++
       return DENIED
     }
-    if (append(outbox, line, bytes, lineStart, start)) {
-      untracked.delivered++
-      return SENT
+    const { head } = line
+    let taken: boolean
+    if (line.bytes === bytes && start - lineStart === head.length && bytes[end] === LF) {
+      copy(head.bytes, 0, head.length, bytes, lineStart)
+      taken = outbox.appendShared(bytes, lineStart, end + 1)
+    } else {
+      taken = outbox.appendLineOf(line)
     }
-    untracked.missed++
-    return MISSED
+    if (taken) untracked.delivered++
+    else untracked.missed++
+    return taken ? SENT : MISSED
   }
 
   /** The most bytes in a line without its id. */
@@ -219,12 +225,4 @@ export class Router {
     if (!executes) this.#commands.finish(delivery, "denied")
     else if (!outbox.appendLineOf(lines.line(delivery.id), delivery)) this.#commands.finish(delivery, "undelivered")
   }
-}
-
-/** Appends the line, over the issuer's own line if the lengths are equal. False if the outbox accepts nothing. */
-const append = (outbox: Outbox, line: Line, bytes: Uint8Array, lineStart: number, start: number): boolean => {
-  const { end, head } = line
-  if (line.bytes !== bytes || start - lineStart !== head.length || bytes[end] !== LF) return outbox.appendLineOf(line)
-  copy(head.bytes, 0, head.length, bytes, lineStart)
-  return outbox.appendShared(bytes, lineStart, end + 1)
 }
