@@ -13,6 +13,9 @@ import type { SettingsValues } from "../Settings.ts"
 import { type AccessPolicy, type Bearer, EVERYTHING, type Grant } from "./Access.ts"
 import { AuthBackoff } from "./AuthBackoff.ts"
 
+/** The rights of every client where the server asks for nothing: one object for all of them. */
+const ANYBODY: Bearer = { grant: EVERYTHING, name: undefined, rate: undefined }
+
 export interface AuthenticatorOptions {
   readonly access: AccessPolicy | undefined
   readonly settings: Pick<SettingsValues, "maxUnauthenticated" | "rate">
@@ -92,6 +95,7 @@ export class Authenticator {
 
   #bearer(grant: Grant, name: string | undefined): Bearer {
     const { rate } = this.#options.settings
+    if (grant === EVERYTHING && name === undefined && rate === 0) return ANYBODY
     return { grant, name, rate: rate > 0 ? new RateLimiter(rate) : undefined }
   }
 

@@ -7,7 +7,7 @@
  * `YIELD` of one member, and about the leader of one group. The next line has the number of
  * the others: `unlogged=12`.
  */
-import { Clock, Effect, type LogLevel } from "effect"
+import { Clock, Effect, LogLevel } from "effect"
 import type { RefusalCause } from "../events/CloseCause.ts"
 import type { Observer } from "../events/Events.ts"
 import { RateLimiter } from "../RateLimiter.ts"
@@ -37,15 +37,19 @@ const isAuthFailure = (cause: RefusalCause) => cause === "wrong token" || cause 
 
 type Level = LogLevel.Severity
 
+const levels: ReadonlyArray<Level> = ["Debug", "Info", "Warn", "Error"]
+
 export const make: Effect.Effect<Observer> = Effect.gen(function* () {
   const now = monotonicMillis(yield* Clock.Clock)
   const fork = Effect.runForkWith(yield* Effect.context<never>())
+  const enabled = new Set(yield* Effect.filter(levels, (level) => LogLevel.isEnabled(level)))
   const unseated = new RateLimiter(UNSEATED_LINES)
   const members = new LineLimit()
   const leaders = new LineLimit()
   let unlogged = 0
 
   const log = (level: Level, message: string, fields: Record<string, unknown>) => {
+    if (!enabled.has(level)) return
     const known = Object.entries({ ...fields, unlogged: unlogged || undefined }).filter(
       ([, value]) => value !== undefined
     )
@@ -57,6 +61,7 @@ export const make: Effect.Effect<Observer> = Effect.gen(function* () {
     else unlogged++
   }
   const logMember = (message: string, member: string, fields: Record<string, unknown>) => {
+    if (!enabled.has("Info")) return
     if (members.take(member, now())) log("Info", message, { member, ...fields })
     else unlogged++
   }

@@ -23,18 +23,28 @@ const MAX_LINGERING = 64
 
 /** Serves the client on this socket until its session has ended and its connection is closed. */
 export const run = (context: ServerContext, socket: Socket.Socket): Effect.Effect<void> =>
-  Effect.gen(function* () {
-    const pull = yield* Socket.readerBytes(socket)
-    const transport = yield* (yield* TransportOf)(socket)
-    const session = new ClientSession(context, transport, yield* Effect.fiber)
-    const life = Effect.andThen(arrive(session), () => read(session, pull))
-    yield* Effect.onExit(life, (exit) => {
-      const cause = causeOf(exit)
-      const isDefect = cause === "internal error" && Exit.isFailure(exit)
-      session.close(cause, isDefect ? `${Cause.squash(exit.cause)}` : undefined)
-      return Effect.ensuring(leave(session, pull), forget(session))
-    })
-  }).pipe(Effect.scoped, Effect.ignore)
+  // A generator around the whole life would stay in memory with it.
+  open(context, socket).pipe(
+    Effect.flatMap(({ pull, session }) =>
+      Effect.onExit(
+        Effect.andThen(arrive(session), () => read(session, pull)),
+        (exit) => {
+          const cause = causeOf(exit)
+          const isDefect = cause === "internal error" && Exit.isFailure(exit)
+          session.close(cause, isDefect ? `${Cause.squash(exit.cause)}` : undefined)
+          return Effect.ensuring(leave(session, pull), forget(session))
+        }
+      )
+    ),
+    Effect.scoped,
+    Effect.ignore
+  )
+
+const open = Effect.fnUntraced(function* (context: ServerContext, socket: Socket.Socket) {
+  const pull = yield* Socket.readerBytes(socket)
+  const transport = yield* (yield* TransportOf)(socket)
+  return { pull, session: new ClientSession(context, transport, yield* Effect.fiber) }
+})
 
 /** Checks a new connection, and gives it a seat if the client needs no token and need not ask. */
 const arrive = Effect.fnUntraced(function* (session: ClientSession): Effect.fn.Return<void> {
