@@ -25,6 +25,8 @@ export class Stats {
   readonly refusals: Counts<RefusalCause> = {}
   /** Lines answered with an `ERROR`, by reason. */
   readonly rejections: Counts = {}
+  /** Untracked commands that were routed, however many targets each has. */
+  untrackedCommands = 0
   /** Targets of untracked commands: received; not received, because closing or absent; not allowed to execute. */
   readonly untracked = { delivered: 0, missed: 0, denied: 0 }
   /** Tracked commands, and their outcomes at each target, by status. Exit code 0 counts as `ok`, any other as `failed`. */

@@ -148,6 +148,7 @@ export class Router {
       this.#append(this.#commands.add(this.#open(tracking, 1), rank, target.data), lines)
       return SENT
     }
+    this.#stats.untrackedCommands++
     if (!executes) {
       untracked.denied++
       return DENIED
@@ -200,6 +201,7 @@ export class Router {
       else if (span === undefined || !data.outbox.appendShared(span.bytes, span.start, span.end)) missed++
     }
     const { untracked } = this.#stats
+    this.#stats.untrackedCommands++
     untracked.delivered += this.#targets.length - missed - denied
     untracked.missed += missed
     untracked.denied += denied

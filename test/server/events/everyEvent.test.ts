@@ -153,6 +153,7 @@ describe("the counters", () => {
         departures: { "joined another group": 1, quit: 1 },
         refusals: { "group full": 1 },
         rejections: { "rank too high": 1, "unknown command": 1 },
+        untrackedCommands: 1,
         untracked: { delivered: 1, missed: 0, denied: 0 },
         trackedCommands: 1,
         outcomes: { ok: 1 },

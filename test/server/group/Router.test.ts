@@ -96,6 +96,7 @@ describe("a command to one target", () => {
       assert.deepStrictEqual(router.deliver(routed("x"), 2, 2), { _tag: "Partly", missed: 0, denied: 1 })
       assert.deepStrictEqual(peers[2]!.lines(), [])
       assert.deepStrictEqual(stats.untracked, { delivered: 1, missed: 0, denied: 1 })
+      assert.strictEqual(stats.untrackedCommands, 2)
     }).pipe(Effect.scoped)
   )
 })
@@ -136,6 +137,7 @@ describe("a command to several targets", () => {
         }
         if (!tracked) {
           assert.deepStrictEqual(stats.untracked, { delivered: count("text", "json"), missed, denied })
+          assert.strictEqual(stats.untrackedCommands, 1)
           return assert.deepStrictEqual(issuer.lines(), [])
         }
         const outcomes = targets.flatMap(({ kind }, i) =>
