@@ -7,7 +7,7 @@ import { Effect } from "effect"
 import { defaults as agentDefaults } from "../src/cli/agent.ts"
 import { helpTexts } from "../src/protocol/text/TextCodec.ts"
 import { block, marked, read, section } from "./support/pages.ts"
-import { replay } from "./support/replay.ts"
+import { wireTranscript } from "./support/transcript.ts"
 import { client, Port, serverLayer } from "./support/wire.ts"
 
 const protocol = read("docs/protocol.md")
@@ -18,7 +18,7 @@ describe("docs/protocol.md", () => {
   it("marks its transcripts", () => assert.sameMembers(transcripts, ["tracked", "json", "whois", "corners"]))
 
   it.live.each(transcripts)("prints what the server says, word for word: %s", (name) =>
-    replay(block(protocol, `runs this: ${name} -->`)).pipe(Effect.scoped, Effect.provide(serverLayer()))
+    wireTranscript(block(protocol, `runs this: ${name} -->`)).pipe(Effect.scoped, Effect.provide(serverLayer()))
   )
 
   it.live("has a Python client that works", () =>

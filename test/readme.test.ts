@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { helpTexts } from "../src/protocol/text/TextCodec.ts"
 import { block, marked, read, section } from "./support/pages.ts"
-import { replay } from "./support/replay.ts"
+import { wireTranscript } from "./support/transcript.ts"
 import { serverLayer } from "./support/wire.ts"
 
 const readme = read("README.md")
@@ -16,7 +16,7 @@ describe("README", () => {
   it("marks its transcript", () => assert.deepStrictEqual(transcripts, ["terminals"]))
 
   it.live.each(transcripts)("prints what the server says, word for word: %s", (name) =>
-    replay(block(readme, `runs this: ${name} -->`)).pipe(Effect.scoped, Effect.provide(serverLayer()))
+    wireTranscript(block(readme, `runs this: ${name} -->`)).pipe(Effect.scoped, Effect.provide(serverLayer()))
   )
 
   it("names every verb", () => {

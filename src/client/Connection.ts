@@ -10,7 +10,7 @@ import { Clock, Effect, SubscriptionRef } from "effect"
 import { Socket } from "effect/socket"
 import { codecOf } from "../protocol/codecs.ts"
 import { jsonCodec } from "../protocol/json/JsonCodec.ts"
-import { Lines, Next } from "../protocol/Lines.ts"
+import { Lines, MIN_LINE_BYTES, Next } from "../protocol/Lines.ts"
 import type { ClientMessage, ServerMessage } from "../protocol/Messages.ts"
 import { type ConnectionOptions, decode, type Identity } from "./Identity.ts"
 import { Lease } from "./Lease.ts"
@@ -62,9 +62,6 @@ export interface Connection {
 
 /** Bytes of the longest line of a server: the roster of a large group is one line. */
 const MAX_LINE_BYTES = 64 * 1024 * 1024
-
-/** Every server accepts lines of this many bytes. */
-const LEAST_MAX_LINE_BYTES = 512
 
 /** How long the server may take to welcome the client. */
 const WELCOME_TIMEOUT = "5 seconds"
@@ -192,7 +189,7 @@ const quit = ({ hello }: State, writer: Socket.Writer) =>
 /** One connection, from the first line to its end; succeeds with why the server refused the client, if it did. */
 const live = Effect.fnUntraced(function* (state: State, { heard }: User) {
   state.connections++
-  state.maxLine = LEAST_MAX_LINE_BYTES
+  state.maxLine = MIN_LINE_BYTES
   const pull = yield* Socket.readerBytes(state.socket)
   const writer = yield* state.socket.writer
   const send = yield* state.outgoing.open(writer)
@@ -239,7 +236,7 @@ export const make = Effect.fnUntraced(function* (
     standing: yield* SubscriptionRef.make<Standing | undefined>(undefined),
     refused: yield* SubscriptionRef.make<Rejected | undefined>(undefined),
     failure: yield* SubscriptionRef.make<Socket.SocketError | undefined>(undefined),
-    maxLine: LEAST_MAX_LINE_BYTES,
+    maxLine: MIN_LINE_BYTES,
     connections: 0
   }
   const { failure, hello, outgoing, refused, standing } = state

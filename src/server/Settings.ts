@@ -5,6 +5,7 @@
  * An app that embeds the server provides its own settings with `Settings.layer`.
  */
 import { Context, Duration, Layer } from "effect"
+import { MIN_LINE_BYTES } from "../protocol/Lines.ts"
 
 /** The value of a limit: a duration, or a number of bytes or things. */
 type Amount = number | Duration.Duration
@@ -43,7 +44,7 @@ export const limits = table({
   maxLine: {
     default: 65_536,
     // Every verb fits, with the longest name.
-    least: 512,
+    least: MIN_LINE_BYTES,
     most: 16_777_216,
     unit: "bytes",
     help: "Bytes per line, including its end"
