@@ -1,13 +1,15 @@
 /**
- * A file of tokens: whom they are for, and what they allow. A token is kept as its
- * SHA-256 digest alone, in memory as in the file; that a digest is fast to compute
- * is no matter for a token with as many bits as `generate` gives it.
+ * The token file: which tokens there are, and what their bearers may do. The server keeps
+ * the SHA-256 digest of a token, and never the token. A fast digest is enough for a token
+ * with as many random bits as `generate` gives it.
  *
- * A line is `<name>:sha256:<64 hex digits>`, where the name `*` stands for any; or
- * it is the token itself, which is then for any name. After a space may follow what
- * it allows: `groups=a,b` (any by default), and `may=issue,execute`, either of the
- * two, or `may=watch`, neither (both by default). Empty lines, and those that begin
- * with `#`, are skipped.
+ * A line is `sha256:<64 hex digits>`, or the token itself. Rights may follow after spaces: `name=x` (default: any name),
+ * `groups=a,b` (default: any group), and `may=issue,execute`, `may=issue`, `may=execute` or `may=watch`, which is neither
+ * (default: both). Empty lines, and lines that begin with `#`, are skipped. An older form is still read:
+ * `<name>:sha256:<64 hex digits>`, where the name `*` allows any name.
+ *
+ * Invariant: two lines that have become one are no line, unless the second has the older form. So `generate` does not
+ * write that form: there the first line could become the name, which every member sees.
  */
 import { Effect, FileSystem, Schema } from "effect"
 import { Digest, Mac, SecureRandom } from "effect/crypto"
@@ -15,17 +17,17 @@ import { Base64Url, Hex } from "effect/encoding"
 import { GroupName, Name, Secret } from "../../protocol/Ids.ts"
 import type { AccessPolicy, Grant } from "./Access.ts"
 
-/** What is wrong with a token file; `message` says where, and never shows what is written there. */
+/** A token file cannot be used. `message` says where and why, and never shows what the file contains. */
 export class TokenFileError extends Schema.TaggedError<TokenFileError>()("TokenFileError", {
   message: Schema.String
 }) {}
 
 export interface Tokens extends AccessPolicy {
-  /** Reads the file anew. Where it cannot, what was granted before stays. */
+  /** Reads the file again. If it cannot be used, the present tokens stay. */
   readonly reload: Effect.Effect<void, TokenFileError>
 }
 
-/** A token that is written down itself has so many characters at least: shorter ones can be guessed. */
+/** The least length of a token that stands in the file itself: shorter ones can be guessed. */
 const MIN_TOKEN_LENGTH = 16
 
 /** Random bytes of a generated token. */
@@ -45,13 +47,17 @@ const sha256 = (token: string) =>
 
 const ALLOWS = "issue and execute, either of them, or watch alone"
 
-/** The options of a line; or what is wrong with them. */
-const options = (words: ReadonlyArray<string>): Omit<Grant, "name"> | string => {
-  let grant: Omit<Grant, "name"> = { issue: true, execute: true }
+/** The rights in a line; or what is wrong with them. */
+const options = (words: ReadonlyArray<string>): Grant | string => {
+  let grant: Grant = { issue: true, execute: true }
   for (const word of words) {
     const [option, value = ""] = word.split("=", 2)
     const values = value.split(",")
-    if (option === "groups") {
+    if (option === "name") {
+      if (!isName(value)) return "a name is 1-64 of A-Z a-z 0-9 . _ -, not like a member id"
+      if (grant.name !== undefined) return ONE_NAME
+      grant = { ...grant, name: value }
+    } else if (option === "groups") {
       if (!values.every(isGroup)) return "groups= takes names of groups, with commas between them"
       grant = { ...grant, groups: values }
     } else if (option === "may") {
@@ -59,36 +65,47 @@ const options = (words: ReadonlyArray<string>): Omit<Grant, "name"> | string => 
       if (!known || (values.includes("watch") && values.length > 1)) return `may= takes ${ALLOWS}`
       grant = { ...grant, issue: values.includes("issue"), execute: values.includes("execute") }
     } else {
-      return "after the token come groups=... and may=..., nothing else"
+      return "after the token come name=..., groups=... and may=..., nothing else"
     }
   }
   return grant
 }
 
+const ONE_NAME = "a line has one name"
+
+/** The name before a digest, as older lines have it; or what is wrong with it. */
+const withOldName = (grant: Grant, name: string | undefined): Grant | string => {
+  if (name === undefined || name === "*") return grant
+  if (!isName(name)) return "a name is 1-64 of A-Z a-z 0-9 . _ -, not like a member id; * is any"
+  return grant.name === undefined ? { ...grant, name } : ONE_NAME
+}
+
 /** A line's token and what it allows; or what is wrong with it. */
 const readLine = Effect.fnUntraced(function* (line: string) {
   const [word = "", ...words] = line.split(/[ \t]+/)
-  const allowed = options(words)
-  if (typeof allowed === "string") return allowed
+  const rights = options(words)
+  if (typeof rights === "string") return rights
   if (!word.includes(":")) {
     if (word.length < MIN_TOKEN_LENGTH)
       return `a token has ${MIN_TOKEN_LENGTH} characters or more: make one with rankd token`
-    return isSecret(word) ? { digest: yield* sha256(word), grant: allowed } : "a token has printable characters only"
+    return isSecret(word) ? { digest: yield* sha256(word), grant: rights } : "a token has printable characters only"
   }
-  const [, name = "", hex = ""] = /^([^:]*):sha256:([0-9a-f]{64})$/.exec(word) ?? []
-  if (hex === "") return "write <name>:sha256:<64 hex digits>, as rankd token prints it, or a token without a colon"
-  if (name !== "*" && !isName(name)) return "a name is 1-64 of A-Z a-z 0-9 . _ -, not like a member id; * is any"
+  const [, name, hex = ""] = /^(?:([^:]*):)?sha256:([0-9a-f]{64})$/.exec(word) ?? []
+  if (hex === "") return "write sha256:<64 hex digits>, as rankd token prints it, or a token without a colon"
+  const grant = withOldName(rights, name)
   const digest = Hex.decode(hex)
-  return digest._tag === "Success"
-    ? { digest: digest.success, grant: name === "*" ? allowed : { name, ...allowed } }
-    : "a digest has 64 hex digits"
+  if (typeof grant === "string") return grant
+  return digest._tag === "Success" ? { digest: digest.success, grant } : "a digest has 64 hex digits"
 })
 
 const read = Effect.fnUntraced(function* (path: string) {
   const fileSystem = yield* FileSystem.FileSystem
   const text = yield* Effect.mapError(
     fileSystem.readFileString(path),
-    ({ message }) => new TokenFileError({ message: `cannot read the token file ${path}: ${message}` })
+    ({ message, reason }) =>
+      new TokenFileError({
+        message: reason._tag === "NotFound" ? `no such file: ${path}` : `cannot read the token file ${path}: ${message}`
+      })
   )
   const entries = new Map<string, Entry>()
   for (const [index, line] of text.split("\n").entries()) {
@@ -101,7 +118,7 @@ const read = Effect.fnUntraced(function* (path: string) {
     entries.set(`${Hex.encode(entry.digest)} ${JSON.stringify(entry.grant)}`, entry)
   }
   if (entries.size === 0) {
-    return yield* new TokenFileError({ message: `the token file ${path} has no token: nobody could come in` })
+    return yield* new TokenFileError({ message: `the token file ${path} has no token: no client could enter` })
   }
   return entries
 })
@@ -115,7 +132,7 @@ export const make = Effect.fnUntraced(function* (path: string) {
     authenticate: (token) =>
       Effect.map(Effect.provideContext(sha256(token), context), (digest) => {
         let found: Grant | undefined
-        // All are looked at, whichever it is.
+        // Every entry is compared, so that the time tells nothing.
         for (const entry of entries.values()) if (Mac.timingSafeEqual(entry.digest, digest)) found = entry.grant
         return found
       }),
@@ -127,7 +144,7 @@ export const make = Effect.fnUntraced(function* (path: string) {
         )
       ),
     reload: Effect.map(Effect.provideContext(read(path), context), (next) => {
-      // A line that is as it was grants what it granted: its bearers are to stay.
+      // An unchanged line keeps its grant, and so its bearers stay.
       entries = new Map([...next].map(([key, entry]) => [key, entries.get(key) ?? entry]))
       const grants = new Set([...entries.values()].map(({ grant }) => grant))
       for (const changed of observers) changed((grant) => grants.has(grant))
@@ -136,9 +153,10 @@ export const make = Effect.fnUntraced(function* (path: string) {
   return tokens
 })
 
-/** A new token, and the line of a token file that is for it. */
+/** A new token, and the line for it in a token file. */
 export const generate = Effect.fnUntraced(function* (name: string | undefined, words: ReadonlyArray<string>) {
   const token = Base64Url.encode(SecureRandom.randomBytesUnsafe(TOKEN_BYTES))
-  const line = [`${name ?? "*"}:sha256:${Hex.encode(yield* sha256(token))}`, ...words].join(" ")
+  const named = name === undefined ? [] : [`name=${name}`]
+  const line = [`sha256:${Hex.encode(yield* sha256(token))}`, ...named, ...words].join(" ")
   return { token, line }
 })

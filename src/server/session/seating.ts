@@ -65,6 +65,10 @@ const afterToken = Effect.fnUntraced(function* (
   return yield* next()
 })
 
+/** An app that embeds the server may set any duration, infinity included. */
+const wholeMillis = (duration: Duration.Duration): number =>
+  Math.min(Math.ceil(Duration.toMillis(duration)), Number.MAX_SAFE_INTEGER)
+
 /**
  * Welcomes the client in the atomic step in which it gets its place, so that no command
  * comes first. The resume token is made before that: it takes a digest.
@@ -96,7 +100,9 @@ const greet = Effect.fnUntraced(function* (
       epoch: roster.epoch,
       ...(token === undefined ? {} : { resume: token }),
       maxLine: context.settings.maxLine,
-      heartbeat: context.liveness.watch(session, heartbeat)
+      heartbeat: context.liveness.watch(session, heartbeat),
+      commandTimeout: wholeMillis(context.settings.commandTimeout),
+      maxCommandTimeout: wholeMillis(context.settings.maxCommandTimeout)
     })
   }
   const announce: Announcement = (group, resumed) => (member, rank, roster) => {
