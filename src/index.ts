@@ -1,7 +1,7 @@
 /** The public API for Effect apps: the server as layers with its settings and policies, the client, and the agent. */
 export * as Agent from "./agent/Agent.ts"
 export * as Policy from "./agent/Policy.ts"
-export type { Standing } from "./client/Connection.ts"
+export type { ServerLimits, Standing } from "./client/Connection.ts"
 export type { Ended, Handler, IncomingCommand, IncomingCommand as Order } from "./client/Executor.ts"
 export type { Identity } from "./client/Identity.ts"
 export { type ExecOptions, NoneSucceeded } from "./client/Issuer.ts"

@@ -1,24 +1,27 @@
 /**
  * Executes commands as processes. It owns the processes; `Policy` decides which commands may run.
  *
- * Invariants: a command runs as an argument vector, never through a shell, in a fixed environment, for a
+ * Invariants: a command runs as an argument vector, which no shell interprets, in a fixed environment, for a
  * limited time, with limited output and a limited number at once. When its outcome is known, no
  * process of its group is left; a process that leaves the group, like a daemon, is out of reach.
  */
-import { Duration, Effect, Fiber, type PlatformError, Stream } from "effect"
-import { ChildProcess, ChildProcessSpawner } from "effect/process"
+import { Duration, Effect, Fiber, FileSystem, Option, Result, Stream } from "effect"
+import { ChildProcessSpawner } from "effect/process"
 import type { Ended, IncomingCommand } from "../client/Executor.ts"
 import { allows, type Pattern, words } from "./Policy.ts"
+import { PrintedOutput } from "./PrintedOutput.ts"
+import * as Program from "./Program.ts"
+import { type Unstartable, unstartable } from "./unstartable.ts"
 
 /** What an agent may run, and its limits. */
 export interface AgentOptions {
-  /** A command runs only if one of these patterns matches it. */
+  /** A command runs only if one of these patterns matches it. The list may change at any time: the next command is judged by the new one. */
   readonly allow: ReadonlyArray<Pattern>
   /** The working directory of every command. */
   readonly cwd: string
   /** How long a command may run. */
   readonly timeout: Duration.Duration
-  /** Bytes of a command's output that reach the issuer; the rest is dropped. */
+  /** Bytes of a command's output that reach the issuer: the first half of them as they come, then the last ones. */
   readonly maxOutput: number
   /** How many commands may run at once; one more ends as `busy`. */
   readonly maxRunning: number
@@ -28,7 +31,7 @@ export interface AgentOptions {
 const ENVIRONMENT = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C.UTF-8" }
 
 /** How long a process group has to end after SIGTERM; then SIGKILL ends it. */
-const KILL_DELAY = "5 seconds"
+const KILL_DELAY = Duration.seconds(5)
 
 /** How long to wait for the end of the output, which a process outside the group may hold open. */
 const DRAIN_TIMEOUT = "1 second"
@@ -39,69 +42,46 @@ const OUTPUT_INTERVAL = "1 second"
 /** Characters of output that one message holds. */
 const MAX_PIECE = 8192
 
-/** The exit codes of a shell for a command that does not exist, and for one that it may not execute. */
-const NOT_FOUND = 127
-const NOT_EXECUTABLE = 126
+/** A quote is the likeliest reason why a command is not allowed that looks as if it were. */
+const denied = (command: string): Ended => ({
+  status: "denied",
+  ...(/["']/.test(command)
+    ? { output: "no pattern allows this. Quotes are ordinary characters here: they join no words\n" }
+    : {})
+})
 
-/** The output of a command that was not sent yet. */
-class PrintedOutput {
-  #text = ""
-  #room: number
-  truncated = false
+const notStarted = ([file]: ReadonlyArray<string>, { reason, status }: Unstartable): Ended => ({
+  status,
+  output: `${file}: ${reason}\n`
+})
 
-  constructor(maxOutput: number) {
-    this.#room = maxOutput
-  }
-
-  /** Reads a stream to its end. It drops what exceeds the limit, so that the command never waits for a reader. */
-  gather(output: Stream.Stream<Uint8Array, PlatformError.PlatformError>): Effect.Effect<void> {
-    const decoder = new TextDecoder()
-    return Effect.ignore(
-      Stream.runForEach(output, (bytes) =>
-        Effect.sync(() => {
-          const fitting = bytes.subarray(0, this.#room)
-          this.#room -= fitting.length
-          this.truncated ||= fitting.length < bytes.length
-          this.#text += decoder.decode(fitting, { stream: true })
-        })
-      )
-    )
-  }
-
-  /** Takes up to `length` characters, and never half of a surrogate pair. */
-  take(length = Number.POSITIVE_INFINITY): string {
-    const text = this.#text.slice(0, length).replace(/[\ud800-\udbff]$/, "")
-    this.#text = this.#text.slice(text.length)
-    return text
-  }
-}
-
-const notStarted = ({ reason }: PlatformError.PlatformError, file: string): Ended => {
-  if (reason._tag === "NotFound") return { status: NOT_FOUND, output: `${file}: not found\n` }
-  if (reason._tag === "PermissionDenied") return { status: NOT_EXECUTABLE, output: `${file}: permission denied\n` }
-  return { status: "failed", output: `${file}: ${reason._tag}\n` }
+/** The status for the issuer, and a line where the status alone does not say enough. */
+const statusOf = (exit: Result.Result<Program.Exit, string>): readonly [Ended["status"], line?: string] => {
+  if (Result.isFailure(exit)) return ["failed", exit.failure]
+  const { signal, status } = exit.success
+  return signal === undefined ? [status] : [status, `ended by ${signal}`]
 }
 
 /** A handler for `RankClient.handle`. Interrupting it ends the process group of its command. */
 export const make = Effect.fnUntraced(function* (options: AgentOptions) {
   const { allow, cwd, maxOutput, maxRunning, timeout } = options
   const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
+  const fileSystem = yield* FileSystem.FileSystem
   let running = 0
 
-  const execute = Effect.fnUntraced(function* (incoming: IncomingCommand, file: string, args: ReadonlyArray<string>) {
+  const execute = Effect.fnUntraced(function* (incoming: IncomingCommand, argv: ReadonlyArray<string>) {
+    const problem = yield* unstartable(argv[0]!, cwd, ENVIRONMENT.PATH)
+    if (problem !== undefined) return notStarted(argv, problem)
     const printed = new PrintedOutput(maxOutput)
-    const process = yield* spawner.spawn(
-      ChildProcess.make(file, args, {
-        cwd,
-        env: ENVIRONMENT,
-        extendEnv: false,
-        stdin: "ignore",
-        killSignal: "SIGKILL"
-      })
-    )
-    const stop = Effect.ignore(process.kill({ killSignal: "SIGTERM", forceKillAfter: KILL_DELAY }))
+    const program = yield* Program.start(spawner, argv, {
+      cwd,
+      env: ENVIRONMENT,
+      extendEnv: false,
+      killDelay: KILL_DELAY,
+      stdio: "pipe"
+    })
     const gathering = yield* Effect.forkScoped(
-      Effect.all([printed.gather(process.stdout), printed.gather(process.stderr)], { concurrency: 2 })
+      Stream.runForEach(program.stdout, (bytes) => Effect.sync(() => printed.add(bytes)))
     )
     // A piece fits on one line, which is sent as a whole even if the wait for room after it is interrupted.
     const send = Effect.suspend(() => {
@@ -113,17 +93,18 @@ export const make = Effect.fnUntraced(function* (options: AgentOptions) {
       Effect.forever,
       Effect.forkScoped
     )
-    // A process that a signal ended has no exit code.
-    const exited = Effect.orElseSucceed(process.exitCode, () => "failed" as const)
-    const status = yield* Effect.onInterrupt(Effect.timeoutOption(exited, timeout), () => stop)
+    const exit = yield* Effect.timeoutOption(Effect.result(program.exit), timeout)
     // Processes that the command left behind may hold its output open.
-    yield* status._tag === "None" ? stop : Effect.ignore(process.kill({ killSignal: "SIGKILL" }))
+    yield* Option.isNone(exit) ? program.stop : program.clear
     yield* Effect.timeoutOption(Fiber.await(gathering), DRAIN_TIMEOUT)
     yield* Fiber.interrupt(sending)
-    const late = status._tag === "None" ? `killed after ${Duration.format(timeout)}\n` : ""
+    const [status, line] = Option.match(exit, {
+      onNone: () => ["failed", `killed after ${Duration.format(timeout)}`] as const,
+      onSome: statusOf
+    })
     return {
-      status: status._tag === "None" ? "failed" : status.value,
-      output: printed.take() + late,
+      status,
+      output: printed.end(line),
       ...(printed.truncated ? { truncated: true } : {})
     } satisfies Ended
   }, Effect.scoped)
@@ -131,13 +112,13 @@ export const make = Effect.fnUntraced(function* (options: AgentOptions) {
   return (incoming: IncomingCommand): Effect.Effect<Ended> =>
     Effect.suspend((): Effect.Effect<Ended> => {
       const argv = words(incoming.command)
-      if (!allows(allow, argv)) return Effect.succeed({ status: "denied" })
+      if (!allows(allow, argv)) return Effect.succeed(denied(incoming.command))
       if (running >= maxRunning) return Effect.succeed({ status: "busy" })
       running++
-      const [file, ...args] = argv as [string, ...Array<string>]
-      return execute(incoming, file, args).pipe(
-        Effect.catch((error) => Effect.succeed(notStarted(error, file))),
-        Effect.ensuring(Effect.sync(() => running--))
+      return execute(incoming, argv).pipe(
+        Effect.catch((reason) => Effect.succeed(notStarted(argv, { status: "failed", reason }))),
+        Effect.ensuring(Effect.sync(() => running--)),
+        Effect.provideService(FileSystem.FileSystem, fileSystem)
       )
     })
 })

@@ -1,5 +1,6 @@
 /** `rankd agent`: executes the commands it receives, as far as its policy allows. Without a policy it only prints them. */
-import { Console, Duration, Effect, FileSystem, Option } from "effect"
+import { resolve } from "node:path"
+import { Duration, Effect, Option, Stream, SubscriptionRef } from "effect"
 import { Command, Flag } from "effect/cli"
 import * as Agent from "../agent/Agent.ts"
 import * as Policy from "../agent/Policy.ts"
@@ -9,13 +10,17 @@ import * as Client from "./connection/client.ts"
 import { Unusable } from "./connection/failures.ts"
 import { type Connecting, rows as connectionRows } from "./connection/flags.ts"
 import { notices } from "./connection/notices.ts"
+import { outliveOutput } from "./connection/output.ts"
 import { file, folder, type Kind, whole } from "./flags/kinds.ts"
+import { readFile } from "./flags/readFile.ts"
 import { flagsOf, optional, several, type ValuesOf, withDefault } from "./flags/rows.ts"
+import { printBounded } from "./output/output.ts"
+import { say } from "./say.ts"
+import { asService, reloadOnHangup } from "./signals.ts"
 import * as Spawner from "./spawner.ts"
-import { printBounded } from "./terminal/printBounded.ts"
 import { json, printable } from "./terminal/text.ts"
 
-/** The timeout is below the server's, which would end the command as `timeout` and drop its outcome. */
+/** The timeout is below the one that the server has by default: it would end the command as `timeout` and drop its outcome. */
 export const defaults = { timeout: 50, maxOutput: 65_536, maxRunning: 16 }
 
 /** Beyond these a typing error is likelier than a need. */
@@ -48,7 +53,7 @@ export const rows = {
       name: "timeout",
       variable: "RANKD_AGENT_TIMEOUT",
       kind: whole(1, MAX_TIMEOUT_SECONDS, "seconds"),
-      help: "Seconds that a command may run. Then it is `failed`. Keep it below the server's `--command-timeout`: the server drops later outcomes"
+      help: "Seconds that a command may run. Then it is `failed`. The server waits no longer than the issuer asks for, 60 seconds by default, and drops later outcomes"
     },
     defaults.timeout
   ),
@@ -57,7 +62,7 @@ export const rows = {
       name: "max-output",
       variable: "RANKD_AGENT_MAX_OUTPUT",
       kind: whole(0, MAX_OUTPUT_BYTES, "bytes"),
-      help: "Bytes of a command's output to pass on. The rest is cut (`truncated` in JSON)"
+      help: "Bytes of a command's output to pass on: half of them from its start, half from its end (`truncated` in JSON)"
     },
     defaults.maxOutput
   ),
@@ -76,12 +81,13 @@ const flags = flagsOf({ ...connectionRows, ...rows })
 
 type Options = Connecting & ValuesOf<typeof rows>
 
-const readPolicy = Effect.fnUntraced(function* (path: string) {
-  const { readFileString } = yield* FileSystem.FileSystem
-  const unusable = (problem: string) => new Unusable({ message: `--policy ${path}: ${problem}` })
-  const text = yield* Effect.mapError(readFileString(path), ({ message }) => unusable(message))
-  return yield* Effect.mapError(Effect.fromResult(Policy.file(text)), unusable)
-})
+const readPolicy = (path: string) =>
+  readFile("policy", path).pipe(
+    Effect.flatMap((text) =>
+      Effect.mapError(Effect.fromResult(Policy.file(text)), (problem) => `--policy ${path}: ${problem}`)
+    ),
+    Effect.mapError((message) => new Unusable({ message }))
+  )
 
 /** Without a policy: reports the command as executed, and runs nothing. */
 const print = ({ command }: IncomingCommand): Effect.Effect<Ended> =>
@@ -93,15 +99,31 @@ const line = ({ command }: IncomingCommand, status: Ended["status"] | "cancelled
   return `executed: ${printable(command)}${ran ? ` (${status})` : ""}`
 }
 
+/** Warns, once for each limit, if a server does not wait as long as commands may run here. */
+const warnOfTimeout = ({ json, timeout }: Options, { limits }: RankClient["Service"]) =>
+  SubscriptionRef.changes(limits).pipe(
+    Stream.map((limits) => limits?.maxCommandTimeout),
+    Stream.changes,
+    Stream.runForEach((longest) => {
+      if (longest === undefined || timeout * 1000 <= longest) return Effect.void
+      const wait = Duration.format(Duration.millis(longest))
+      const limit = `the server ends every command after ${wait} at most (its --max-command-timeout)`
+      return say(json, "Notice", `--timeout ${timeout}: ${limit}, and drops later outcomes`)
+    })
+  )
+
 const run = Effect.fnUntraced(
   function* (options: Options) {
+    yield* asService
     const { allow, cwd, maxOutput, maxRunning, policy } = options
     const fromFile = Option.isSome(policy) ? yield* readPolicy(policy.value) : []
+    /** A reload changes it in place. */
+    const allowed = [...allow, ...fromFile]
     const runs = allow.length > 0 || Option.isSome(policy)
     const execute = runs
       ? yield* Agent.make({
-          allow: [...allow, ...fromFile],
-          cwd,
+          allow: allowed,
+          cwd: resolve(cwd),
           timeout: Duration.seconds(options.timeout),
           maxOutput,
           maxRunning
@@ -113,14 +135,30 @@ const run = Effect.fnUntraced(
           ? json({ from: order.from, command: order.command, status, ...(truncated ? { truncated } : {}) })
           : line(order, status, runs)
       )
-    if (!runs) yield* Console.error("rankd: this agent only prints commands. Let it run some with --allow")
+    if (!runs) yield* say(options.json, "Notice", "this agent only prints commands. Let it run some with --allow")
     const handler = (order: IncomingCommand) =>
       execute(order).pipe(
         Effect.tap(({ status, truncated }) => report(order, status, truncated)),
         Effect.onInterrupt(() => report(order, "cancelled"))
       )
+    const reload = Option.match(policy, {
+      onNone: () => say(options.json, "Notice", "nothing to reload"),
+      onSome: (path) =>
+        Effect.matchEffect(readPolicy(path), {
+          onSuccess: (patterns) => {
+            allowed.splice(0, allowed.length, ...allow, ...patterns)
+            return say(options.json, "Notice", "reloaded the policy")
+          },
+          onFailure: ({ message }) =>
+            say(options.json, "Notice", `not reloaded: ${message}. The agent keeps what it had`)
+        })
+    })
     return yield* Effect.gen(function* () {
-      yield* notices(options, yield* RankClient)
+      yield* outliveOutput(options)
+      yield* reloadOnHangup(reload)
+      const ranks = yield* RankClient
+      yield* notices(options, ranks)
+      if (runs) yield* Effect.forkScoped(warnOfTimeout(options, ranks))
       return yield* Effect.never
     }).pipe(Effect.scoped, Effect.provide(Client.layer(options, handler)))
   },
@@ -139,7 +177,7 @@ export const command = Command.make("agent", flags, run).pipe(
     },
     {
       command: "rankd agent --policy commands.txt --timeout 600",
-      description: "Run what a file allows, for up to ten minutes"
+      description: "Run what a file allows, for up to ten minutes, where the issuer asks for that long"
     }
   ])
 )

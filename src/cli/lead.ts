@@ -1,59 +1,59 @@
 /** `rankd lead -- <command>`: runs a command on one of several machines, and on the next one when that one fails. */
-import { constants } from "node:os"
-import { Effect, type PlatformError, SubscriptionRef } from "effect"
+import { Console, Duration, Effect, SubscriptionRef } from "effect"
 import { Argument, Command } from "effect/cli"
-import { ChildProcess, ChildProcessSpawner } from "effect/process"
+import { ChildProcessSpawner } from "effect/process"
+import * as Program from "../agent/Program.ts"
+import { unstartable } from "../agent/unstartable.ts"
 import { whileLeader } from "../client/Leader.ts"
 import { RankClient } from "../client/RankClient.ts"
 import * as Client from "./connection/client.ts"
 import { ExitStatus, NotRun } from "./connection/failures.ts"
 import { type Connecting, flags } from "./connection/flags.ts"
 import { notices } from "./connection/notices.ts"
+import { say } from "./say.ts"
+import { asService, reloadOnHangup } from "./signals.ts"
 import * as Spawner from "./spawner.ts"
+import { json } from "./terminal/text.ts"
 
 /** How long the command has to end after SIGTERM: less than half a heartbeat, after which the next may lead. */
-const GRACE = "2 seconds"
+const GRACE = Duration.seconds(2)
 
-/** The status of a command that a signal ended, as a shell reports it. The spawner names the signal only in its message. */
-const statusOfSignal = ({ reason }: PlatformError.PlatformError): number => {
-  const signal = /'(SIG\w+)'/.exec(`${reason.cause}`)?.[1] as NodeJS.Signals | undefined
-  return 128 + (signal === undefined ? 0 : constants.signals[signal])
-}
-
-/** Runs the command with the leader's rank, epoch and member id in its environment. Succeeds with its exit status. */
-const execute = Effect.fnUntraced(function* (file: string, args: ReadonlyArray<string>, epoch: number, member: string) {
+/** Runs the command with the leader's rank, epoch and member id in its environment. Succeeds with how it ended. */
+const execute = Effect.fnUntraced(function* (argv: ReadonlyArray<string>, epoch: number, member: string) {
   const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
   // It leads a process group of its own: the whole group gets the signal when the scope closes.
-  const process = yield* spawner.spawn(
-    ChildProcess.make(file, args, {
-      env: { RANKD_RANK: "0", RANKD_EPOCH: `${epoch}`, RANKD_MEMBER: member },
-      extendEnv: true,
-      stdin: "inherit",
-      stdout: "inherit",
-      stderr: "inherit",
-      killSignal: "SIGTERM",
-      forceKillAfter: GRACE
-    })
-  )
-  return yield* Effect.catchTag(process.exitCode, "PlatformError", (error) => Effect.succeed(statusOfSignal(error)))
+  const cwd = process.cwd()
+  const problem = yield* unstartable(argv[0]!, cwd, process.env.PATH ?? "")
+  if (problem !== undefined) return yield* Effect.fail(problem.reason)
+  const program = yield* Program.start(spawner, argv, {
+    cwd,
+    env: { RANKD_RANK: "0", RANKD_EPOCH: `${epoch}`, RANKD_MEMBER: member },
+    extendEnv: true,
+    killDelay: GRACE,
+    stdio: "inherit"
+  })
+  return yield* program.exit
 }, Effect.scoped)
 
 const run = Effect.fnUntraced(
   function* (options: Connecting & { readonly command: ReadonlyArray<string> }) {
+    yield* reloadOnHangup(say(options.json, "Notice", "nothing to reload"))
     const ranks = yield* RankClient
-    const [file, ...args] = options.command as [string, ...Array<string>]
+    const file = options.command[0]!
     yield* notices(options, ranks)
-    const status = yield* whileLeader((epoch) =>
-      execute(file, args, epoch, SubscriptionRef.getUnsafe(ranks.standing)?.member ?? "")
-    ).pipe(
-      Effect.catchTag("PlatformError", (error) =>
-        Effect.fail(new NotRun({ message: `cannot run ${file}: ${error.reason._tag}` }))
+    const { signal, status } = yield* whileLeader((epoch) =>
+      execute(options.command, epoch, SubscriptionRef.getUnsafe(ranks.standing)?.member ?? "")
+    ).pipe(Effect.mapError((reason) => new NotRun({ message: `cannot run ${file}: ${reason}` })))
+    if (signal !== undefined) {
+      yield* Console.error(
+        options.json ? json({ _tag: "Ended", status, signal }) : `rankd: ended by ${signal}: ${file}`
       )
-    )
+    }
     if (status !== 0) return yield* new ExitStatus({ status })
   },
   Effect.scoped,
   (effect, options) => Effect.provide(effect, Client.layer(options)),
+  (effect) => Effect.andThen(asService, effect),
   // Outermost, so that it outlives every process.
   Effect.provide(Spawner.layer)
 )

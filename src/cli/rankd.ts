@@ -1,14 +1,16 @@
 /** The command line as a whole: `rankd` and its subcommands. A bare `rankd` serves. */
-import { Cause, Console, Effect, Exit, Layer, Logger, Runtime } from "effect"
+import { Cause, Effect, Exit, Layer, Logger, Runtime } from "effect"
 import { Argument, CliConfig, CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
 import { Stdio } from "effect/Stdio"
 import packageJson from "../../package.json" with { type: "json" }
 import * as Agent from "./agent.ts"
 import * as Connect from "./connect/connect.ts"
 import * as Lead from "./lead.ts"
+import { stdout } from "./output/output.ts"
 import * as Ranks from "./ranks.ts"
+import { asksForJson, say } from "./say.ts"
 import * as Serve from "./serve/serve.ts"
-import { printable } from "./terminal/text.ts"
+import { json, printable } from "./terminal/text.ts"
 import * as Token from "./token.ts"
 import { presenter } from "./usage.ts"
 import * as Watch from "./watch.ts"
@@ -44,23 +46,32 @@ const withHelpFlag = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
 
 const runWith = Command.runWith(root, { version: packageJson.version })
 
-/** Runs what the arguments say. */
-export const run = Effect.flatMap(Stdio, ({ args }) =>
-  Effect.flatMap(args, (args) => runWith(withHelpFlag(args)))
-).pipe(
-  Effect.tapErrorTag(["StartError", "Unusable", "NoServer", "NotRun"], (error) =>
-    Console.error(`rankd: ${error.message}`)
-  ),
-  Effect.provide(
-    Layer.mergeAll(
-      // Standard output is for results.
-      Logger.layer([Logger.withConsoleError(Logger.map(Logger.formatLogFmt, printable))]),
-      CliOutput.layerPresenter(presenter),
-      // The server has a `--log-level` of its own, with an environment variable and a default.
-      CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions] })
-    )
+const services = (asJson: boolean) => {
+  const formatted = asJson ? Logger.map(Logger.formatStructured, json) : Logger.map(Logger.formatLogFmt, printable)
+  return Layer.mergeAll(
+    // Standard output is for results.
+    Logger.layer([Logger.withConsoleError(formatted)]),
+    CliOutput.layerPresenter(presenter(asJson)),
+    // The server has a `--log-level` of its own, with an environment variable and a default.
+    CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions] })
   )
-)
+}
+
+/** Runs what the arguments say. */
+export const run = Effect.gen(function* () {
+  const args = yield* (yield* Stdio).args
+  const asJson = asksForJson(args)
+  const exit = yield* runWith(withHelpFlag(args)).pipe(
+    Effect.tapErrorTag(["StartError", "Unusable", "NoServer", "NotRun"], ({ message }) =>
+      say(asJson, "Failed", message)
+    ),
+    Effect.provide(services(asJson)),
+    Effect.exit
+  )
+  // What it was asked to print waits for its reader. A signal ends the wait.
+  yield* stdout.drained
+  return yield* exit
+})
 
 /** EX_USAGE is 64, but every shell and most commands exit with 2. */
 const USAGE_ERROR = 2

@@ -2,8 +2,8 @@
 import { Effect, Layer } from "effect"
 import { ChildProcessSpawner } from "effect/process"
 
-/** Signals that would end this process at once: SIGHUP, when the terminal is closed, and others that somebody may send. */
-const ENDING = ["SIGHUP", "SIGQUIT", "SIGABRT", "SIGALRM", "SIGUSR2", "SIGVTALRM", "SIGXCPU"] as const
+/** Signals that would end this process at once, and that somebody may send. */
+const ENDING = ["SIGQUIT", "SIGABRT", "SIGALRM", "SIGUSR2", "SIGVTALRM", "SIGXCPU"] as const
 
 const make = Effect.gen(function* () {
   const spawner = yield* ChildProcessSpawner.ChildProcessSpawner

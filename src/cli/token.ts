@@ -1,12 +1,17 @@
 /** `rankd token`: makes a token, and its line for a server's token file. */
+import { closeSync, fstatSync, openSync } from "node:fs"
+import { getSystemErrorMessage } from "node:util"
 import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import { Console, Effect, Option, Schema } from "effect"
 import { Command } from "effect/cli"
 import { GroupName } from "../protocol/Ids.ts"
 import * as Tokens from "../server/admission/Tokens.ts"
+import { appendLine } from "./appendLine.ts"
+import { Unusable } from "./connection/failures.ts"
 import { name } from "./connection/flags.ts"
-import { choice, onOff, word } from "./flags/kinds.ts"
+import { choice, onOff, path, word } from "./flags/kinds.ts"
 import { flagsOf, optional, withDefault } from "./flags/rows.ts"
+import { stderr } from "./output/output.ts"
 import { json } from "./terminal/text.ts"
 
 const isGroup = Schema.is(GroupName)
@@ -25,6 +30,11 @@ const flags = flagsOf({
     shown: "issue,execute",
     help: "What the client may do with commands. `watch`: neither"
   }),
+  append: optional({
+    name: "append",
+    kind: path,
+    help: "Append the line to this token file. Makes the file for its owner alone"
+  }),
   json: withDefault(
     { name: "json", kind: onOff, shown: "", help: "Print token and line as one JSON object on standard output" },
     false
@@ -34,20 +44,47 @@ const flags = flagsOf({
 const option = (name: string, value: Option.Option<string>) =>
   Option.match(value, { onNone: () => [], onSome: (value) => [`${name}=${value}`] })
 
+/** A file that does not exist yet is for its owner alone. */
+const append = (path: string, line: string) =>
+  Effect.try({
+    try: () => {
+      const file = openSync(path, "a+", 0o600)
+      try {
+        appendLine(file, fstatSync(file).size, line)
+      } finally {
+        closeSync(file)
+      }
+    },
+    catch: (error) =>
+      new Unusable({ message: `--append ${path}: ${getSystemErrorMessage((error as NodeJS.ErrnoException).errno!)}` })
+  })
+
+/** `>> tokens`: the last line of the file may have no end, and cannot be read here. */
+const isAppended = (): boolean => {
+  const output = fstatSync(process.stdout.fd)
+  return output.isFile() && output.size > 0
+}
+
+/** On standard output. An empty line means nothing in a token file. */
+const print = (line: string) => Effect.suspend(() => Console.log(isAppended() ? `\n${line}` : line))
+
 export const command = Command.make(
   "token",
   flags,
-  Effect.fnUntraced(function* ({ groups, json: asJson, may, name }) {
+  Effect.fnUntraced(function* ({ append: file, groups, json: asJson, may, name }) {
     const words = [...option("groups", groups), ...option("may", may)]
     const made = yield* Tokens.generate(Option.getOrUndefined(name), words)
-    if (asJson) return yield* Console.log(json(made))
+    if (Option.isSome(file)) yield* append(file.value, made.line)
+    if (asJson) return yield* print(json(made))
     yield* Console.error(`The token, which is shown this once: ${made.token}`)
-    yield* Console.log(made.line)
+    // Nobody can print it again.
+    yield* stderr.drained
+    if (Option.isNone(file)) yield* print(made.line)
   }, Effect.provide(NodeCrypto.layerDigest))
 ).pipe(
   Command.withDescription("Make a token (standard error) and its line for --token-file (standard output)"),
   Command.withExamples([
-    { command: "rankd token --name worker >> tokens", description: "Add a line to the server's token file" },
+    { command: "rankd token --name worker --append tokens", description: "Add a line to the server's token file" },
     {
       command: "rankd token --groups jobs --may watch --json",
       description: "Make a token for a dashboard that only looks"

@@ -1,6 +1,7 @@
 /** What is wrong with the arguments, in a line or two, and where to find help. The whole help would bury it. */
-import { Console } from "effect"
+import { Console, Effect } from "effect"
 import { type CliError, CliOutput } from "effect/cli"
+import { say } from "./say.ts"
 
 const suggestion = ([first, ...others]: ReadonlyArray<string>): string =>
   first === undefined ? "" : `. Did you mean ${[first, ...others].join(" or ")}?`
@@ -41,14 +42,14 @@ const causes = (errors: ReadonlyArray<CliError.NonShowHelpErrors>) => {
   return flags.length === 0 ? errors : flags
 }
 
-export const presenter: CliOutput.Presenter = {
+/** With `json`, an object for each error; the rest is for people. */
+export const presenter = (json: boolean): CliOutput.Presenter => ({
   present: (event) => {
     if (event._tag !== "InvalidInvocation") return CliOutput.defaultPresenter.present(event)
-    const lines = [
-      ...causes(event.errors).map((error) => `rankd: ${describe(error)}`),
-      `usage: ${event.helpDoc.usage}`,
-      `Try: ${event.commandPath.join(" ")} --help`
-    ]
-    return Console.error(lines.join("\n"))
+    const said = Effect.forEach(causes(event.errors), (error) => say(json, "Failed", describe(error)), {
+      discard: true
+    })
+    const help = Console.error(`usage: ${event.helpDoc.usage}\nTry: ${event.commandPath.join(" ")} --help`)
+    return json ? said : Effect.andThen(said, help)
   }
-}
+})

@@ -1,5 +1,5 @@
 /** `rankd watch`: shows the members of a group, and every change, until a signal stops it. */
-import { Console, Effect, Latch, SubscriptionRef } from "effect"
+import { Effect, Latch, SubscriptionRef } from "effect"
 import { Command } from "effect/cli"
 import { Stdio } from "effect/Stdio"
 import { type Listed, listed } from "../client/memberList.ts"
@@ -10,8 +10,12 @@ import { type Connecting, flags } from "./connection/flags.ts"
 import { notices } from "./connection/notices.ts"
 import { ranked } from "./connection/ranked.ts"
 import { memberTable } from "./members.ts"
+import { print, stdout } from "./output/output.ts"
+import { say } from "./say.ts"
+import { asService, reloadOnHangup } from "./signals.ts"
+import { hasEscapes } from "./terminal/hasEscapes.ts"
 import { InPlace } from "./terminal/InPlace.ts"
-import { json, type Line } from "./terminal/text.ts"
+import { json, type Line, printable } from "./terminal/text.ts"
 
 /** The table is drawn no more often than an eye can follow, however fast the members change. */
 const REDRAW_INTERVAL = "50 millis"
@@ -22,9 +26,11 @@ const ASK_INTERVAL_MS = 1000
 const CHANGES: ReadonlySet<string> = new Set(["Roster", "Joined", "Left", "Moved", "Named"])
 
 const run = Effect.fnUntraced(function* (options: Connecting) {
+  yield* asService
+  yield* reloadOnHangup(say(options.json, "Notice", "nothing to reload"))
   const link = yield* Client.link(options)
   const { stdoutIsTerminal } = yield* Stdio
-  const drawn = (yield* stdoutIsTerminal) && !options.json
+  const drawn = (yield* stdoutIsTerminal) && hasEscapes && !options.json
   const changed = yield* Latch.make(false)
   let members: ReadonlyArray<Listed> = []
   let self: string | undefined
@@ -38,7 +44,7 @@ const run = Effect.fnUntraced(function* (options: Connecting) {
     }
     following ||= message._tag === "Roster"
     if (!following || !CHANGES.has(message._tag)) return Effect.void
-    if (!drawn) return Console.log(options.json ? json(message) : textCodec.encodeServer(message))
+    if (!drawn) return print(options.json ? json(message) : textCodec.encodeServer(message))
     members = listed(members, message)
     return changed.open
   }
@@ -53,16 +59,15 @@ const run = Effect.fnUntraced(function* (options: Connecting) {
     return yield* Effect.never
   }
   const screen = new InPlace()
-  process.stdout.on("resize", () => {
-    screen.clear()
-    changed.openUnsafe()
-  })
+  process.stdout.on("resize", () => changed.openUnsafe())
   let asked = Number.NEGATIVE_INFINITY
   return yield* Effect.gen(function* () {
     yield* changed.await
+    yield* stdout.drained
     changed.closeUnsafe()
     const why = SubscriptionRef.getUnsafe(link.refused)?.message ?? "connection lost"
-    const head: ReadonlyArray<Line> = self === undefined ? [{ text: `${why}; trying again`, style: "red" }] : []
+    const head: ReadonlyArray<Line> =
+      self === undefined ? [{ text: printable(`${why}; trying again`), style: "red" }] : []
     screen.show([...head, ...memberTable(members, self)], (count) => `... and ${count} more`)
     yield* Effect.sleep(REDRAW_INTERVAL)
     // `JOINED` has no address.

@@ -27,6 +27,14 @@ export interface Standing {
   readonly epoch: number
 }
 
+/** What the server says about itself when it admits the client. */
+export interface ServerLimits {
+  /** How long a command may take that asks for no timeout, in milliseconds. Older servers do not say it. */
+  readonly commandTimeout: number | undefined
+  /** The longest timeout that a command may ask for, in milliseconds. Older servers do not say it. */
+  readonly maxCommandTimeout: number | undefined
+}
+
 /** What a connection calls. */
 export interface User {
   /** For each message of the server; `standing` already includes it. */
@@ -42,6 +50,8 @@ export interface Connection {
   readonly refused: SubscriptionRef.SubscriptionRef<Rejected | undefined>
   /** Why the last connection broke, or could not be made; undefined until one did. Admission does not clear it. */
   readonly failure: SubscriptionRef.SubscriptionRef<Socket.SocketError | undefined>
+  /** The limits of the server that admitted the client last; undefined until one did. */
+  readonly limits: SubscriptionRef.SubscriptionRef<ServerLimits | undefined>
   /**
    * Sends a message if there is a connection, then waits while much waits to be sent. Interrupting the wait
    * does not take the message back. `sent` runs when the socket takes the message: without that call the server
@@ -72,7 +82,7 @@ const QUIT_TIMEOUT = "500 millis"
 const utf8 = new TextDecoder()
 
 /** What all connections of one client share. */
-interface State extends Pick<Connection, "standing" | "refused" | "failure"> {
+interface State extends Pick<Connection, "standing" | "refused" | "failure" | "limits"> {
   readonly socket: Socket.Socket
   readonly clock: Clock.Clock
   /** In milliseconds. */
@@ -105,10 +115,11 @@ const note = Effect.fnUntraced(function* (state: State, lease: Lease, message: S
   const now = SubscriptionRef.getUnsafe(state.standing)
   switch (message._tag) {
     case "Welcome": {
-      const { epoch, group, member, rank, size } = message
+      const { commandTimeout, epoch, group, maxCommandTimeout, member, rank, size } = message
       state.maxLine = message.maxLine
       state.hello.welcomed(message)
       yield* SubscriptionRef.set(state.refused, undefined)
+      yield* SubscriptionRef.set(state.limits, { commandTimeout, maxCommandTimeout })
       yield* SubscriptionRef.set(state.standing, { epoch, group, member, rank, size })
       return true
     }
@@ -236,14 +247,16 @@ export const make = Effect.fnUntraced(function* (
     standing: yield* SubscriptionRef.make<Standing | undefined>(undefined),
     refused: yield* SubscriptionRef.make<Rejected | undefined>(undefined),
     failure: yield* SubscriptionRef.make<Socket.SocketError | undefined>(undefined),
+    limits: yield* SubscriptionRef.make<ServerLimits | undefined>(undefined),
     maxLine: MIN_LINE_BYTES,
     connections: 0
   }
-  const { failure, hello, outgoing, refused, standing } = state
+  const { failure, hello, limits, outgoing, refused, standing } = state
   return {
     standing,
     refused,
     failure,
+    limits,
     say: (message, sent) =>
       Effect.suspend(() => {
         outgoing.add(message, sent)

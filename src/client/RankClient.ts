@@ -33,6 +33,8 @@ export class RankClient extends Context.Service<
     readonly refused: Connection.Connection["refused"]
     /** Why the last connection broke, or could not be made; undefined until one did. Admission does not clear it. */
     readonly failure: Connection.Connection["failure"]
+    /** The limits of the server that admitted the client last; undefined until one did. */
+    readonly limits: Connection.Connection["limits"]
     /**
      * Issues a command to one target; succeeds with its outcome. Interruption withdraws the command. Before the
      * first admission it waits up to 5 seconds for it; later, without a connection, the outcome is
@@ -147,6 +149,7 @@ const make = Effect.fnUntraced(function* ({ handler, ...options }: ClientOptions
     standing: connection.standing,
     refused: connection.refused,
     failure: connection.failure,
+    limits: connection.limits,
     exec,
     execAll,
     execFirst,

@@ -137,6 +137,8 @@ export const ServerMessage = Schema.Union([
   /**
    * Answers `Hello`. `maxLine` is the limit for the client's lines, in bytes; `resume` is the secret with which
    * the client can come back, where the server reserves seats; `heartbeat` is the one that applies, 0 for none.
+   * `commandTimeout` is how long a tracked command may take by default, `maxCommandTimeout` how long it may ask for at
+   * most, both in milliseconds. Older servers do not say them.
    */
   Schema.TaggedStruct("Welcome", {
     protocol: Whole,
@@ -148,7 +150,9 @@ export const ServerMessage = Schema.Union([
     epoch: Whole,
     resume: Schema.optionalKey(Secret),
     maxLine: Whole,
-    heartbeat: Whole
+    heartbeat: Whole,
+    commandTimeout: Schema.optionalKey(Whole),
+    maxCommandTimeout: Schema.optionalKey(Whole)
   }),
   Schema.TaggedStruct("Joined", { rank: Whole, member: MemberId }),
   Schema.TaggedStruct("Left", { rank: Whole, member: MemberId, reason: LeaveReason }),

@@ -1,10 +1,11 @@
 /** Commands as real processes, each test in a folder of its own. */
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Fiber, Result, type Scope } from "effect"
+import { Deferred, Duration, Effect, Fiber, PlatformError, Result, type Scope } from "effect"
+import { ChildProcessSpawner } from "effect/process"
 import * as Agent from "../../src/agent/Agent.ts"
 import * as Policy from "../../src/agent/Policy.ts"
 import type { IncomingCommand } from "../../src/index.ts"
@@ -126,7 +127,105 @@ describe("Agent", { concurrent: true, timeout: 60_000 }, () => {
       script(cwd, "suicide", "echo before; kill -9 $$")
       assert.deepStrictEqual(yield* run("no-such-command"), { status: 127, output: "no-such-command: not found\n" })
       assert.deepStrictEqual(yield* run("./plain"), { status: 126, output: "./plain: permission denied\n" })
-      assert.deepStrictEqual(yield* run("./suicide"), { status: "failed", output: "before\n" })
+      assert.deepStrictEqual(yield* run("./suicide"), { status: 137, output: "before\nended by SIGKILL\n" })
+    })
+  )
+
+  live(
+    "says in words what is wrong with a program",
+    Effect.gen(function* () {
+      const { cwd, run } = yield* agent(["./crlf", "./lost", "./folder", "./file/x", "./ends-with-127", "echo *"])
+      writeFileSync(join(cwd, "crlf"), "#!/bin/sh\r\nexit 0\r\n", { mode: 0o755 })
+      writeFileSync(join(cwd, "lost"), "#! /no/such/shell -e\n", { mode: 0o755 })
+      writeFileSync(join(cwd, "file"), "")
+      mkdirSync(join(cwd, "folder"))
+      script(cwd, "ends-with-127", "echo mine; exit 127")
+      for (const [command, status, output] of [
+        [
+          "./crlf",
+          127,
+          './crlf: its first line names "/bin/sh\\r", which does not exist. Save the file without Windows line ends\n'
+        ],
+        ["./lost", 127, './lost: its first line names "/no/such/shell", which does not exist\n'],
+        ["./folder", 126, "./folder: is a folder\n"],
+        ["./file/x", 127, "./file/x: not found\n"],
+        ["./ends-with-127", 127, "mine\n"],
+        ["echo 'a b'", "denied", "no pattern allows this. Quotes are ordinary characters here: they join no words\n"],
+        ['echo "a"', "denied", "no pattern allows this. Quotes are ordinary characters here: they join no words\n"]
+      ] as const) {
+        assert.deepStrictEqual(yield* run(command), { status, output }, command)
+      }
+    })
+  )
+
+  live(
+    "reports 128 and the number of the signal that ended a command, with its name, and never 0",
+    Effect.gen(function* () {
+      const { cwd, run } = yield* agent(["./dies *", "./exits *", "./kills-its-group"])
+      script(cwd, "dies", "printf here; kill -$1 $$")
+      script(cwd, "exits", "exit $1")
+      script(cwd, "kills-its-group", "kill -9 0")
+      for (const [signal, status, name] of [
+        ["9", 137, "SIGKILL"],
+        ["11", 139, "SIGSEGV"],
+        ["15", 143, "SIGTERM"],
+        ["2", 130, "SIGINT"],
+        ["13", 141, "SIGPIPE"],
+        ["34", 162, "SIGRTMIN"],
+        ["40", 168, "SIGRTMIN+6"],
+        ["64", 192, "SIGRTMAX"]
+      ] as const) {
+        const output = `here\nended by ${name}\n`
+        assert.deepStrictEqual(yield* run(`./dies ${signal}`), { status, output }, signal)
+      }
+      // A status is only a number if the command itself exits with it.
+      for (const status of [128, 137, 143, 162, 255]) {
+        assert.deepStrictEqual(yield* run(`./exits ${status}`), { status, output: "" })
+      }
+      assert.deepStrictEqual(yield* run("./kills-its-group"), { status: 137, output: "ended by SIGKILL\n" })
+    })
+  )
+
+  live(
+    "names the folder that it cannot run commands in",
+    Effect.gen(function* () {
+      const { cwd, run } = yield* agent(["true", "./here"])
+      const wrong = (reason: string) => ({ status: "failed" as const, output: reason })
+      script(cwd, "here", "exit 0")
+      renameSync(cwd, `${cwd}-moved`)
+      assert.deepStrictEqual(yield* run("true"), wrong(`true: the folder ${cwd} does not exist\n`))
+      assert.deepStrictEqual(yield* run("./here"), wrong(`./here: the folder ${cwd} does not exist\n`))
+      writeFileSync(cwd, "")
+      assert.deepStrictEqual(yield* run("true"), wrong(`true: ${cwd} is not a folder\n`))
+      rmSync(cwd)
+      renameSync(`${cwd}-moved`, cwd)
+      assert.deepStrictEqual(yield* run("./here"), { status: 0, output: "" })
+    })
+  )
+
+  live(
+    "says in words why it cannot start any command",
+    Effect.gen(function* () {
+      for (const [code, reason] of [
+        ["EACCES", "may not be entered"],
+        ["EMFILE", "too many open files"],
+        ["EAGAIN", "too many processes"],
+        ["ESTRANGE", "ESTRANGE"]
+      ] as const) {
+        const cause = Object.assign(new Error(`spawn /bin/sh ${code}`), { code })
+        const error = PlatformError.systemError({ _tag: "Unknown", module: "ChildProcess", method: "spawn", cause })
+        // Node reports some errors by throwing them.
+        for (const failure of [Effect.fail(error), Effect.die(cause)]) {
+          const { run } = yield* Effect.provideService(
+            agent(["true"]),
+            ChildProcessSpawner.ChildProcessSpawner,
+            ChildProcessSpawner.make(() => failure)
+          )
+          const { output, status } = yield* run("true")
+          assert.strictEqual(status, "failed")
+          assert.include(output!, reason)
+        }
+      }
     })
   )
 
@@ -175,13 +274,36 @@ describe("Agent", { concurrent: true, timeout: 60_000 }, () => {
   live(
     "limits the output, and is not held up by a command that prints without end",
     Effect.gen(function* () {
-      const { run } = yield* agent(["yes", "seq 100000 100009"], { timeout: Duration.seconds(2), maxOutput: 30 })
+      const { cwd, run } = yield* agent(["yes", "seq 100000 100009", "./fails"], {
+        timeout: Duration.seconds(2),
+        maxOutput: 30
+      })
       const ended = yield* run("yes")
-      assert.strictEqual(ended.output, `${"y\n".repeat(15)}killed after 2s\n`)
+      assert.match(ended.output!, /^(y\n){7}y\n\.\.\. \d+ bytes are missing \.\.\.\n(y|y?(\ny)+)\nkilled after 2s\n$/)
       assert.strictEqual(ended.status, "failed")
       assert.isTrue(ended.truncated)
-      const cut = yield* run("seq 100000 100009")
-      assert.deepStrictEqual(cut, { status: 0, output: "100000\n100001\n100002\n100003\n10", truncated: true })
+      assert.deepStrictEqual(yield* run("seq 100000 100009"), {
+        status: 0,
+        output: "100000\n100001\n1\n... 40 bytes are missing ...\n\n100008\n100009\n",
+        truncated: true
+      })
+      // The reason is at the end.
+      script(cwd, "fails", "seq 100000; echo FATAL >&2; exit 2")
+      assert.deepStrictEqual(yield* run("./fails"), {
+        status: 2,
+        output: "1\n2\n3\n4\n5\n6\n7\n8\n... 588871 bytes are missing ...\n9\n100000\nFATAL\n",
+        truncated: true
+      })
+    })
+  )
+
+  live(
+    "keeps standard output and error in the order in which they were written",
+    Effect.gen(function* () {
+      const { cwd, run } = yield* agent(["./both"])
+      script(cwd, "both", "for i in 1 2 3 4 5 6 7 8 9; do echo out $i; echo err $i >&2; done")
+      const expected = Array.from({ length: 9 }, (_, i) => `out ${i + 1}\nerr ${i + 1}\n`).join("")
+      assert.strictEqual((yield* run("./both")).output, expected)
     })
   )
 

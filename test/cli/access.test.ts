@@ -1,11 +1,11 @@
 /** Tokens for operators and users: the server's file, `rankd token`, and the commands that show one. */
-import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { rankdHere } from "../support/cli.ts"
-import { rankd, says } from "../support/process.ts"
+import { rankd, rankdCommand, says, shell } from "../support/process.ts"
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "rankd-"))),
@@ -20,7 +20,7 @@ describe("tokens", { concurrent: true, timeout: 60_000 }, () => {
       const where = yield* folder
       const tokens = join(where, "tokens")
       const [boss, worker] = [yield* rankdHere(["token", "--name", "boss"]), yield* rankdHere(["token", "--json"])]
-      assert.match(boss.stdout, /^boss:sha256:[0-9a-f]{64}\n$/)
+      assert.match(boss.stdout, /^sha256:[0-9a-f]{64} name=boss\n$/)
       const { line, token } = JSON.parse(worker.stdout)
       writeFileSync(tokens, `${boss.stdout}${line}\n`)
       const server = yield* rankd(["--port", "0", "--token-file", tokens, "--auth-timeout", "20"])
@@ -58,6 +58,42 @@ describe("tokens", { concurrent: true, timeout: 60_000 }, () => {
       server.child.kill("SIGTERM")
       assert.strictEqual(yield* server.exit, 0)
       for (const secret of [token, tokenOf(boss.stderr)]) assert.isFalse(server.stderr().includes(secret))
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("stay on lines of their own in a file whose last line has no end", () =>
+    Effect.gen(function* () {
+      const file = join(yield* folder, "tokens")
+      const first = "the-first-token-of-the-file"
+      writeFileSync(file, first)
+      const redirected = yield* shell(`exec ${rankdCommand} token --name worker >>${file}`)
+      assert.strictEqual(yield* redirected.exit, 0)
+      const appended = yield* rankdHere(["token", "--name", "boss", "--append", file])
+      assert.deepStrictEqual([appended.status, appended.stdout], [0, ""])
+      tokenOf(appended.stderr)
+      const lines = readFileSync(file, "utf8").split("\n")
+      assert.deepStrictEqual(
+        lines.map((line) => line.replace(/[0-9a-f]{64}/, "HEX")),
+        [first, "sha256:HEX name=worker", "sha256:HEX name=boss", ""]
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("make a file that only its owner can read", () =>
+    Effect.gen(function* () {
+      const where = yield* folder
+      const file = join(where, "tokens")
+      const made = yield* rankdHere(["token", "--append", file, "--json"])
+      assert.strictEqual(readFileSync(file, "utf8"), `${JSON.parse(made.stdout).line}\n`)
+      assert.strictEqual(statSync(file).mode & 0o777, 0o600)
+      // Nobody gets a token that no file has.
+      const failed = yield* rankdHere(["token", "--append", join(where, "no", "file")])
+      assert.deepStrictEqual([failed.status, failed.stdout], [2, ""])
+      assert.strictEqual(failed.stderr, `rankd: --append ${where}/no/file: no such file or directory\n`)
+      // What the shell has emptied begins with the token.
+      const emptied = yield* shell(`exec ${rankdCommand} token >${file}`)
+      assert.strictEqual(yield* emptied.exit, 0)
+      assert.match(readFileSync(file, "utf8"), /^sha256:[0-9a-f]{64}\n$/)
     }).pipe(Effect.scoped)
   )
 

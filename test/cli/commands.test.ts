@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Fiber } from "effect"
 import { rankdHere } from "../support/cli.ts"
 import { gone, rankd, rankdCommand, says, shell } from "../support/process.ts"
+import { until } from "../support/until.ts"
 import { client, Port, serverLayer } from "../support/wire.ts"
 
 const withServer = <A, E, R>(test: Effect.Effect<A, E, R>) =>
@@ -60,6 +61,50 @@ describe("rankd ranks", { concurrent: true, timeout: 60_000 }, () => {
       const { status, stderr } = yield* rankdHere(["ranks", "--port", "1"])
       assert.strictEqual(status, 69)
       assert.match(stderr, /^rankd: no answer from 127\.0\.0\.1:1\. Start a server there with rankd serve.*\n$/)
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("a command that connects to a server", { concurrent: true, timeout: 60_000 }, () => {
+  const unresolved =
+    /(?:nosuch\.invalid does not resolve|cannot resolve nosuch\.invalid now)\. Name another server with --host/
+
+  it.live.each(["connect", "ranks", "watch"])(
+    "ends at once if the name of the server does not resolve: %s",
+    (command) =>
+      Effect.gen(function* () {
+        const start = performance.now()
+        const { status, stderr, stdout } = yield* rankdHere([command, "--host", "nosuch.invalid"])
+        assert.deepStrictEqual([status, stdout], [69, ""])
+        assert.match(stderr, /^rankd: .*\n$/)
+        assert.match(stderr, unresolved)
+        assert.isBelow(performance.now() - start, 4000)
+      })
+  )
+
+  it.live.each([
+    ["agent", []],
+    ["lead", ["--", "ls"]]
+  ] as const)("says so and keeps trying if the name does not resolve: %s", ([command, rest]) =>
+    Effect.gen(function* () {
+      const run = yield* rankd([command, "--host", "nosuch.invalid", ...rest])
+      yield* says(run.stderr, unresolved)
+      assert.match(run.stderr(), /; trying again\n$/)
+      yield* Effect.sleep("1 second")
+      assert.isFalse(run.ended())
+      assert.strictEqual(run.stderr().match(/resolve/g)!.length, 1)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("takes an IPv6 address in brackets, as the server prints it, and so does the server", () =>
+    Effect.gen(function* () {
+      const server = yield* rankd(["serve", "--host", "[::1]", "--port", "0"])
+      yield* says(server.stdout, /listening on \[::1\]:\d+\n/)
+      const port = /:(\d+)\n/.exec(server.stdout())![1]!
+      const listed = yield* rankdHere(["ranks", "--host", "[::1]", "--port", port])
+      assert.strictEqual(listed.status, 0, listed.stderr)
+      const none = yield* rankdHere(["ranks", "--port", "1"], undefined, { RANKD_HOST: "[::1]" })
+      assert.match(none.stderr, /no answer from \[::1\]:1\./)
     }).pipe(Effect.scoped)
   )
 })
@@ -170,6 +215,72 @@ describe("rankd connect, with a script", { concurrent: true, timeout: 60_000 }, 
         ])
         assert.strictEqual(stderr, "")
         assert.include(below.heard, "EXEC 1 untracked")
+      })
+    )
+  )
+
+  it.live("prints the answers to its lines on standard output, and nothing else", () =>
+    withServer(
+      Effect.gen(function* () {
+        const { status, stderr, stdout } = yield* between("PING a", "--name", "boss")
+        assert.deepStrictEqual({ status, stderr, stdout }, { status: 0, stderr: "", stdout: "PONG a\n" })
+      })
+    )
+  )
+
+  it.live("counts changes as answers to WATCH, and a name as one to NAME", () =>
+    withServer(
+      Effect.gen(function* () {
+        const asked = ["NAME chief", "WATCH", "YIELD", "UNWATCH", "YIELD", "PING a"].join("\n")
+        const { stdout } = yield* between(asked, "--name", "boss")
+        assert.match(stdout, /^NAMED (\d+) (m\d+) chief\n(?:MEMBER .*\n)+END \d+ \d+\nMOVED \1 \d+ \2\nPONG a\n$/)
+      })
+    )
+  )
+
+  it.live("prints JSON alone on both streams with --json", () =>
+    Effect.gen(function* () {
+      const json = { _tag: "Failed", message: "no answer from 127.0.0.1:1" }
+      for (const args of [["connect"], ["ranks"], ["watch"]]) {
+        const { status, stderr, stdout } = yield* rankdHere([...args, "--port", "1", "--json"])
+        assert.deepStrictEqual([status, stdout], [69, ""])
+        const [failed, ...more] = parsed(stderr)
+        assert.include(failed.message, json.message)
+        assert.deepStrictEqual([failed._tag, more], ["Failed", []])
+      }
+      for (const args of [
+        ["connect", "--bogus"],
+        ["agent", "--policy", "no/x"],
+        ["ranks", "--cert", "README.md"],
+        ["token", "--may", "x"],
+        ["lead"]
+      ]) {
+        const { status, stderr, stdout } = yield* rankdHere([...args, "--json"])
+        assert.deepStrictEqual([status, stdout], [2, ""], args.join(" "))
+        assert.strictEqual(parsed(stderr)[0]._tag, "Failed", stderr)
+      }
+      // What follows `--` is for the command.
+      const other = yield* rankdHere(["lead", "--bogus", "--", "ls", "--json"])
+      assert.match(other.stderr, /^rankd: unknown flag --bogus\n/)
+    })
+  )
+
+  it.live("takes a byte order mark, and lines that are indented", () =>
+    withServer(
+      Effect.gen(function* () {
+        const lines = [
+          "\ufeff  PING first",
+          "\t# a comment",
+          "  EXEC#1 2 0",
+          ' \t{"_tag":"Ping","text":"json"}',
+          "\tQUIT",
+          "PING not sent"
+        ]
+        const { status, stderr, stdout } = yield* between(lines.join("\n"))
+        assert.deepStrictEqual(
+          { status, stderr, stdout },
+          { status: 0, stderr: "", stdout: "PONG first\nRESULT#1 2 0\nPONG json\n" }
+        )
       })
     )
   )
@@ -303,8 +414,8 @@ describe("rankd agent", { concurrent: true, timeout: 60_000 }, () => {
           )
         }
         assert.strictEqual(yield* outcome("echo hi"), "RESULT#1 1 0 hi\\n")
-        assert.strictEqual(yield* outcome("seq 5"), "RESULT#1 1 0 1\\n2\\n")
-        assert.strictEqual(yield* outcome("pwd"), "RESULT#1 1 0 /tmp")
+        assert.strictEqual(yield* outcome("seq 5"), "RESULT#1 1 0 1\\n... 6 bytes are missing ...\\n5\\n")
+        assert.match((yield* outcome("pwd"))!, /^RESULT#1 1 0 \/t\\n\.\.\. \d+ bytes are missing \.\.\.\\n.\\n$/)
         assert.strictEqual(yield* outcome("echo a;reboot"), "RESULT#1 1 denied")
         assert.deepStrictEqual(parsed(agent.stdout()), [
           { from: 0, command: "echo hi", status: 0 },
@@ -313,13 +424,41 @@ describe("rankd agent", { concurrent: true, timeout: 60_000 }, () => {
           { from: 0, command: "echo a;reboot", status: "denied" }
         ])
         assert.deepInclude(parsed(agent.stderr())[0], { _tag: "Ranked", rank: 1, size: 2, member: "m2" })
+        const printer = yield* rankd(["agent", ...(yield* to), "--json"])
+        yield* says(printer.stderr, /Ranked/)
+        assert.deepStrictEqual(parsed(printer.stderr())[0], {
+          _tag: "Notice",
+          message: "this agent only prints commands. Let it run some with --allow"
+        })
       })
     )
   )
 
+  it.live("prints JSON alone about a broken connection with --json, as a script does, too", () =>
+    Effect.gen(function* () {
+      const server = yield* rankd(["--port", "0"])
+      yield* says(server.stdout, /listening/)
+      const port = /:(\d+)\n/.exec(server.stdout())![1]!
+      const script = yield* rankd(["connect", "--port", port, "--json"])
+      script.input("PING ready\n", "more")
+      yield* says(script.stdout, /ready/)
+      const agent = yield* rankd(["agent", "--port", port, "--json"])
+      yield* says(agent.stderr, /Ranked/)
+      server.child.kill("SIGTERM")
+      yield* says(agent.stderr, /NotConnected/)
+      assert.strictEqual(yield* script.exit, 75)
+      assert.deepStrictEqual(parsed(script.stdout()), [{ _tag: "Pong", text: "ready" }])
+      assert.deepStrictEqual(parsed(script.stderr()), [
+        { _tag: "Bye", reason: "shutting down" },
+        { _tag: "Failed", message: "connection lost; the rest was not sent" }
+      ])
+      assert.strictEqual(parsed(agent.stderr()).at(-1)._tag, "NotConnected")
+    }).pipe(Effect.scoped)
+  )
+
   it.live.each([
     [["SIGTERM", "SIGTERM"], 143],
-    [["SIGHUP", "SIGINT"], 130],
+    [["SIGTERM", "SIGINT"], 130],
     [["SIGQUIT", "SIGTERM"], 143]
   ] as const)("leaves no process behind after signals: %s", ([signals, status]) =>
     withServer(
@@ -343,6 +482,67 @@ describe("rankd agent", { concurrent: true, timeout: 60_000 }, () => {
         agent.child.kill(signals[1])
         assert.strictEqual(yield* agent.exit, status)
         yield* gone(pid)
+      })
+    )
+  )
+
+  it.live("warns if its commands may run longer than the server waits for any of them", () =>
+    Effect.gen(function* () {
+      const warning =
+        "--timeout 7: the server ends every command after 5s at most (its --max-command-timeout), and drops later outcomes"
+      const agent = yield* rankd(["agent", ...(yield* to), "--timeout", "7", "--allow", "x"])
+      yield* says(agent.stderr, /rank 0 of 1/)
+      yield* says(agent.stderr, /max-command-timeout/)
+      assert.include(agent.stderr(), `rankd: ${warning}\n`)
+      const asJson = yield* rankd(["agent", ...(yield* to), "--timeout", "7", "--allow", "x", "--json"])
+      yield* says(asJson.stderr, /Notice/)
+      assert.deepInclude(parsed(asJson.stderr()), { _tag: "Notice", message: warning })
+      const within = yield* rankd(["agent", ...(yield* to), "--timeout", "5", "--allow", "x"])
+      yield* says(within.stderr, /rank 2 of 3/)
+      yield* Effect.sleep("200 millis")
+      assert.notInclude(within.stderr(), "max-command-timeout")
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(serverLayer({ commandTimeout: Duration.seconds(3), maxCommandTimeout: Duration.seconds(5) }))
+    )
+  )
+
+  it.live("goes on when its output cannot be written, and counts what is missing", () =>
+    withServer(
+      Effect.gen(function* () {
+        const boss = yield* client
+        boss.send("WATCH")
+        const agent = yield* shell(
+          `exec ${rankdCommand} agent ${(yield* to).join(" ")} --allow 'echo *' --allow 'sleep *' >/dev/full`
+        )
+        yield* boss.until((line) => line.startsWith("JOINED"))
+        boss.send("EXEC#long 1 sleep 1")
+        const outcomes = ["RESULT#long 1 0"]
+        for (const id of ["1", "2", "3"]) {
+          boss.send(`EXEC#${id} 1 echo ${id}`)
+          outcomes.push(`RESULT#${id} 1 0 ${id}\\n`)
+        }
+        yield* until(() => outcomes.every((outcome) => boss.heard.includes(outcome)))
+        agent.child.kill("SIGTERM")
+        assert.strictEqual(yield* agent.exit, 0)
+        const notices = agent.stderr().match(/^rankd: \d+ lines? could not be printed: .*ENOSPC.*$/gm)!
+        const counts = notices.map((notice) => Number(/\d+/.exec(notice)![0]))
+        assert.strictEqual(counts[0], 1)
+        assert.strictEqual(
+          counts.reduce((sum, count) => sum + count),
+          outcomes.length
+        )
+      })
+    )
+  )
+
+  it.live("ends with a script that cannot print the answers", () =>
+    withServer(
+      Effect.gen(function* () {
+        const script = yield* shell(`exec ${rankdCommand} connect ${(yield* to).join(" ")} >/dev/full`)
+        script.input("PING a\nPING b\n")
+        assert.strictEqual(yield* script.exit, 74)
+        assert.match(script.stderr(), /^rankd: cannot write the output: .*ENOSPC/)
       })
     )
   )
@@ -382,7 +582,7 @@ describe("rankd lead", { concurrent: true, timeout: 60_000 }, () => {
         assert.match(run.stdout(), /^0 [0-9]+ m1\n$/)
         const missing = yield* rankdHere(["lead", ...(yield* to), "--", "no-such-command"])
         assert.strictEqual(missing.status, 127)
-        assert.match(missing.stderr, /^rankd: cannot run no-such-command: NotFound$/m)
+        assert.match(missing.stderr, /^rankd: cannot run no-such-command: not found$/m)
       })
     )
   )
@@ -392,7 +592,12 @@ describe("rankd lead", { concurrent: true, timeout: 60_000 }, () => {
       Effect.gen(function* () {
         const killed = yield* rankd(["lead", ...(yield* to), "--json", "--", "sh", "-c", "kill -9 $$"])
         assert.strictEqual(yield* killed.exit, 137)
-        assert.deepInclude(parsed(killed.stderr())[0], { _tag: "Ranked", rank: 0, member: "m1" })
+        const [ranked, ended] = parsed(killed.stderr())
+        assert.deepInclude(ranked, { _tag: "Ranked", rank: 0, member: "m1" })
+        assert.deepStrictEqual(ended, { _tag: "Ended", status: 137, signal: "SIGKILL" })
+        const realTime = yield* rankd(["lead", ...(yield* to), "--", "sh", "-c", "kill -40 $$"])
+        assert.strictEqual(yield* realTime.exit, 168)
+        assert.match(realTime.stderr(), /^rankd: ended by SIGRTMIN\+6: sh$/m)
       })
     )
   )

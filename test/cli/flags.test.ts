@@ -117,6 +117,25 @@ describe("a wrong environment variable", () => {
     })
   )
 
+  it.live.each(["serve", "ranks", "agent"] as const)(
+    "is ignored with a warning if it is the address of a service, as Kubernetes sets it: %s",
+    (command) =>
+      Effect.gen(function* () {
+        const link = "tcp://10.96.12.3:5000"
+        // The port of the flag's default is not the question: another flag is wrong.
+        const args = { serve: ["--tls-cert", "x"], ranks: ["--group", ""], agent: ["--group", ""] }[command]
+        const { status, stderr } = yield* rankdHere([command, ...args], undefined, { RANKD_PORT: link })
+        assert.strictEqual(status, 2)
+        const [warning, error, ...more] = stderr.split("\n")
+        assert.include(warning, "level=WARN")
+        assert.include(warning, `RANKD_PORT=${link} is the address of a service. It is ignored`)
+        assert.match(error!, /^rankd: --(?:tls-cert needs|group "":)/)
+        assert.notInclude(more.join("\n"), link)
+        const wrong = yield* usageError(["serve"], { RANKD_PORT: "tcp://10.96.12.3" })
+        assert.match(wrong, /^RANKD_PORT=tcp:\/\/10\.96\.12\.3: not a port/)
+      })
+  )
+
   it.live("with a secret is named without it", () =>
     Effect.gen(function* () {
       const { status, stderr } = yield* rankdHere(["ranks"], undefined, { RANKD_TOKEN: "two words" })
@@ -168,6 +187,17 @@ describe("a missing file", () => {
         const ended = yield* rankdHere(["serve", "--port", "0", ...args], undefined, env as Record<string, string>)
         assert.deepStrictEqual(ended, { status: 69, stdout: "", stderr: `rankd: ${message}\n` })
       }
+    })
+  )
+})
+
+describe("a file that cannot be read", () => {
+  it.live.each([
+    [["ranks", "--ca", "/proc/self/mem"], "--ca /proc/self/mem cannot be read: i/o error. Name a PEM file"],
+    [["agent", "--policy", "/proc/self/mem"], "--policy /proc/self/mem cannot be read: i/o error"]
+  ] as const)("is named with the reason in words: %j", ([args, message]) =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* rankdHere(args), { status: 2, stdout: "", stderr: `rankd: ${message}\n` })
     })
   )
 })

@@ -71,10 +71,10 @@ describe("in a terminal", { concurrent: true, timeout: 90_000 }, () => {
         yield* shows(/EXPLAIN @worker$/)
         yield* type("Enter")
         yield* shows(/TARGETS 1 1:m3/)
-        // Ctrl-C clears the line; on an empty line it leaves.
+        // Ctrl-C clears the line; twice it leaves.
         yield* type("half", "C-c", "PING all", "Enter")
         yield* shows(/PONG all/)
-        yield* type("C-c")
+        yield* type("C-c", "C-c")
         yield* shows(/\[exit 0\]/)
       })
     )
@@ -88,12 +88,15 @@ describe("in a terminal", { concurrent: true, timeout: 90_000 }, () => {
         yield* one.shows(/rank 0 of 1>/)
         yield* one.type("PING remember", "Enter")
         yield* one.shows(/PONG remember/)
+        // It keeps no line that begins with a space.
+        yield* one.type(" PING secret", "Enter")
+        yield* one.shows(/PONG secret/)
         // A line with a token is not kept.
         yield* one.type("AUTH some-secret-token", "Enter")
         yield* one.shows(/this server asks for no token/)
         yield* one.type("QUIT", "Enter")
         yield* one.shows(/BYE quit\n(?:.*\n)*\[exit 0\]/)
-        assert.strictEqual(readFileSync(file, "utf8"), "QUIT\nPING remember\n")
+        assert.strictEqual(readFileSync(file, "utf8"), "PING remember\nQUIT\n")
         assert.strictEqual(statSync(file).mode & 0o777, 0o600)
         const two = yield* inTerminal("connect", `RANKD_HISTORY=${file}`)
         yield* two.shows(/rank 0 of 1>/)

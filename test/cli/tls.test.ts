@@ -151,15 +151,6 @@ describe("rankd serve", { concurrent: true, timeout: 60_000 }, () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("ends on SIGHUP when there is nothing to reload", () =>
-    Effect.gen(function* () {
-      const run = yield* rankd(["--port", "0"])
-      yield* run.connect
-      run.child.kill("SIGHUP")
-      assert.strictEqual(yield* run.exit, null)
-    }).pipe(Effect.scoped)
-  )
-
   it.live("does not start with a wrong file, and says what is wrong", () =>
     Effect.gen(function* () {
       const { ca, issuer, server } = yield* made

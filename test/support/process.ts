@@ -89,6 +89,13 @@ export const rankd = (args: ReadonlyArray<string>, env: Record<string, string> =
 /** What `npm start` runs, with these arguments; also where memory is measured, which the loader has a part in. */
 export const npmStart = (args: ReadonlyArray<string>) => run(process.execPath, [...sources, ...args], {})
 
+/**
+ * A command of a shell whose `descriptors`, such as "2" or "12", are on a pseudo-terminal that is stopped. What it
+ * prints there appears on `stderr` after the inputs `go` and `read`. See `stopped.py` for the rest.
+ */
+export const stopped = (descriptors: string, command: string) =>
+  run("python3", ["test/support/stopped.py", descriptors, `exec ${command}`], {})
+
 /** Any command of a shell in the project's folder. */
 export const shell = (command: string) => run("sh", ["-c", command], {})
 

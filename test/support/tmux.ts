@@ -1,5 +1,8 @@
 /** A real terminal: a tmux session of its own, typed into and read as a person would. */
 import { execFile } from "node:child_process"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { promisify } from "node:util"
 import { Effect, Schedule } from "effect"
 
@@ -18,8 +21,15 @@ export interface Terminal {
   readonly type: (...keys: ReadonlyArray<string>) => Effect.Effect<void>
   /** What is on the screen now, without colours. */
   readonly screen: Effect.Effect<string>
-  /** The same with escape sequences, as tmux writes them. */
+  /** The same, and what has left the screen at its top. */
+  readonly scrolled: Effect.Effect<string>
+  /** The screen with escape sequences, as tmux writes them. */
   readonly colours: Effect.Effect<string>
+  /** Closes the terminal, as a person closes its window. */
+  readonly close: Effect.Effect<void>
+  readonly resize: (columns: number, rows: number) => Effect.Effect<void>
+  /** All that the command has written, byte by byte. */
+  readonly raw: Effect.Effect<string>
   /** Waits until the screen shows it; succeeds with the screen. */
   readonly shows: (pattern: RegExp) => Effect.Effect<string>
 }
@@ -35,6 +45,12 @@ export const terminal = Effect.fnUntraced(function* (command: string) {
     tmux("new-session", "-d", "-x", "80", "-y", "24", `${command}; echo "[exit $?]"; cat`),
     () => Effect.ignore(Effect.exit(tmux("kill-server")))
   )
+  const folder = yield* Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "rankd-tmux-"))),
+    (path) => Effect.sync(() => rmSync(path, { recursive: true }))
+  )
+  const log = join(folder, "raw")
+  yield* tmux("pipe-pane", "-O", `cat > ${log}`)
   const capture = (...args: ReadonlyArray<string>) =>
     Effect.map(tmux("capture-pane", "-p", ...args), ({ stdout }) => stdout.trimEnd())
   const screen = capture()
@@ -42,6 +58,10 @@ export const terminal = Effect.fnUntraced(function* (command: string) {
     type: (...keys) =>
       Effect.forEach(keys, (key) => tmux("send-keys", ...(KEYS.test(key) ? [key] : ["-l", key])), { discard: true }),
     screen,
+    scrolled: capture("-S", "-"),
+    resize: (columns, rows) => Effect.asVoid(tmux("resize-window", "-x", `${columns}`, "-y", `${rows}`)),
+    raw: Effect.sync(() => readFileSync(log, "utf8")),
+    close: Effect.asVoid(tmux("kill-session")),
     colours: capture("-e"),
     shows: (pattern) =>
       screen.pipe(

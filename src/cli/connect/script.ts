@@ -13,12 +13,13 @@ import * as Client from "../connection/client.ts"
 import { ExitStatus } from "../connection/failures.ts"
 import type { Connecting } from "../connection/flags.ts"
 import { ranked } from "../connection/ranked.ts"
+import { stdout } from "../output/output.ts"
+import { say } from "../say.ts"
 import { json, printable } from "../terminal/text.ts"
+import { Asked } from "./Asked.ts"
+import { cancelAll } from "./cancel.ts"
 import { exitStatusOf, OpenCommands, UNKNOWN } from "./outcomes.ts"
 import { read, rejection } from "./typed.ts"
-
-/** Messages about this client, not about its lines. */
-const NEWS: ReadonlySet<string> = new Set(["Welcome", "Rank", "Ping", "Exec", "Cancel"])
 
 /** A `PING` with this text follows a line that has no other end: its `PONG` comes after all answers. */
 const BARRIER = `barrier ${process.pid} ${Date.now()}`
@@ -32,6 +33,7 @@ class Script {
   status = 0
   readonly #link: Connection
   readonly #json: boolean
+  readonly #asked = new Asked()
   readonly #open = new OpenCommands()
   readonly #lost = Deferred.makeUnsafe<void>()
   /** The line that was sent last has ended. */
@@ -50,9 +52,12 @@ class Script {
       return this.#link.say({ _tag: "Result", id: message.id, status: "denied" })
     }
     if (message._tag === "Pong" && message.text === BARRIER) return Deferred.succeed(this.#ended, undefined)
-    const printed = NEWS.has(message._tag) ? Effect.void : this.#print(message)
-    const ends = this.#open.heard(message) !== undefined
-    return ends ? Effect.andThen(printed, Deferred.succeed(this.#ended, undefined)) : printed
+    const printed = this.#asked.answeredBy(message) ? this.#print(message) : this.#printNews(message)
+    const ended = Effect.sync(() => this.#open.heard(message))
+    // Printed first: the end of the last command may end the script.
+    return Effect.flatMap(Effect.andThen(printed, ended), (id) =>
+      id === undefined ? Effect.void : Deferred.succeed(this.#ended, undefined)
+    )
   }
 
   readonly broken = Effect.suspend(() => {
@@ -63,9 +68,13 @@ class Script {
     ).pipe(Effect.andThen(Deferred.succeed(this.#lost, undefined)))
   })
 
+  readonly cancel = Effect.suspend(() =>
+    cancelAll(this.#link, this.#open, (message) => say(this.#json, "Notice", message))
+  )
+
   /** Waits until the connection is lost. */
-  readonly interrupted = Effect.suspend(() => Deferred.await(this.#lost)).pipe(
-    Effect.andThen(Console.error("rankd: connection lost; the rest was not sent")),
+  readonly disconnected = Effect.suspend(() => Deferred.await(this.#lost)).pipe(
+    Effect.andThen(Effect.suspend(() => say(this.#json, "Failed", "connection lost; the rest was not sent"))),
     Effect.tap(() =>
       Effect.sync(() => {
         this.status = Math.max(this.status, UNKNOWN)
@@ -110,8 +119,11 @@ class Script {
     }
     const message = typed.success
     if (message._tag === "Quit") return false
+    // However slow the reader is, the answers to one line are all that waits.
+    yield* stdout.drained
     this.#ended = Deferred.makeUnsafe()
     this.#open.sent(message)
+    this.#asked.sent(message)
     yield* this.#link.say(message)
     if (message._tag !== "Exec" || message.id === undefined) yield* this.#link.say({ _tag: "Ping", text: BARRIER })
     yield* Deferred.await(this.#ended)
@@ -120,12 +132,21 @@ class Script {
 
   #print(message: ServerMessage): Effect.Effect<void> {
     this.status = Math.max(this.status, exitStatusOf(message))
-    const line = Console.log(this.#json ? json(message) : printable(textCodec.encodeServer(message)))
+    const line = Console.log(this.#shown(message))
     // Text has no mark for it.
     const cut = message._tag === "Result" && message.truncated && !this.#json
     return cut
-      ? Effect.andThen(line, Console.error(`rankd: the output of #${message.id} at rank ${message.rank} was cut`))
+      ? Effect.andThen(line, say(false, "Notice", `the output of #${message.id} at rank ${message.rank} was cut`))
       : line
+  }
+
+  /** Why the connection ends is the only news that the user of a script needs. */
+  #printNews(message: ServerMessage): Effect.Effect<void> {
+    return message._tag === "Bye" ? Console.error(this.#shown(message)) : Effect.void
+  }
+
+  #shown(message: ServerMessage): string {
+    return this.#json ? json(message) : printable(textCodec.encodeServer(message))
   }
 }
 
@@ -134,6 +155,6 @@ export const run = Effect.fnUntraced(function* (options: Connecting) {
   const script = new Script(link, options)
   yield* Effect.forkScoped(link.run({ heard: (message) => script.heard(message), broken: script.broken }))
   yield* ranked(options, link)
-  yield* Effect.raceFirst(script.perform, script.interrupted)
+  yield* Effect.onInterrupt(Effect.raceFirst(script.perform, script.disconnected), () => script.cancel)
   if (script.status !== 0) return yield* new ExitStatus({ status: script.status })
 }, Effect.scoped)

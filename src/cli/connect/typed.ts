@@ -13,8 +13,10 @@ export const rejection = ({ standing }: Connection, fields: Omit<Error, "_tag" |
   return { _tag: "Error", ...(now === undefined ? {} : { rank: now.rank }), ...fields }
 }
 
-/** The message to send for a typed line; or the answer that the server would give to the line. */
-export const read = (line: string, link: Connection): Result.Result<ClientMessage, Error> => {
+/** The message to send for a typed line; or the answer that the server would give to the line. A line may be indented. */
+export const read = (typed: string, link: Connection): Result.Result<ClientMessage, Error> => {
+  // A byte order mark counts as a space.
+  const line = typed.trimStart()
   const decoded = codecOf(line.charCodeAt(0)).decodeClient(line)
   if (Result.isFailure(decoded)) return Result.fail(rejection(link, decoded.failure))
   const message = decoded.success

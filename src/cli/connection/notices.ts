@@ -3,8 +3,8 @@ import { Console, Effect, Stream, SubscriptionRef } from "effect"
 import type { Standing } from "../../client/Connection.ts"
 import { json, printable } from "../terminal/text.ts"
 import type { Connecting } from "./flags.ts"
+import { lastingError } from "./lastingError.ts"
 import { PATIENCE, type Status, unanswered } from "./status.ts"
-import { tlsError } from "./tlsError.ts"
 
 /** Prints notices until the scope closes. None is printed twice in a row. */
 export const notices = Effect.fnUntraced(function* (options: Connecting, status: Status) {
@@ -30,7 +30,7 @@ export const notices = Effect.fnUntraced(function* (options: Connecting, status:
     refusal === undefined ? Effect.void : notConnected(refusal.message, `not admitted: ${refusal.message}`)
   )
   const failures = Stream.runForEach(SubscriptionRef.changes(failure), (error) => {
-    const message = error && tlsError(error)
+    const message = error && lastingError(options, error)
     return message === undefined ? Effect.void : notConnected(message)
   })
   const silence = Effect.delay(

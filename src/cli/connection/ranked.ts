@@ -5,8 +5,8 @@ import type { Reason } from "../../protocol/Reasons.ts"
 import { printable } from "../terminal/text.ts"
 import { NoServer } from "./failures.ts"
 import type { Connecting } from "./flags.ts"
+import { lastingError } from "./lastingError.ts"
 import { PATIENCE, type Status, unanswered } from "./status.ts"
-import { tlsError } from "./tlsError.ts"
 
 const next = <A>(ref: SubscriptionRef.SubscriptionRef<A | undefined>): Effect.Effect<A> =>
   SubscriptionRef.changes(ref).pipe(
@@ -24,10 +24,9 @@ const advice: { readonly [reason in Reason]?: string } = {
 /** Succeeds with the client's rank and group. */
 export const ranked = (options: Connecting, status: Status): Effect.Effect<Standing, NoServer> => {
   const { failure, refused, standing } = status
-  // A reconnect does not help against an error of TLS.
-  const tls = SubscriptionRef.changes(failure).pipe(
+  const lasting = SubscriptionRef.changes(failure).pipe(
     Stream.runForEach((error) => {
-      const message = error && tlsError(error)
+      const message = error && lastingError(options, error)
       return message === undefined ? Effect.void : Effect.fail(new NoServer({ message: printable(message) }))
     }),
     Effect.andThen(Effect.never)
@@ -35,7 +34,7 @@ export const ranked = (options: Connecting, status: Status): Effect.Effect<Stand
   const refusal = Effect.flatMap(next(refused), ({ message, reason }) =>
     Effect.fail(new NoServer({ message: printable(`not admitted: ${message}. ${advice[reason] ?? ""}`).trimEnd() }))
   )
-  return Effect.raceAllFirst([next(standing), refusal, tls]).pipe(
+  return Effect.raceAllFirst([next(standing), refusal, lasting]).pipe(
     Effect.timeoutOrElse({
       duration: PATIENCE,
       orElse: () => {

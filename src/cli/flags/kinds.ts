@@ -47,7 +47,12 @@ const MAX_PORT = 65_535
 export const port = (least: 0 | 1): Kind<number> =>
   wholeNumber(`a port (a whole number from ${least} to ${MAX_PORT})`, least, MAX_PORT, "number")
 
-export const host: Kind<string> = word("a name or an address", (text) => text !== "", "host")
+/** An IPv6 address may have the brackets with which it is printed beside a port. */
+export const host: Kind<string> = text(
+  "a name or an address",
+  (text) => (text === "" ? undefined : text.replace(/^\[(.*:.*)\]$/, "$1")),
+  "host"
+)
 
 /** One of a few words. */
 export const choice = <const Words extends ReadonlyArray<string>>(words: Words): Kind<Words[number]> => ({
@@ -84,6 +89,13 @@ export const namedPath: Kind<NamedPath> = {
   metavar: "file",
   flag: pathFlag("file"),
   read: (path, { name }) => Effect.succeed({ path, source: name })
+}
+
+/** The path of a file that may be missing. */
+export const path: Kind<string> = {
+  metavar: "file",
+  flag: pathFlag("file"),
+  read: (path) => Effect.succeed(path)
 }
 
 /** The path of a file that exists. `advice` says which one to name. */

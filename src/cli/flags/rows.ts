@@ -20,9 +20,17 @@ const flagSource = (name: string, text: string): Source => ({
 const readFlag = <A>(name: string, kind: Kind<A>, text: string) =>
   Effect.mapError(kind.read(text, flagSource(name, text)), invalid)
 
+/** For a service called `rankd`, Kubernetes sets RANKD_PORT in every container of the namespace. */
+const isServiceLink = (variable: string, text: string): boolean =>
+  variable.endsWith("_PORT") && /^(?:tcp|udp|sctp):\/\/\S+:[0-9]+$/i.test(text)
+
 const readVariable = Effect.fnUntraced(function* <A>(variable: string, kind: Kind<A>) {
   const text = yield* Effect.orDie(Config.option(Config.String(variable)))
   if (Option.isNone(text)) return Option.none<A>()
+  if (isServiceLink(variable, text.value)) {
+    yield* Effect.logWarning(`${variable}=${text.value} is the address of a service. It is ignored`)
+    return Option.none<A>()
+  }
   const source = { name: variable, withValue: `${variable}=${text.value}` }
   return Option.some(yield* Effect.mapError(kind.read(text.value, source), invalid))
 })

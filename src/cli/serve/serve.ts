@@ -9,12 +9,13 @@ import { Access } from "../../server/admission/Access.ts"
 import type { Tokens } from "../../server/admission/Tokens.ts"
 import { RankServer } from "../../server/Server.ts"
 import { Settings } from "../../server/Settings.ts"
+import { asService } from "../signals.ts"
 import { check } from "./check.ts"
 import { connectionLimits } from "./connections.ts"
 import { flags, type Options } from "./flags.ts"
 import { hint } from "./hint.ts"
 import { requireFiles, requireProtection, tlsOf, tokensOf } from "./protection.ts"
-import { reloadOnHangup } from "./reload.ts"
+import { reloadFiles } from "./reload.ts"
 import { startError } from "./StartError.ts"
 
 /** The level as Effect writes it: "info" is "Info". */
@@ -23,7 +24,7 @@ const severity = (level: Options["logLevel"]) => (level[0]!.toUpperCase() + leve
 /** Announces where the server listens; then waits for a signal. */
 const announceAndWait = Effect.fnUntraced(function* (options: Options, tokens: Tokens | undefined) {
   const { address } = yield* RankServer
-  yield* reloadOnHangup([
+  yield* reloadFiles([
     ...(tlsOf(options) === undefined ? [] : [{ what: "TLS", reload: yield* NodeServer.Reload }]),
     ...(tokens === undefined ? [] : [{ what: "tokens", reload: tokens.reload }])
   ])
@@ -40,6 +41,7 @@ const announceAndWait = Effect.fnUntraced(function* (options: Options, tokens: T
 
 const run = Effect.fnUntraced(
   function* (options: Options) {
+    yield* asService
     yield* requireProtection(options)
     yield* requireFiles(options)
     const tokens = yield* tokensOf(options)

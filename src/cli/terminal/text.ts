@@ -1,5 +1,6 @@
 /** Text for people: harmless to a terminal, in columns, and in colour where standard output is a terminal. */
 import { styleText } from "node:util"
+import { hasEscapes } from "./hasEscapes.ts"
 
 /** Control characters but TAB and line feed, and characters that change the direction of text. */
 const HARMFUL = /[^\P{Cc}\t\n]|\p{Bidi_Control}/gu
@@ -15,7 +16,9 @@ export type Style = Parameters<typeof styleText>[0]
 
 /** In colour where standard output is a terminal, unless NO_COLOR is set. */
 export const styled = (style: Style | undefined, text: string): string =>
-  style === undefined ? text : styleText(style, text, { stream: process.stdout })
+  style === undefined || (process.stdout.isTTY && !hasEscapes)
+    ? text
+    : styleText(style, text, { stream: process.stdout })
 
 export interface Line {
   readonly text: string

@@ -3,10 +3,13 @@
  * the SHA-256 digest of a token, and never the token. A fast digest is enough for a token
  * with as many random bits as `generate` gives it.
  *
- * A line is `<name>:sha256:<64 hex digits>`, and the name `*` allows any name; or it is the
- * token itself, which allows any name. Rights may follow after a space: `groups=a,b`
- * (default: any group), and `may=issue,execute`, `may=issue`, `may=execute` or `may=watch`,
- * which is neither (default: both). Empty lines, and lines that begin with `#`, are skipped.
+ * A line is `sha256:<64 hex digits>`, or the token itself. Rights may follow after spaces: `name=x` (default: any name),
+ * `groups=a,b` (default: any group), and `may=issue,execute`, `may=issue`, `may=execute` or `may=watch`, which is neither
+ * (default: both). Empty lines, and lines that begin with `#`, are skipped. An older form is still read:
+ * `<name>:sha256:<64 hex digits>`, where the name `*` allows any name.
+ *
+ * Invariant: two lines that have become one are no line, unless the second has the older form. So `generate` does not
+ * write that form: there the first line could become the name, which every member sees.
  */
 import { Effect, FileSystem, Schema } from "effect"
 import { Digest, Mac, SecureRandom } from "effect/crypto"
@@ -46,46 +49,54 @@ const sha256 = (token: string) =>
 const ALLOWS = "issue, execute, both with a comma between them, or watch alone"
 
 /** The rights in a line; or what is wrong with them. */
-const options = (words: ReadonlyArray<string>): Omit<Grant, "name"> | string => {
-  let grant: Omit<Grant, "name"> = { issue: true, execute: true }
+const options = (words: ReadonlyArray<string>): Grant | string => {
+  let grant: Grant = { issue: true, execute: true }
   for (const word of words) {
     const [option, value = ""] = word.split("=", 2)
     const values = value.split(",")
-    if (option === "groups") {
-      if (!values.every(isGroup)) return "groups= takes names of groups, with a comma between two of them"
+    if (option === "name") {
+      if (!isName(value)) return "a name is 1-64 of A-Z a-z 0-9 . _ -, not like a member id"
+      if (grant.name !== undefined) return ONE_NAME
+      grant = { ...grant, name: value }
+    } else if (option === "groups") {
+      if (!values.every(isGroup)) return "groups= takes names of groups, with commas between them"
       grant = { ...grant, groups: values }
     } else if (option === "may") {
       const known = values.every((value) => value === "issue" || value === "execute" || value === "watch")
       if (!known || (values.includes("watch") && values.length > 1)) return `may= takes ${ALLOWS}`
       grant = { ...grant, issue: values.includes("issue"), execute: values.includes("execute") }
     } else {
-      return "after the token write only groups=... and may=..."
+      return "after the token come name=..., groups=... and may=..., nothing else"
     }
   }
   return grant
 }
 
+const ONE_NAME = "a line has one name"
+
+/** The name before a digest, as older lines have it; or what is wrong with it. */
+const withOldName = (grant: Grant, name: string | undefined): Grant | string => {
+  if (name === undefined || name === "*") return grant
+  if (!isName(name)) return "a name is 1-64 of A-Z a-z 0-9 . _ -, not like a member id; * is any"
+  return grant.name === undefined ? { ...grant, name } : ONE_NAME
+}
+
 /** A line's token and what it allows; or what is wrong with it. */
 const readLine = Effect.fnUntraced(function* (line: string) {
   const [word = "", ...words] = line.split(/[ \t]+/)
-  const allowed = options(words)
-  if (typeof allowed === "string") return allowed
+  const rights = options(words)
+  if (typeof rights === "string") return rights
   if (!word.includes(":")) {
-    if (word.length < MIN_TOKEN_LENGTH) {
-      return `a token has at least ${MIN_TOKEN_LENGTH} characters. Make one with rankd token`
-    }
-    if (isSecret(word)) return { digest: yield* sha256(word), grant: allowed }
-    return "a token has 512 characters at most, all printable ASCII. Make one with rankd token"
+    if (word.length < MIN_TOKEN_LENGTH)
+      return `a token has ${MIN_TOKEN_LENGTH} characters or more: make one with rankd token`
+    return isSecret(word) ? { digest: yield* sha256(word), grant: rights } : "a token has printable characters only"
   }
-  const [, name = "", hex = ""] = /^([^:]*):sha256:([0-9a-f]{64})$/.exec(word) ?? []
-  if (hex === "") return "write <name>:sha256:<64 hex digits>, as rankd token prints it, or a token without a colon"
-  if (name !== "*" && !isName(name)) {
-    return "a name is 1-64 of A-Z a-z 0-9 . _ -, and not like a member id. Write * for any name"
-  }
+  const [, name, hex = ""] = /^(?:([^:]*):)?sha256:([0-9a-f]{64})$/.exec(word) ?? []
+  if (hex === "") return "write sha256:<64 hex digits>, as rankd token prints it, or a token without a colon"
+  const grant = withOldName(rights, name)
   const digest = Hex.decode(hex)
-  return digest._tag === "Success"
-    ? { digest: digest.success, grant: name === "*" ? allowed : { name, ...allowed } }
-    : "a digest has 64 hex digits"
+  if (typeof grant === "string") return grant
+  return digest._tag === "Success" ? { digest: digest.success, grant } : "a digest has 64 hex digits"
 })
 
 const read = Effect.fnUntraced(function* (path: string) {
@@ -145,6 +156,7 @@ export const make = Effect.fnUntraced(function* (path: string) {
 /** Makes a token and its line for the token file. `words` are rights, such as `may=execute`; they are not checked. */
 export const generate = Effect.fnUntraced(function* (name: string | undefined, words: ReadonlyArray<string>) {
   const token = Base64Url.encode(SecureRandom.randomBytesUnsafe(TOKEN_BYTES))
-  const line = [`${name ?? "*"}:sha256:${Hex.encode(yield* sha256(token))}`, ...words].join(" ")
+  const named = name === undefined ? [] : [`name=${name}`]
+  const line = [`sha256:${Hex.encode(yield* sha256(token))}`, ...named, ...words].join(" ")
   return { token, line }
 })

@@ -65,6 +65,10 @@ const afterToken = Effect.fnUntraced(function* (
   return yield* next()
 })
 
+/** An app that embeds the server may set any duration, infinity included. */
+const wholeMillis = (duration: Duration.Duration): number =>
+  Math.min(Math.ceil(Duration.toMillis(duration)), Number.MAX_SAFE_INTEGER)
+
 /**
  * Sends `Welcome` in the atomic step in which the client gets its seat, so that no command
  * comes before it. The resume token is made earlier, because its digest needs an effect.
@@ -96,7 +100,9 @@ const greet = Effect.fnUntraced(function* (
       epoch: roster.epoch,
       ...(token === undefined ? {} : { resume: token }),
       maxLine: context.settings.maxLine,
-      heartbeat: context.liveness.watch(session, heartbeat)
+      heartbeat: context.liveness.watch(session, heartbeat),
+      commandTimeout: wholeMillis(context.settings.commandTimeout),
+      maxCommandTimeout: wholeMillis(context.settings.maxCommandTimeout)
     })
   }
   const announce: Announcement = (group, resumed) => (member, rank, roster) => {

@@ -261,7 +261,7 @@ describe("the first answer to a Hello", () => {
     transcript(`
       a  RANK 0 1 1 m1
       a> {"_tag":"Hello","protocol":1,"name":"boss"}
-      a  {"_tag":"Welcome","protocol":1,"server":"rankd/0.1.0","member":"m1","group":"default","rank":0,"size":1,"epoch":1,"maxLine":65536,"heartbeat":0}
+      a  {"_tag":"Welcome","protocol":1,"server":"rankd/0.1.0","member":"m1","group":"default","rank":0,"size":1,"epoch":1,"maxLine":65536,"heartbeat":0,"commandTimeout":60000,"maxCommandTimeout":3600000}
       a  {"_tag":"Named","rank":0,"member":"m1","name":"boss"}
     `).pipe(server())
   )
@@ -270,7 +270,7 @@ describe("the first answer to a Hello", () => {
     transcript(`
       a b> connect
       b> {"_tag":"Hello","protocol":1,"group":"jobs","name":"bea"}
-      b  {"_tag":"Welcome","protocol":1,"server":"rankd/0.1.0","member":"m2","group":"jobs","rank":0,"size":1,"epoch":1,"maxLine":65536,"heartbeat":0}
+      b  {"_tag":"Welcome","protocol":1,"server":"rankd/0.1.0","member":"m2","group":"jobs","rank":0,"size":1,"epoch":1,"maxLine":65536,"heartbeat":0,"commandTimeout":60000,"maxCommandTimeout":3600000}
       b  {"_tag":"Rank","rank":0,"size":1,"epoch":1,"member":"m2"}
       b> WHOIS @m2
       b  {"_tag":"Member","rank":0,"member":"m2","address":"unknown","name":"bea"}

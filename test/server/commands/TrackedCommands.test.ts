@@ -304,7 +304,7 @@ describe("encodings", () => {
       const a = yield* network.connect
       assert.deepStrictEqual(a.lines(), ["RANK 0 1 1 m1"])
       assert.deepStrictEqual(yield* say(a, '{"_tag":"Hello","protocol":1,"name":"boss"}'), [
-        '{"_tag":"Welcome","protocol":1,"server":"rankd/0.1.0","member":"m1","group":"default","rank":0,"size":1,"epoch":1,"maxLine":65536,"heartbeat":0}',
+        '{"_tag":"Welcome","protocol":1,"server":"rankd/0.1.0","member":"m1","group":"default","rank":0,"size":1,"epoch":1,"maxLine":65536,"heartbeat":0,"commandTimeout":60000,"maxCommandTimeout":3600000}',
         '{"_tag":"Named","rank":0,"member":"m1","name":"boss"}'
       ])
       // The server understands a line of text, and answers in JSON.

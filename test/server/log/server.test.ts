@@ -141,7 +141,7 @@ describe("the log's lines", () => {
       yield* transcript(`
         a> connect
         a> {"_tag":"Hello","protocol":1,"group":"other","name":"boss"}
-        a  {"_tag":"Welcome","protocol":1,"server":"rankd/0.1.0","member":"m1","group":"other","rank":0,"size":1,"epoch":1,"maxLine":65536,"heartbeat":0}
+        a  {"_tag":"Welcome","protocol":1,"server":"rankd/0.1.0","member":"m1","group":"other","rank":0,"size":1,"epoch":1,"maxLine":65536,"heartbeat":0,"commandTimeout":60000,"maxCommandTimeout":3600000}
         a  {"_tag":"Rank","rank":0,"size":1,"epoch":1,"member":"m1"}
       `)
       assert.deepStrictEqual(logOf(logged), [

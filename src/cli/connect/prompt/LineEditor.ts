@@ -1,39 +1,61 @@
 /**
  * The line at the bottom of the terminal, and text above it. Node's readline edits the line, completes it and keeps the
- * history; this module keeps it below everything that is printed.
+ * history; this module keeps it below everything that is printed. On a terminal without escapes nothing is drawn twice: there
+ * the terminal itself edits the line, and Ctrl-C comes as a signal.
  */
-import { clearScreenDown, createInterface, cursorTo, type Interface, moveCursor } from "node:readline"
+import { createInterface, type Interface } from "node:readline"
+import { isatty } from "node:tty"
 import { type Cause, Effect, Queue } from "effect"
-import { HISTORY_LINES, keepLines, pastLines } from "./history.ts"
+import { hangUp, onInterrupt } from "../../signals.ts"
+import { erasedFrom } from "../../terminal/erase.ts"
+import { hasEscapes } from "../../terminal/hasEscapes.ts"
+import { HISTORY_LINES, History, historyFile } from "./History.ts"
 
 /** What the last word of a line may become, and that word. */
 type Completer = (line: string) => [Array<string>, string]
+
+/** Called for the first Ctrl-C in a row, with whether it has cleared a line. */
+type Interrupted = (cleared: boolean) => void
 
 export class LineEditor {
   /** The typed lines. */
   readonly lines: Queue.Queue<string, Cause.Done>
   left = false
   readonly #readline: Interface
+  readonly #interrupted: Interrupted
+  /** Ctrl-C came after the last line: the next one quits. */
+  #isInterrupted = false
 
-  constructor(lines: Queue.Queue<string, Cause.Done>, completer: Completer) {
+  constructor(lines: Queue.Queue<string, Cause.Done>, completer: Completer, interrupted: Interrupted) {
     this.lines = lines
+    this.#interrupted = interrupted
+    const history = new History(historyFile())
     this.#readline = createInterface({
       input: process.stdin,
       output: process.stdout,
-      history: pastLines(),
+      terminal: hasEscapes,
+      history: history.past(),
       historySize: HISTORY_LINES,
       removeHistoryDuplicates: true,
       completer
     })
       .on("line", (line) => {
+        this.#isInterrupted = false
         this.#readline.prompt()
         Queue.offerUnsafe(lines, line)
       })
-      .on("history", keepLines)
-      .on("close", () => this.leave())
+      .on("history", ([line]) => line !== undefined && history.keep(line))
+      .on("close", () => {
+        // A terminal that was closed is none any more.
+        if (!isatty(process.stdin.fd)) hangUp()
+        this.leave()
+      })
+      .on("error", hangUp)
       // Back in the foreground, the line is as it was.
       .on("SIGCONT", () => this.refresh())
-      .on("SIGINT", () => this.#clearOrClose())
+      .on("SIGINT", () => this.interrupt())
+    // Before readline draws the line again.
+    if (hasEscapes) process.stdout.prependListener("resize", this.#erase)
   }
 
   setPrompt(prompt: string): void {
@@ -42,17 +64,18 @@ export class LineEditor {
 
   /** Draws the prompt and the line again. */
   refresh(): void {
-    this.#readline.prompt(true)
+    if (hasEscapes) this.#readline.prompt(true)
   }
 
   /** Prints above the line. */
   print(text: string): void {
-    moveCursor(process.stdout, 0, -this.#readline.getCursorPos().rows)
-    cursorTo(process.stdout, 0)
-    clearScreenDown(process.stdout)
+    if (!hasEscapes) {
+      process.stdout.write(`\n${text}\n`)
+      this.#readline.prompt()
+      return
+    }
+    this.#erase()
     process.stdout.write(`${text}\n`)
-    // Else readline moves up by the rows that the line had.
-    Object.assign(this.#readline, { prevRows: 0 })
     this.refresh()
   }
 
@@ -64,27 +87,41 @@ export class LineEditor {
 
   /** Removes the prompt: the shell's takes its place. */
   close(): void {
-    cursorTo(process.stdout, 0)
-    clearScreenDown(process.stdout)
+    if (hasEscapes) this.#erase()
+    else process.stdout.write("\n")
+    process.stdout.off("resize", this.#erase)
     this.#readline.close()
   }
 
-  /** Ctrl-C clears the line, and leaves where it is empty. */
-  #clearOrClose(): void {
-    if (this.#readline.line === "") {
+  /** Removes the line. Readline must not move up by the rows that it had: a terminal of another size has wrapped it anew. */
+  readonly #erase = (): void => {
+    process.stdout.write(erasedFrom(this.#readline.getCursorPos().rows))
+    Object.assign(this.#readline, { prevRows: 0 })
+  }
+
+  /** Ctrl-C clears the line; the second one in a row quits. */
+  interrupt(): void {
+    const isEmpty = this.#readline.line === ""
+    if (isEmpty && this.#isInterrupted) {
       this.#readline.close()
       return
     }
-    this.#readline.write(null, { ctrl: true, name: "e" })
-    this.#readline.write(null, { ctrl: true, name: "u" })
+    this.#isInterrupted = true
+    if (!isEmpty) {
+      this.#readline.write(null, { ctrl: true, name: "e" })
+      this.#readline.write(null, { ctrl: true, name: "u" })
+    }
+    this.#interrupted(!isEmpty)
   }
 }
 
 /** A line editor that is closed with the scope. */
-export const make = (completer: Completer) =>
-  Effect.flatMap(Queue.unbounded<string, Cause.Done>(), (lines) =>
-    Effect.acquireRelease(
-      Effect.sync(() => new LineEditor(lines, completer)),
-      (editor) => Effect.sync(() => editor.close())
-    )
+export const make = Effect.fnUntraced(function* (completer: Completer, interrupted: Interrupted) {
+  const lines = yield* Queue.unbounded<string, Cause.Done>()
+  const editor = yield* Effect.acquireRelease(
+    Effect.sync(() => new LineEditor(lines, completer, interrupted)),
+    (editor) => Effect.sync(() => editor.close())
   )
+  if (!hasEscapes) yield* onInterrupt(() => editor.interrupt())
+  return editor
+})

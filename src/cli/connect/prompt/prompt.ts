@@ -8,6 +8,7 @@ import * as Client from "../../connection/client.ts"
 import type { Connecting } from "../../connection/flags.ts"
 import { ranked } from "../../connection/ranked.ts"
 import { json, printable, styled } from "../../terminal/text.ts"
+import { cancelAll, cancelling } from "../cancel.ts"
 import { OpenCommands } from "../outcomes.ts"
 import { read } from "../typed.ts"
 import { completions } from "./completions.ts"
@@ -33,7 +34,11 @@ class Prompt {
   }
 
   heard(message: ServerMessage): Effect.Effect<void> {
-    this.#open.heard(message)
+    // Printed first: the end of the last command may end the prompt.
+    return Effect.tap(this.#heard(message), () => Effect.sync(() => this.#open.heard(message)))
+  }
+
+  #heard(message: ServerMessage): Effect.Effect<void> {
     this.members = listed(this.members, message)
     this.#setPrompt()
     if (message._tag === "Welcome") {
@@ -80,6 +85,16 @@ class Prompt {
     yield* this.#link.say(typed.success)
   })
 
+  readonly cancel = Effect.suspend(() => cancelAll(this.#link, this.#open, (message) => this.#print(message)))
+
+  /** Ctrl-C cancels what is open. */
+  interrupt(cleared: boolean): void {
+    const { ids } = this.#open
+    for (const id of ids) this.#link.tell({ _tag: "Cancel", id })
+    if (ids.length > 0) this.#editor.print(`${cancelling(ids)}; Ctrl-C again quits`)
+    else if (!cleared) this.#editor.print("Ctrl-C again, or Ctrl-D, quits")
+  }
+
   printRed(text: string): Effect.Effect<void> {
     return this.#print(styled("red", text))
   }
@@ -109,7 +124,10 @@ class Prompt {
 
 export const run = Effect.fnUntraced(function* (options: Connecting) {
   const link = yield* Client.link(options)
-  const editor = yield* LineEditor.make((line) => completions(line, prompt.members))
+  const editor = yield* LineEditor.make(
+    (line) => completions(line, prompt.members),
+    (cleared) => prompt.interrupt(cleared)
+  )
   const prompt: Prompt = new Prompt(link, editor, options)
   yield* Effect.forkScoped(link.run({ heard: (message) => prompt.heard(message), broken: prompt.broken }))
   yield* ranked(options, link)
@@ -118,5 +136,5 @@ export const run = Effect.fnUntraced(function* (options: Connecting) {
       refusal === undefined ? Effect.void : prompt.printRed(printable(`not admitted: ${refusal.message}; trying again`))
     )
   )
-  yield* Stream.runForEach(Stream.fromQueue(editor.lines), prompt.perform)
+  yield* Effect.onInterrupt(Stream.runForEach(Stream.fromQueue(editor.lines), prompt.perform), () => prompt.cancel)
 }, Effect.scoped)

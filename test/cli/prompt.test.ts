@@ -1,0 +1,165 @@
+/** The prompt on a real terminal: Ctrl-C, sizes, and terminals without escapes. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { rankdCommand } from "../support/process.ts"
+import { terminal } from "../support/tmux.ts"
+import { client, Port, serverLayer } from "../support/wire.ts"
+
+const withServer = <A, E, R>(test: Effect.Effect<A, E, R>) =>
+  test.pipe(Effect.scoped, Effect.provide(serverLayer())) as Effect.Effect<A, E>
+
+/** A prompt with rank 0, and a client below it. */
+const prompt = Effect.fnUntraced(function* (env = "") {
+  const shown = yield* terminal(`${env} RANKD_HISTORY= ${rankdCommand} connect --port ${yield* Port}`)
+  yield* shown.shows(/rank 0 of 1>/)
+  const worker = yield* client
+  yield* shown.shows(/JOINED 1 m2/)
+  return { ...shown, worker }
+})
+
+const orders = (worker: { readonly heard: ReadonlyArray<string> }) =>
+  worker.heard.filter((line) => line.startsWith("EXEC"))
+
+describe("Ctrl-C at a prompt", { concurrent: true, timeout: 90_000 }, () => {
+  it.live("cancels what is open, and says so; twice it quits", () =>
+    withServer(
+      Effect.gen(function* () {
+        const { shows, type, worker } = yield* prompt()
+        yield* type("EXEC#1 1 one", "Enter", "EXEC#2 * two", "Enter")
+        yield* worker.until((line) => /^EXEC#\d+ 0 two/.test(line))
+        yield* type("C-c")
+        yield* worker.until((line) => line.startsWith("CANCEL#"))
+        yield* worker.until((line) => line.startsWith("CANCEL#"))
+        yield* shows(
+          /cancelling #1, #2; Ctrl-C again quits\n(?:.*\n)*RESULT#1 1 cancelled\n(?:.*\n)*DONE#2 0 1\nrank 0 of 2>$/
+        )
+        // A line in between makes the next one the first again.
+        yield* type("PING here", "Enter")
+        yield* shows(/PONG here\n/)
+        yield* type("C-c")
+        yield* shows(/PONG here\nCtrl-C again, or Ctrl-D, quits\nrank 0 of 2>$/)
+        yield* type("C-c")
+        yield* shows(/\[exit 0\]/)
+      })
+    )
+  )
+
+  it.live("clears the line, as often as there is one", () =>
+    withServer(
+      Effect.gen(function* () {
+        const { shows, type, worker } = yield* prompt()
+        yield* type("EXEC 1 half", "C-c", "EXEC 1 other", "C-c")
+        yield* shows(/rank 0 of 2>$/)
+        yield* type("EXEC 1 whole", "Enter")
+        yield* worker.until((line) => line === "EXEC 0 whole")
+        assert.deepStrictEqual(orders(worker), [])
+        yield* type("C-d")
+        yield* shows(/\[exit 0\]/)
+      })
+    )
+  )
+})
+
+describe("a terminal without escapes", { concurrent: true, timeout: 90_000 }, () => {
+  it.live.each(["TERM=dumb", "TERM="])("gets none from a prompt, and Ctrl-C drops the line: %s", (term) =>
+    withServer(
+      Effect.gen(function* () {
+        const { raw, shows, type, worker } = yield* prompt(term)
+        yield* type("EXEC 1 half", "C-c")
+        yield* shows(/Ctrl-C again, or Ctrl-D, quits\nrank 0 of 2> *$/)
+        yield* type("EXEC 1 whole", "Enter")
+        yield* worker.until((line) => line === "EXEC 0 whole")
+        assert.deepStrictEqual(orders(worker), [])
+        yield* type("EXEC#1 1 one", "Enter")
+        yield* worker.until((line) => line.startsWith("EXEC#"))
+        yield* type("C-c")
+        yield* worker.until((line) => line.startsWith("CANCEL#"))
+        yield* shows(/cancelling #1; Ctrl-C again quits\n(?:.*\n)*RESULT#1 1 cancelled\n/)
+        yield* type("nonsense", "Enter")
+        yield* shows(/ERROR 0 unknown command/)
+        yield* type("C-c", "C-c")
+        yield* shows(/\[exit 0\]/)
+        assert.notInclude(yield* raw, "\u001b")
+      })
+    )
+  )
+
+  it.live("ends a prompt with Ctrl-D", () =>
+    withServer(
+      Effect.gen(function* () {
+        const { shows, type } = yield* prompt("TERM=dumb")
+        yield* type("C-d")
+        yield* shows(/^\[exit 0\]/m)
+      })
+    )
+  )
+
+  it.live.each(["watch", "ranks", "help connect"])("gets none: %s", (args) =>
+    withServer(
+      Effect.gen(function* () {
+        const to = args.startsWith("help") ? "" : `--port ${yield* Port}`
+        const { raw, shows } = yield* terminal(`TERM=dumb ${rankdCommand} ${args} ${to}`)
+        yield* shows(args === "watch" ? /^MEMBER 0 m1/m : /\[exit 0\]/)
+        const late = yield* client
+        if (args === "watch") yield* shows(/^JOINED 1 m2/m)
+        late.send("QUIT")
+        if (args === "watch") yield* shows(/^LEFT 1 m2/m)
+        assert.notInclude(yield* raw, "\u001b")
+      })
+    )
+  )
+})
+
+/** Time for a terminal to have its new size, and for the command to draw again. */
+const drawn = Effect.sleep("400 millis")
+
+describe("a terminal that changes its size", { concurrent: true, timeout: 90_000 }, () => {
+  it.live("keeps what was above a table, which is redrawn in place", () =>
+    withServer(
+      Effect.gen(function* () {
+        const { resize, scrolled, shows } = yield* terminal(
+          `seq 12; ${rankdCommand} watch --name eye --port ${yield* Port}`
+        )
+        yield* shows(/^12\nRANK .*\n0 .*eye.*\(this command\)$/m)
+        for (const [width, height] of [
+          [40, 24],
+          [100, 24],
+          [20, 12],
+          [80, 24]
+        ] as const) {
+          yield* resize(width, height)
+          yield* drawn
+          assert.match(yield* scrolled, /^1\n(?:\d+\n){10}12\nRANK .*\n0 +m1 .*$/, `${width}`)
+        }
+        const late = yield* client
+        yield* shows(/^0 .*\(this command\)\n1 +m2 .*$/m)
+        yield* resize(30, 24)
+        yield* drawn
+        assert.match(yield* scrolled, /^1\n(?:\d+\n){10}12\nRANK .*\n0 +m1.*\n1 +m2.*$/)
+        late.send("QUIT")
+        yield* shows(/^0 +m1.*$(?!\n)/m)
+        assert.match(yield* scrolled, /^1\n(?:\d+\n){10}12\nRANK .*\n0 +m1.*$/)
+      })
+    )
+  )
+
+  it.live("leaves no copies of a line that wraps", () =>
+    withServer(
+      Effect.gen(function* () {
+        const { resize, scrolled, shows, type } = yield* prompt()
+        yield* type(`EXEC 1 ${"x".repeat(100)}end`)
+        yield* shows(/end$/)
+        const lines = /^RANK 0 1 \S+ m1\s+JOINED 1 m2\nrank 0 of 2> EXEC 1 (?:x+\n)+x*end$/
+        for (const width of [50, 110, 35, 80]) {
+          yield* resize(width, 24)
+          yield* drawn
+          assert.match(yield* scrolled, lines, `${width}`)
+        }
+        const other = yield* client
+        yield* shows(/rank 0 of 3> EXEC/)
+        assert.match(yield* scrolled, /JOINED 1 m2\nJOINED 2 m3\nrank 0 of 3> EXEC 1 x+\n+x+end$/)
+        other.send("QUIT")
+      })
+    )
+  )
+})
