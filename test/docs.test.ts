@@ -42,7 +42,7 @@ describe("docs/protocol.md", () => {
           while (!output.endsWith(text)) yield* Effect.sleep("10 millis")
         }).pipe(
           Effect.timeoutOrElse({
-            duration: "10 seconds",
+            duration: "60 seconds",
             orElse: () => Effect.die(new Error(`printed ${output}, not ${text}`))
           })
         )

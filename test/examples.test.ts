@@ -15,7 +15,7 @@ const freePort = Effect.callback<number>((resume) => {
   })
 })
 
-describe("examples", { concurrent: true, timeout: 60_000 }, () => {
+describe("examples", { concurrent: true }, () => {
   it.live("worker.py answers what it is asked to do", () =>
     Effect.gen(function* () {
       const first = yield* client
@@ -53,7 +53,7 @@ describe("examples", { concurrent: true, timeout: 60_000 }, () => {
       const get = Effect.tryPromise(() => fetch(`http://127.0.0.1:${web}/members`)).pipe(
         Effect.flatMap((response) => Effect.tryPromise(() => response.json()))
       )
-      const members = yield* Effect.retry(get, { times: 200, schedule: Schedule.spaced("50 millis") })
+      const members = yield* Effect.retry(get, Schedule.spaced("50 millis"))
       assert.strictEqual(JSON.stringify(members).includes('"name":"app"'), true)
       const wire = yield* connect({ host: "127.0.0.1", port: ranks })
       yield* wire.until((line) => line.startsWith("RANK 1 2 "))
@@ -62,7 +62,7 @@ describe("examples", { concurrent: true, timeout: 60_000 }, () => {
         (members as ReadonlyArray<{ member: string }>).map((one) => one.member)
       )
       const both = Effect.map(listed, (members) => assert.deepStrictEqual(members, ["m1", "m2"]))
-      yield* Effect.retry(Effect.catchDefect(both, Effect.fail), { times: 100, schedule: Schedule.spaced("50 millis") })
+      yield* Effect.retry(Effect.catchDefect(both, Effect.fail), Schedule.spaced("50 millis"))
     }).pipe(Effect.scoped)
   )
 })

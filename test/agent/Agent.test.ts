@@ -64,7 +64,7 @@ const there = (cwd: string, name: string) => until(() => existsSync(join(cwd, na
 const live = <A, E>(name: string, test: Effect.Effect<A, E, NodeServices.NodeServices | Scope.Scope>) =>
   it.live(name, () => test.pipe(Effect.scoped, Effect.provide(NodeServices.layer)))
 
-describe("Agent", { concurrent: true, timeout: 60_000 }, () => {
+describe("Agent", { concurrent: true }, () => {
   live(
     "runs an allowed command as an argument vector, in its folder and a clean environment",
     Effect.gen(function* () {

@@ -14,7 +14,7 @@ const folder = Effect.acquireRelease(
 
 const tokenOf = (stderr: string) => /^The token, which is shown this once: (\S+)\n$/.exec(stderr)![1]!
 
-describe("tokens", { concurrent: true, timeout: 60_000 }, () => {
+describe("tokens", { concurrent: true }, () => {
   it.live("admit clients until SIGHUP removes them, and appear in no output", () =>
     Effect.gen(function* () {
       const where = yield* folder

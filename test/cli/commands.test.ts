@@ -20,7 +20,7 @@ const parsed = (output: string) =>
     .split("\n")
     .map((line) => JSON.parse(line))
 
-describe("rankd ranks", { concurrent: true, timeout: 60_000 }, () => {
+describe("rankd ranks", { concurrent: true }, () => {
   it.live("lists the members, as lines and as JSON", () =>
     withServer(
       Effect.gen(function* () {
@@ -65,7 +65,7 @@ describe("rankd ranks", { concurrent: true, timeout: 60_000 }, () => {
   )
 })
 
-describe("a command that connects to a server", { concurrent: true, timeout: 60_000 }, () => {
+describe("a command that connects to a server", { concurrent: true }, () => {
   const unresolved =
     /(?:nosuch\.invalid does not resolve|cannot resolve nosuch\.invalid now)\. Name another server with --host/
 
@@ -109,7 +109,7 @@ describe("a command that connects to a server", { concurrent: true, timeout: 60_
   )
 })
 
-describe("a command with endless output", { concurrent: true, timeout: 60_000 }, () => {
+describe("a command with endless output", { concurrent: true }, () => {
   it.live.each(["watch", "agent"])("ends when its reader does: %s", (command) =>
     withServer(
       Effect.gen(function* () {
@@ -134,7 +134,7 @@ describe("a command with endless output", { concurrent: true, timeout: 60_000 },
   )
 })
 
-describe("rankd watch", { concurrent: true, timeout: 60_000 }, () => {
+describe("rankd watch", { concurrent: true }, () => {
   it.live("prints every change, as lines and as JSON", () =>
     withServer(
       Effect.gen(function* () {
@@ -161,7 +161,7 @@ describe("rankd watch", { concurrent: true, timeout: 60_000 }, () => {
   )
 })
 
-describe("rankd connect, with a script", { concurrent: true, timeout: 60_000 }, () => {
+describe("rankd connect, with a script", { concurrent: true }, () => {
   /** A client that answers with the command itself: `5 out` is status 5 and output `out`. `leave` leaves, `never` gets no answer. */
   const executor = Effect.gen(function* () {
     const executor = yield* client
@@ -371,7 +371,7 @@ describe("rankd connect, with a script", { concurrent: true, timeout: 60_000 }, 
   )
 })
 
-describe("rankd agent", { concurrent: true, timeout: 60_000 }, () => {
+describe("rankd agent", { concurrent: true }, () => {
   it.live("only prints commands by default", () =>
     withServer(
       Effect.gen(function* () {
@@ -566,7 +566,7 @@ describe("rankd agent", { concurrent: true, timeout: 60_000 }, () => {
   )
 })
 
-describe("rankd lead", { concurrent: true, timeout: 60_000 }, () => {
+describe("rankd lead", { concurrent: true }, () => {
   it.live("runs the command with the epoch, and exits with its status", () =>
     withServer(
       Effect.gen(function* () {

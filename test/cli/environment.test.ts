@@ -12,7 +12,7 @@ const asNobody = `env -u HOME -u RANKD_HISTORY ${
     : "unshare --user --map-user=54321 --map-group=54321"
 }`
 
-describe("without a home", { concurrent: true, timeout: 60_000 }, () => {
+describe("without a home", { concurrent: true }, () => {
   it.live("every command starts", () =>
     Effect.gen(function* () {
       for (const args of ["--version", "help connect", "token --name x"]) {

@@ -11,7 +11,7 @@ import { Port, serverLayer } from "../support/wire.ts"
 
 const linesOf = (text: string) => text.split("\n").slice(0, -1)
 
-describe("rankd", { concurrent: true, timeout: 60_000 }, () => {
+describe("rankd", { concurrent: true }, () => {
   it.live("prints its address in one line, serves, logs who joins and leaves, and stops in order", () =>
     Effect.gen(function* () {
       const run = yield* rankd(["--port", "0", "--max-clients", "2"])

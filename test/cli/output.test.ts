@@ -20,7 +20,7 @@ const timed = Effect.fnUntraced(function* (exit: Effect.Effect<number | null>) {
   return { status: yield* exit, took: performance.now() - start }
 })
 
-describe("a server whose logs nobody reads", { concurrent: true, timeout: 60_000 }, () => {
+describe("a server whose logs nobody reads", { concurrent: true }, () => {
   it.live.each(["terminal", "unread terminal", "pipe"])("serves, and ends with 0 on SIGTERM: %s", (where) =>
     Effect.gen(function* () {
       const run = yield* stopped(where === "pipe" ? "pipe2" : "2", `${rankdCommand} --port 0`)
@@ -73,7 +73,7 @@ describe("a server whose logs nobody reads", { concurrent: true, timeout: 60_000
   )
 })
 
-describe("what a command was asked to print", { concurrent: true, timeout: 60_000 }, () => {
+describe("what a command was asked to print", { concurrent: true }, () => {
   it.live.each([
     ["ranks", /^RANK .*\r\n0 +m1 .*\r\n1 +m2 .*\(this command\)\r\n$/],
     ["connect", /^PONG asked\r\n$/],
@@ -112,7 +112,7 @@ describe("what a command was asked to print", { concurrent: true, timeout: 60_00
   )
 })
 
-describe("a command whose terminal is stopped", { concurrent: true, timeout: 60_000 }, () => {
+describe("a command whose terminal is stopped", { concurrent: true }, () => {
   it.live.each(["watch", "watch --json", "agent", "lead -- sleep 60"])("ends in order on SIGTERM: %s", (args) =>
     withServer(
       Effect.gen(function* () {

@@ -23,7 +23,7 @@ const member = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
   return { run, watcher }
 })
 
-describe("SIGUSR1", { concurrent: true, timeout: 60_000 }, () => {
+describe("SIGUSR1", { concurrent: true }, () => {
   it.live.each([["agent"], ["connect"], ["watch"], ["lead", "--", "sleep", "60"]])("opens no debugger: %s", (args) =>
     withServer(
       Effect.gen(function* () {
@@ -66,7 +66,7 @@ const script = Effect.fnUntraced(function* (start: (port: number) => ReturnType<
 
 const scriptOf = (port: number) => rankd(["connect", "--port", `${port}`])
 
-describe("a script that is interrupted", { concurrent: true, timeout: 60_000 }, () => {
+describe("a script that is interrupted", { concurrent: true }, () => {
   it.live.each([
     ["SIGINT", "1"],
     ["SIGTERM", "*"],
@@ -147,7 +147,7 @@ describe("a script that is interrupted", { concurrent: true, timeout: 60_000 }, 
   )
 })
 
-describe("a command that is interrupted before it has finished", { concurrent: true, timeout: 60_000 }, () => {
+describe("a command that is interrupted before it has finished", { concurrent: true }, () => {
   it.live.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("ends by that signal: ranks, %s", (signal) =>
     Effect.gen(function* () {
       /** Takes connections, and never answers. */
@@ -193,7 +193,7 @@ const folder = Effect.acquireRelease(
   (path) => Effect.sync(() => rmSync(path, { recursive: true }))
 )
 
-describe("SIGHUP without a terminal", { concurrent: true, timeout: 60_000 }, () => {
+describe("SIGHUP without a terminal", { concurrent: true }, () => {
   it.live("does not end a server that has nothing to reload", () =>
     Effect.gen(function* () {
       const run = yield* rankd(["--port", "0"])
@@ -274,7 +274,7 @@ describe("SIGHUP without a terminal", { concurrent: true, timeout: 60_000 }, () 
   )
 })
 
-describe("a terminal that is closed", { concurrent: true, timeout: 60_000 }, () => {
+describe("a terminal that is closed", { concurrent: true }, () => {
   it.live("stops a server in order, whatever it could reload", () =>
     Effect.gen(function* () {
       const tokens = join(yield* folder, "tokens")

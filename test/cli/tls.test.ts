@@ -19,7 +19,7 @@ const made = Effect.gen(function* () {
 
 const to = Effect.map(Port, (port) => ["--port", `${port}`] as const)
 
-describe("the commands that connect", { concurrent: true, timeout: 60_000 }, () => {
+describe("the commands that connect", { concurrent: true }, () => {
   it.live("connect over TLS", () =>
     Effect.gen(function* () {
       const { ca, tls } = yield* made
@@ -115,7 +115,7 @@ describe("the commands that connect", { concurrent: true, timeout: 60_000 }, () 
   )
 })
 
-describe("rankd serve", { concurrent: true, timeout: 60_000 }, () => {
+describe("rankd serve", { concurrent: true }, () => {
   it.live("reloads the TLS files on SIGHUP", () =>
     Effect.gen(function* () {
       const { ca, issuer, server } = yield* made

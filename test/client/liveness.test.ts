@@ -34,7 +34,7 @@ const leading = Effect.fnUntraced(function* (client: Client) {
   return times
 })
 
-describe("the lead", { concurrent: true, timeout: 60_000 }, () => {
+describe("the lead", { concurrent: true }, () => {
   it.live.each([["up"], ["down"], ["up", "down"]] as const)(
     "ends before the next member leads, if the connection stalls: %s",
     (directions) =>

@@ -99,8 +99,7 @@ describe("clients that do not read", () => {
         assert.isBelow(peak - before, 10 * cap + HEAP, report)
         assert.isBelow(p99(times), 300, report)
         assert.isBelow(times.at(-1)!, SLOWEST, report)
-      }).pipe(Effect.scoped),
-    60_000
+      }).pipe(Effect.scoped)
   )
 
   it.live.each(["nothing", "a byte a second"])(
@@ -167,47 +166,43 @@ describe("crowds", () => {
         assert.isBelow(grown, 5 * 1000 * 65_536)
         yield* until("all descriptors are closed", () => descriptorsOf(pid(server)) <= idle)
         assert.strictEqual(server.stderr().includes("rror"), false, server.stderr())
-      }).pipe(Effect.scoped),
-    60_000
+      }).pipe(Effect.scoped)
   )
 
-  it.live(
-    "more connections than descriptors: the server serves its members, logs the problem, and recovers",
-    () =>
-      Effect.gen(function* () {
-        const server = yield* shell("exec prlimit --nofile=64 node --import tsx src/main.ts --port 0")
-        const [first, second] = [yield* ranked(server), yield* ranked(server)]
-        yield* says(
-          server.stderr,
-          /the limit of open files \(ulimit -n\) is 64: the server takes at most [0-9]+ connections/
-        )
-        const crowd = yield* Effect.forEach(Array.from({ length: 150 }), () => Effect.option(server.connect))
-        const wires = crowd.flatMap((wire) => (wire._tag === "Some" ? [wire.value] : []))
-        yield* until("each is served or turned away", () =>
-          wires.every(({ closed, heard }) => closed || heard.length > 0)
-        )
-        assert.isTrue(wires.some(({ closed }) => closed))
-        first.send("EXEC 1 still here")
-        assert.strictEqual((yield* second.until((line) => line.startsWith("EXEC"))).at(-1), "EXEC 0 still here")
-        for (const { socket } of wires) socket.destroy()
-        first.send("RANKS")
-        yield* first.until((line) => line.startsWith("END"))
-        // When there is room again, a client that connects gets a rank.
-        const next = yield* Effect.retry(
-          Effect.flatMap(server.connect, (wire) =>
-            Effect.flatMap(
-              Effect.promise(async () => {
-                while (!wire.closed && wire.heard.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
-              }),
-              () => (wire.heard.length > 0 ? Effect.succeed(wire) : Effect.fail("turned away" as const))
-            )
-          ),
-          { times: 100 }
-        )
-        assert.match(next.heard[0]!, /^RANK /)
-        assert.isFalse(server.ended())
-      }).pipe(Effect.scoped),
-    60_000
+  it.live("more connections than descriptors: the server serves its members, logs the problem, and recovers", () =>
+    Effect.gen(function* () {
+      const server = yield* shell("exec prlimit --nofile=64 node --import tsx src/main.ts --port 0")
+      const [first, second] = [yield* ranked(server), yield* ranked(server)]
+      yield* says(
+        server.stderr,
+        /the limit of open files \(ulimit -n\) is 64: the server takes at most [0-9]+ connections/
+      )
+      const crowd = yield* Effect.forEach(Array.from({ length: 150 }), () => Effect.option(server.connect))
+      const wires = crowd.flatMap((wire) => (wire._tag === "Some" ? [wire.value] : []))
+      yield* until("each is served or turned away", () =>
+        wires.every(({ closed, heard }) => closed || heard.length > 0)
+      )
+      assert.isTrue(wires.some(({ closed }) => closed))
+      first.send("EXEC 1 still here")
+      assert.strictEqual((yield* second.until((line) => line.startsWith("EXEC"))).at(-1), "EXEC 0 still here")
+      for (const { socket } of wires) socket.destroy()
+      first.send("RANKS")
+      yield* first.until((line) => line.startsWith("END"))
+      // When there is room again, a client that connects gets a rank.
+      const next = yield* Effect.retry(
+        Effect.flatMap(server.connect, (wire) =>
+          Effect.flatMap(
+            Effect.promise(async () => {
+              while (!wire.closed && wire.heard.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+            }),
+            () => (wire.heard.length > 0 ? Effect.succeed(wire) : Effect.fail("turned away" as const))
+          )
+        ),
+        { times: 100 }
+      )
+      assert.match(next.heard[0]!, /^RANK /)
+      assert.isFalse(server.ended())
+    }).pipe(Effect.scoped)
   )
 })
 

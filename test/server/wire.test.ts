@@ -251,27 +251,24 @@ describe("the server, on real sockets", () => {
     }).pipe(Effect.scoped, Effect.provide(serverLayer()))
   )
 
-  it.live(
-    "sends each remaining member a few lines when 200 of 1,000 leave at the same moment",
-    () =>
-      Effect.gen(function* () {
-        const all = yield* clients(1000)
-        const stay = all.filter((_, rank) => rank % 5 !== 0)
-        for (const [rank, { socket }] of all.entries()) if (rank % 5 === 0) socket.resetAndDestroy()
-        const rankOf = (line: string | undefined) => Number(line?.split(" ")[1])
-        yield* stay.at(-1)!.until((line) => rankOf(line) === 799)
-        yield* Effect.forEach(stay, (wire, rank) =>
-          Effect.gen(function* () {
-            wire.send("PING")
-            const heard = yield* wire.until((line) => line === "PONG")
-            // The last has taken some of its lines already.
-            if (wire === stay.at(-1)) return
-            assert.strictEqual(rankOf(heard.at(-2)), rank)
-            assert.isAtMost(heard.length - 1, 5)
-          })
-        )
-      }).pipe(Effect.scoped, Effect.provide(serverLayer({ maxClients: 1000 }))),
-    60_000
+  it.live("sends each remaining member a few lines when 200 of 1,000 leave at the same moment", () =>
+    Effect.gen(function* () {
+      const all = yield* clients(1000)
+      const stay = all.filter((_, rank) => rank % 5 !== 0)
+      for (const [rank, { socket }] of all.entries()) if (rank % 5 === 0) socket.resetAndDestroy()
+      const rankOf = (line: string | undefined) => Number(line?.split(" ")[1])
+      yield* stay.at(-1)!.until((line) => rankOf(line) === 799)
+      yield* Effect.forEach(stay, (wire, rank) =>
+        Effect.gen(function* () {
+          wire.send("PING")
+          const heard = yield* wire.until((line) => line === "PONG")
+          // The last has taken some of its lines already.
+          if (wire === stay.at(-1)) return
+          assert.strictEqual(rankOf(heard.at(-2)), rank)
+          assert.isAtMost(heard.length - 1, 5)
+        })
+      )
+    }).pipe(Effect.scoped, Effect.provide(serverLayer({ maxClients: 1000 })))
   )
 
   it.live("loses no seat when a thousand clients connect and disconnect", () =>

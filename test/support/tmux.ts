@@ -9,7 +9,7 @@ import { Effect, Schedule } from "effect"
 const run = promisify(execFile)
 
 /** Long enough for a start on a loaded machine; what takes so long has failed. */
-const DEADLINE = "30 seconds"
+const DEADLINE = "60 seconds"
 
 /** What is a key, and not text. */
 const KEYS = /^(?:Enter|Tab|Up|C-[a-z])$/

@@ -4,7 +4,7 @@ import { Duration, Effect } from "effect"
 import { TestClock } from "effect/testing"
 
 /** Waits until the condition holds, in real time, whatever the clock of the test. It dies after `limit`. */
-export const until = (condition: () => boolean, limit: Duration.Input = "10 seconds"): Effect.Effect<void> =>
+export const until = (condition: () => boolean, limit: Duration.Input = "60 seconds"): Effect.Effect<void> =>
   Effect.promise(async (signal) => {
     const deadline = performance.now() + Duration.toMillis(limit)
     while (!condition() && !signal.aborted) {

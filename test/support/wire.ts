@@ -5,7 +5,7 @@ import { Context, Deferred, Effect, Layer, Logger, type Scope } from "effect"
 import { Access, type AccessPolicy, NodeServer, RankServer, Settings, type SettingsValues } from "../../src/index.ts"
 
 /** How long something that must happen may take before a test fails. */
-const DEADLINE = "10 seconds"
+const DEADLINE = "60 seconds"
 
 export class Port extends Context.Service<Port, number>()("rankd/test/Port") {}
 
