@@ -147,8 +147,9 @@ export const limits = table({
     unit: "seconds",
     help: "How long a disconnected program may come back and keep its rank, in seconds. 0: promote the next at once"
   },
+  // With `linger` and the last second of the output it stays clear of the ten seconds after which container runtimes kill.
   drain: {
-    default: Duration.seconds(10),
+    default: Duration.seconds(5),
     least: Duration.zero,
     most: WEEK,
     unit: "seconds",

@@ -41,7 +41,7 @@ describe("a server that stops", () => {
       assert.deepStrictEqual(yield* say(b, "RESULT#1 0 done"), ["EXEC#1 0 x"])
       assert.deepStrictEqual(a.lines(), ["RESULT#1 1 0 done"])
       // It still serves its members.
-      yield* TestClock.adjust("9 seconds")
+      yield* TestClock.adjust("4 seconds")
       assert.deepStrictEqual(yield* say(b, "QUIT"), ["BYE quit"])
       assert.match(c.lines().at(-1)!, /^RANK 1 2 \d+ m3$/)
       assert.isUndefined(stop.pollUnsafe())
@@ -53,13 +53,13 @@ describe("a server that stops", () => {
     }).pipe(server())
   )
 
-  it.effect("waits for --drain at most, even if a client is stuck", () =>
+  it.effect("waits for --drain at most, five seconds by default, even if a client is stuck", () =>
     Effect.gen(function* () {
       const [a, b, c] = yield* connect(3)
       b.reading = false
       yield* say(a, ...Array.from({ length: 20 }, () => `EXEC 1 ${"x".repeat(1000)}`), "EXEC#1 1-2 y")
       const stop = yield* stopping
-      yield* passes("9999 millis")
+      yield* passes("4999 millis")
       assert.isFalse([...a.lines(), ...c.lines()].some((line) => line.startsWith("BYE")))
       yield* TestClock.adjust("1 millis")
       assert.isTrue(yield* dismissed(a, c))

@@ -47,6 +47,19 @@ describe("the server, on real sockets", () => {
     }).pipe(Effect.scoped, Effect.provide(serverLayer()))
   )
 
+  it.live("sends a script that has ended its side the outcomes of its commands", () =>
+    Effect.gen(function* () {
+      const script = yield* client
+      const [worker] = yield* clients(1)
+      script.socket.end("EXEC#x 1 uptime\nEXEC#y 1 date\n")
+      yield* worker.until((line) => line.startsWith("RANK 0 1 "))
+      worker.send("RESULT#1 0 up 3 days")
+      yield* script.until((line) => line === "RESULT#x 1 0 up 3 days")
+      worker.send("OUTPUT#2 today", "RESULT#2 0")
+      assert.deepStrictEqual(yield* script.untilClosed, ["OUTPUT#y 1 today", "RESULT#y 1 0"])
+    }).pipe(Effect.scoped, Effect.provide(serverLayer()))
+  )
+
   it.live("delivers its last line to a client that is still sending", () =>
     Effect.gen(function* () {
       // Closing a connection with unread bytes resets it, and the reset would overtake the last line.

@@ -154,7 +154,6 @@ export class Reservations {
     reservation.absent = { seat, reason }
     this.#absent.add(peer.address, 1)
     // Open commands to it end as if it had left. Commands that reach it from now on are `undelivered`.
-    peer.outbox.close()
     abandonDeliveries(peer)
     seat.group.notifier.unwatch(peer)
     seat.group.followLeader()

@@ -2,6 +2,7 @@
  * A tracked command and its deliveries, one for each target. Invariant: a delivery ends
  * exactly once. A command is open until its last delivery has ended.
  */
+import type { Latch } from "effect"
 import type { Status } from "../../protocol/Messages.ts"
 import type { Cancellable } from "../outbound/WriteBuffer.ts"
 import type { Peer, PendingDelivery } from "../Peer.ts"
@@ -11,6 +12,8 @@ export class Issuer {
   readonly peer: Peer
   /** Its open commands, by its own ids. */
   readonly open = new Map<string, Command>()
+  /** Opens when none of its commands is open; undefined while no fiber waits for that. */
+  idle: Latch.Latch | undefined = undefined
 
   constructor(peer: Peer) {
     this.peer = peer

@@ -15,12 +15,13 @@ import type { Outbox } from "../outbound/Outbox.ts"
 import type { Peer } from "../Peer.ts"
 import type { SettingsValues } from "../Settings.ts"
 import { Sweeper } from "../Sweeper.ts"
+import { deadlineIn } from "../time.ts"
 import { wakeLater } from "../wakeLater.ts"
 import { Command, Delivery, type Issuer } from "./Command.ts"
 import { DeliveryTable } from "./DeliveryTable.ts"
 
-/** How often the sweep looks for commands that have timed out. */
-const SWEEP_INTERVAL = "100 millis"
+/** How often the sweep looks for commands that have timed out, in milliseconds. */
+const SWEEP_INTERVAL = 100
 
 /** The most outcomes in one event. A command whose issuer has left may have thousands. */
 const OUTCOMES_PER_EVENT = 100
@@ -72,9 +73,9 @@ export class TrackedCommands {
     Effect.andThen(
       Effect.addFinalizer(() => Effect.sync(() => this.#emitOrphaned())),
       this.#sweeper.run(
-        Effect.delay(
-          Effect.sync(() => this.#sweep()),
-          SWEEP_INTERVAL
+        Effect.andThen(
+          deadlineIn(SWEEP_INTERVAL),
+          Effect.sync(() => this.#sweep())
         )
       )
     )
@@ -173,14 +174,20 @@ export class TrackedCommands {
     this.#stop(command, "cancelled")
   }
 
-  /** The issuer's open commands continue without it, for a limited time. */
+  /** The issuer's open commands continue without it, for `commandTimeout` at most. */
   orphan(issuer: Issuer): void {
-    const latest = this.#options.now() + this.#commandTimeout
-    for (const command of issuer.open.values()) {
-      command.issuer = undefined
-      command.deadline = Math.min(command.deadline, latest)
-    }
+    this.#limit(issuer)
+    for (const command of issuer.open.values()) command.issuer = undefined
     issuer.open.clear()
+  }
+
+  /** Succeeds when the issuer, which can send nothing more, has all outcomes: in `commandTimeout` at most. */
+  settled(issuer: Issuer): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.#limit(issuer)
+      issuer.idle = Latch.makeUnsafe(issuer.open.size === 0)
+      return issuer.idle.await
+    })
   }
 
   /** Succeeds when no command is open. */
@@ -211,6 +218,13 @@ export class TrackedCommands {
     const { id, notOk, ok, several } = command
     if (several) issuer.peer.send({ _tag: "Done", id, ok, notOk })
     issuer.open.delete(id)
+    const { idle } = issuer
+    if (idle !== undefined && issuer.open.size === 0) wakeLater(() => idle.openUnsafe())
+  }
+
+  #limit(issuer: Issuer): void {
+    const latest = this.#options.now() + this.#commandTimeout
+    for (const command of issuer.open.values()) command.deadline = Math.min(command.deadline, latest)
   }
 
   #note(command: Command, outcome: string): void {

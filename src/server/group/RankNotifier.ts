@@ -27,6 +27,9 @@ const SWEEP_SLICE = 256
 const MIN_REST = Duration.millis(20)
 const REST_FACTOR = 2
 
+/** The longest rest: a sweep in which the process was frozen, and not at work, looks long, too. */
+const MAX_REST = Duration.seconds(1)
+
 /** A change of the order of a group. */
 export type PeerChange = Change<Peer, LeaveReason>
 
@@ -70,7 +73,7 @@ export class RankNotifier {
 
   /** Sends the member its rank, unless it has it already. `roster` is the present order. */
   tell({ data, id }: Roster.Member<Peer>, rank: number, roster: Roster.Roster<Peer>): void {
-    if (data.lastRankSent === rank || data.leaving || this.#stopping()) return
+    if (data.lastRankSent === rank || data.leaving || data.absent || this.#stopping()) return
     data.lastRankSent = rank
     data.send({ _tag: "Rank", rank, size: Roster.size(roster), epoch: roster.epoch, member: memberIdOf(id) })
   }
@@ -121,7 +124,8 @@ export class RankNotifier {
     const now = monotonicMillis(yield* Clock.Clock)
     const start = now()
     yield* this.#sweep
-    yield* Effect.sleep(Duration.max(MIN_REST, Duration.millis(REST_FACTOR * (now() - start))))
+    const rest = Duration.millis(REST_FACTOR * (now() - start))
+    yield* Effect.sleep(Duration.clamp(rest, { minimum: MIN_REST, maximum: MAX_REST }))
   })
 
   readonly #sweep = Effect.gen({ self: this }, function* () {

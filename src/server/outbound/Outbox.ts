@@ -5,12 +5,13 @@
  * fibers that wait for the client to read. `WriteBuffer` owns the order of the bytes, and
  * `SlowConsumer` decides when a client is too slow.
  */
-import { Array as Arr, type Duration, Effect, Exit, type Fiber, Latch } from "effect"
+import { Array as Arr, Duration, Effect, Exit, type Fiber, Latch } from "effect"
 import type { Socket } from "effect/socket"
 import type { Transport } from "../../net/Transport.ts"
 import type { Line } from "../../protocol/LineBytes.ts"
 import type { SlowConsumerCause } from "../events/CloseCause.ts"
 import type { Stats } from "../events/Stats.ts"
+import { deadlineIn } from "../time.ts"
 import { wakeLater } from "../wakeLater.ts"
 import type { FlushQueue } from "./FlushQueue.ts"
 import type { ServerTotal } from "./ServerTotal.ts"
@@ -138,6 +139,11 @@ export class Outbox {
     return this.#until(() => !this.readPaused)
   }
 
+  /** Succeeds when it accepts nothing more: the server closes the client, or a write has failed. */
+  get closed(): Effect.Effect<void> {
+    return this.#until(() => !this.#open)
+  }
+
   /** Drops the waiting bytes, because all clients together exceed the server's total. Bytes in flight stay. */
   shed(): void {
     this.#slow("server total")
@@ -209,9 +215,9 @@ export class Outbox {
       this.#written(exit)
       return
     }
-    const late = Effect.delay(
-      Effect.sync(() => this.#slow("write deadline")),
-      this.#options.stallTimeout
+    const late = Effect.andThen(
+      deadlineIn(Duration.toMillis(this.#options.stallTimeout)),
+      Effect.sync(() => this.#slow("write deadline"))
     )
     const deadline = this.#options.fork(late)
     drained.addObserver((exit) => {
@@ -257,7 +263,7 @@ export class Outbox {
   }
 
   #discard(): void {
-    this.#open = false
+    this.close()
     this.#buffer.clear()
   }
 }

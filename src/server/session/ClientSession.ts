@@ -59,6 +59,13 @@ export class Seated {
 
 export type Open = Connecting | Unauthenticated | AwaitingSeat | Seated
 
+/** The client has ended its side, and gets the outcomes of its open commands. The session reads nothing more. */
+export interface HalfClosed {
+  readonly _tag: "HalfClosed"
+  /** The state before: if it has a seat, the session must give it up. */
+  readonly was: Open
+}
+
 export interface Closing {
   readonly _tag: "Closing"
   readonly cause: CloseCause
@@ -68,7 +75,7 @@ export interface Closing {
   readonly was: Open
 }
 
-export type State = Open | Closing
+export type State = Open | HalfClosed | Closing
 
 export class ClientSession implements Peer {
   readonly context: ServerContext
@@ -106,7 +113,7 @@ export class ClientSession implements Peer {
   }
 
   get leaving(): boolean {
-    return this.state._tag === "Closing" && !this.absent
+    return "was" in this.state && !this.absent
   }
 
   get ended(): Effect.Effect<unknown> {
@@ -142,27 +149,34 @@ export class ClientSession implements Peer {
     this.#issuer = undefined
   }
 
-  /** Enters another state. If the session is already closing, it only notes the seat, to give it up. */
+  /** Enters another state. If the session is already ending, it only notes the seat, to give it up. */
   enter(next: Open): void {
-    if (this.state._tag === "Closing") this.state = { ...this.state, was: next }
+    if ("was" in this.state) this.state = { ...this.state, was: next }
     else this.state = next
     if (next._tag === "AwaitingSeat" || next._tag === "Seated") this.executes = next.bearer.grant.execute
   }
 
+  /** The client has ended its side. Returns it as an issuer if it still waits for outcomes. */
+  halfClose(): Issuer | undefined {
+    if ("was" in this.state || this.#issuer === undefined || this.#issuer.open.size === 0) return undefined
+    this.state = { _tag: "HalfClosed", was: this.state }
+    return this.#issuer
+  }
+
   /** Ends the session. `detail` is for the operator. */
   close(cause: CloseCause, detail?: string): void {
-    const was = this.state
-    if (was._tag === "Closing") return
-    this.state = { _tag: "Closing", cause, detail, was }
+    const { state } = this
+    if (state._tag === "Closing") return
+    this.state = { _tag: "Closing", cause, detail, was: state._tag === "HalfClosed" ? state.was : state }
     this.outbox.close()
     // Waiting bytes must not reach a browser.
     if (cause === "http") this.transport.cut()
   }
 
-  /** Takes the seat from a closing session, once: the caller must give it up or reserve it. */
+  /** Takes the seat from a session that ends, once: the caller must give it up or reserve it. */
   releaseSeat(): Seat | undefined {
     const { state } = this
-    if (state._tag !== "Closing" || state.was._tag !== "Seated") return undefined
+    if (!("was" in state) || state.was._tag !== "Seated") return undefined
     const { bearer, seat } = state.was
     this.state = { ...state, was: { _tag: "AwaitingSeat", bearer, limit: undefined } }
     return seat

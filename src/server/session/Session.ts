@@ -11,6 +11,7 @@ import * as Roster from "../../rank/Roster.ts"
 import { nameOf } from "../admission/CertificateName.ts"
 import { abandonDeliveries } from "../commands/Command.ts"
 import type { CloseCause } from "../events/CloseCause.ts"
+import { deadlineIn } from "../time.ts"
 import { ClientSession, type Closing } from "./ClientSession.ts"
 import { closingOf, isRefusal, isSlowConsumer, refusalReasonOf } from "./closings.ts"
 import { closeInOrder, type Pull } from "./OrderlyClose.ts"
@@ -27,7 +28,7 @@ export const run = (context: ServerContext, socket: Socket.Socket): Effect.Effec
   open(context, socket).pipe(
     Effect.flatMap(({ pull, session }) =>
       Effect.onExit(
-        Effect.andThen(arrive(session), () => read(session, pull)),
+        Effect.andThen(arrive(session), () => Effect.catchIf(read(session, pull), isEndOfInput, () => finish(session))),
         (exit) => {
           const cause = causeOf(exit)
           const isDefect = cause === "internal error" && Exit.isFailure(exit)
@@ -94,22 +95,31 @@ const read = Effect.fnUntraced(function* (
 const inTime = (session: ClientSession, pull: Pull): Effect.Effect<ReadonlyArray<Uint8Array>, Socket.SocketError> => {
   const { context, deadline } = session
   if (deadline === undefined) return pull
-  return Effect.timeoutOrElse(pull, {
-    duration: Duration.millis(Math.max(0, deadline - context.now())),
-    orElse: () =>
-      Effect.sync(() => {
-        const { state } = session
-        session.close((state._tag === "AwaitingSeat" && state.limit?.cause) || "no token in time")
-        return []
-      })
+  const late = Effect.sync(() => {
+    const { state } = session
+    session.close((state._tag === "AwaitingSeat" && state.limit?.cause) || "no token in time")
+    return []
   })
+  return Effect.raceFirst(pull, Effect.andThen(deadlineIn(deadline - context.now()), late))
 }
+
+/** The client has ended its side: it gives up its seat now, and its connection after the outcomes of its open commands. */
+const finish = (session: ClientSession): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { context, outbox } = session
+    const issuer = session.halfClose()
+    if (issuer === undefined) return Effect.void
+    context.liveness.forget(session)
+    return Effect.uninterruptible(leaveSeat(session)).pipe(
+      Effect.andThen(Effect.raceFirst(context.commands.settled(issuer), outbox.closed))
+    )
+  }).pipe(Effect.andThen(Effect.sync(() => session.close("closed"))))
 
 /** Gives up the client's seat or reserves it; then closes the connection. */
 const leave = Effect.fnUntraced(function* (session: ClientSession, pull: Pull): Effect.fn.Return<void> {
   const { context, outbox, state, transport } = session
   if (state._tag !== "Closing") return
-  const { cause, detail, was } = state
+  const { cause, detail } = state
   const { events, liveness, outboxes, sessions, settings } = context
   if (isSlowConsumer(cause)) events.slowConsumer(session.address, session.member || undefined, cause)
   if (isRefusal(cause)) events.refused(session.address, cause, refusalReasonOf(cause), detail)
@@ -120,7 +130,7 @@ const leave = Effect.fnUntraced(function* (session: ClientSession, pull: Pull): 
   outboxes.flushQueue.flush()
   const closing = closeInOrder(transport, outbox, pull, lastWordsOf(session, state), settings.linger)
   if (cause === "http") return transport.cut()
-  if (was._tag === "Seated") return yield* closing
+  if (session.member !== "") return yield* closing
   if (context.lingering >= MAX_LINGERING) return transport.cut()
   context.lingering++
   return yield* Effect.ensuring(
@@ -134,11 +144,12 @@ const leave = Effect.fnUntraced(function* (session: ClientSession, pull: Pull): 
 const leaveSeat = Effect.fnUntraced(function* (session: ClientSession): Effect.fn.Return<void> {
   const { context, state } = session
   const seat = session.releaseSeat()
-  if (seat === undefined || state._tag !== "Closing") return
+  if (seat === undefined) return
+  const cause = state._tag === "Closing" ? state.cause : "closed"
   const { group, member } = seat
   const name = Roster.byId(group.ranks.snapshot(), member.id)?.name
-  const reserved = yield* context.reservations.leave(session, seat, closingOf(state.cause).reason)
-  if (reserved) context.events.lost(memberIdOf(member.id), name, group.name, session.address, state.cause)
+  const reserved = yield* context.reservations.leave(session, seat, closingOf(cause).reason)
+  if (reserved) context.events.lost(memberIdOf(member.id), name, group.name, session.address, cause)
 })
 
 const lastWordsOf = ({ codec }: ClientSession, { cause, was }: Closing): string | undefined => {
@@ -181,8 +192,8 @@ const disconnectAll = (context: ServerContext): Effect.Effect<void> =>
 /** The cause for a session that ended by itself: its connection ended, it failed, or the server stopped. */
 const causeOf = (exit: Exit.Exit<unknown, Socket.SocketError>): CloseCause => {
   if (Exit.isSuccess(exit) || Cause.hasDies(exit.cause)) return "internal error"
-  if (Cause.hasInterrupts(exit.cause)) return "shutting down"
-  const error = Cause.squash(exit.cause)
-  const closed = Socket.isSocketError(error) && error.reason._tag === "SocketCloseError" && error.reason.code === 1000
-  return closed ? "closed" : "reset"
+  return Cause.hasInterrupts(exit.cause) ? "shutting down" : "reset"
 }
+
+const isEndOfInput = ({ reason }: Socket.SocketError): boolean =>
+  reason._tag === "SocketCloseError" && reason.code === 1000

@@ -1,6 +1,6 @@
 /** A group without a server: peers that write to memory, the notifier, and the events. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Scope } from "effect"
+import { Clock, Effect, Exit, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import type { LeaveReason } from "../../../src/protocol/Reasons.ts"
 import { RankRef } from "../../../src/rank/RankRef.ts"
@@ -91,6 +91,31 @@ describe("the members behind one that leaves", () => {
       assert.deepStrictEqual(linesOf(members.slice(4)), [[], []])
     }).pipe(Effect.scoped)
   )
+
+  it.effect("wait a second at most after a sweep in which the process was frozen", () => {
+    let frozen = 0n
+    return Effect.gen(function* () {
+      const clock = yield* Clock.Clock
+      const slow = { ...clock, monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe() + frozen }
+      const { members } = yield* Effect.provideService(setUp(6), Clock.Clock, slow)
+      const { peer } = members[3]!
+      const send = peer.send.bind(peer)
+      Object.assign(peer, {
+        send: (...message: Parameters<typeof send>) => {
+          frozen += 4_000_000_000n
+          return send(...message)
+        }
+      })
+      yield* giveUp(members[1]!, "quit")
+      yield* turns
+      assert.strictEqual(frozen, 4_000_000_000n)
+      yield* giveUp(members[2]!, "quit")
+      linesOf(members)
+      yield* TestClock.adjust("1 second")
+      yield* turns
+      assert.deepStrictEqual(linesOf(members.slice(4)), [["RANK 2 4 8 m5"], ["RANK 3 4 8 m6"]])
+    }).pipe(Effect.scoped)
+  })
 
   it.effect("get nothing while the server is stopping", () =>
     Effect.gen(function* () {
