@@ -11,10 +11,17 @@ import type { Peer } from "../Peer.ts"
 import { RateLimiter } from "../RateLimiter.ts"
 import type { SettingsValues } from "../Settings.ts"
 import { type AccessPolicy, type Bearer, EVERYTHING, type Grant } from "./Access.ts"
-import { AuthBackoff } from "./AuthBackoff.ts"
+import { Backoff } from "./Backoff.ts"
 
 /** The rights of every client where the server asks for nothing: one object for all of them. */
 const ANYBODY: Bearer = { grant: EVERYTHING, name: undefined, rate: undefined }
+
+/**
+ * The delay before the answer to a wrong token. It counts per subnet, not per connection,
+ * because a new connection is cheap. A valid token never waits: the wrong ones may come from
+ * another client in the subnet. rankd's own clients wait five seconds for an answer.
+ */
+const WRONG_TOKENS = { first: 100, longest: 4000, forgottenAfter: 60_000 }
 
 export interface AuthenticatorOptions {
   readonly access: AccessPolicy | undefined
@@ -26,7 +33,7 @@ export interface AuthenticatorOptions {
 
 export class Authenticator {
   readonly #options: AuthenticatorOptions
-  readonly #backoff = new AuthBackoff()
+  readonly #backoff = new Backoff(WRONG_TOKENS)
   /** The name in the certificate of each unauthenticated client, in order of arrival. */
   readonly #unauthenticated = new Map<Peer, string | undefined>()
   /** The grants of the clients that have shown a token. */
@@ -102,6 +109,9 @@ export class Authenticator {
   #delay({ address }: Peer, failure: AuthFailure): Duration.Duration {
     const { events, now } = this.#options
     events.authFailed(address, failure)
-    return Duration.millis(this.#backoff.failed(subnetOf(address), now()))
+    const [subnet, at] = [subnetOf(address), now()]
+    const delay = this.#backoff.delay(subnet, at)
+    this.#backoff.count(subnet, at)
+    return Duration.millis(delay)
   }
 }

@@ -6,19 +6,27 @@
  * It owns the valid resume tokens and the seats of absent members. Invariant: the limits on
  * connections, in total and per subnet, also apply to absent members.
  */
-import { Duration, Effect, Exit, type Fiber, Latch, Scope } from "effect"
+import { Clock, Duration, Effect, Exit, type Fiber, Latch, Scope } from "effect"
 import { SubnetCounter } from "../../net/Subnet.ts"
 import type { LeaveReason } from "../../protocol/Reasons.ts"
 import { abandonDeliveries } from "../commands/Command.ts"
 import { giveUp, type Seat } from "../group/Seat.ts"
 import type { Peer } from "../Peer.ts"
 import type { SettingsValues } from "../Settings.ts"
+import { monotonicMillis } from "../time.ts"
 import { wakeLater } from "../wakeLater.ts"
 import { type Bearer, type Grant, isSameBearer } from "./Access.ts"
+import { Backoff } from "./Backoff.ts"
 import { make as makeTokens, type ResumeToken, type ResumeTokens } from "./ResumeTokens.ts"
 
 /** A connection that ends for one of these reasons is lost. */
 const LOST: ReadonlySet<LeaveReason> = new Set(["closed", "reset", "timed out", "internal error"])
+
+/**
+ * How long a client waits before it takes over a connection that still exists. Otherwise two
+ * clients that share a resume token would disconnect each other without a pause.
+ */
+const TAKEOVERS = { first: 100, longest: 5000, forgottenAfter: 10_000 }
 
 /** A valid resume token, and its member. */
 interface Reservation {
@@ -47,15 +55,19 @@ export class Reservations {
   readonly scope: Scope.Closeable
   readonly #settings: ReservationSettings
   readonly #tokens: ResumeTokens
+  /** Milliseconds of the monotonic clock. */
+  readonly #now: () => number
+  readonly #takeovers = new Backoff(TAKEOVERS)
   readonly #byDigest = new Map<string, Reservation>()
   readonly #byPeer = new Map<Peer, Reservation>()
   /** Counts the absent members, by the subnet of their last address. */
   readonly #absent = new SubnetCounter()
 
-  constructor(scope: Scope.Closeable, tokens: ResumeTokens, settings: ReservationSettings) {
+  constructor(scope: Scope.Closeable, tokens: ResumeTokens, settings: ReservationSettings, now: () => number) {
     this.scope = scope
     this.#tokens = tokens
     this.#settings = settings
+    this.#now = now
   }
 
   /** A new resume token, not valid until `issue`; undefined if there is no grace. */
@@ -104,8 +116,9 @@ export class Reservations {
   }
 
   /**
-   * Gives the peer the seat of this token. If another connection still has the seat, it
-   * disconnects that one and waits until the seat is free; only this wait is interruptible.
+   * Gives the peer the seat of this token. If another connection still has the seat, it waits
+   * for a moment, longer each time, disconnects that one, and waits until the seat is free; only
+   * these waits are interruptible.
    * Returns undefined if the token is not valid or belongs to a bearer with another name or
    * other groups, and `own` if the peer itself has the seat.
    */
@@ -116,11 +129,17 @@ export class Reservations {
       const reservation = this.#byDigest.get(digest)
       if (reservation === undefined || !isSameBearer(reservation.bearer, bearer)) return undefined
       if (reservation.peer === peer) return "own"
-      const { absent } = reservation
+      const { absent, free, peer: holder } = reservation
       if (absent !== undefined) return this.#takeOver(reservation, absent.seat, peer, bearer)
+      const delay = this.#takeovers.delay(digest, this.#now())
+      yield* Effect.interruptible(Effect.timeoutOption(free.await, delay))
+      // Meanwhile the holder may have left or lost its connection, or another client may have taken over.
+      const now = this.#byDigest.get(digest)
+      if (now === undefined || now.peer !== holder || now.absent !== undefined) continue
+      this.#takeovers.count(digest, this.#now())
       reservation.resuming = true
-      reservation.peer.disconnect("resumed elsewhere")
-      yield* Effect.interruptible(reservation.free.await)
+      holder.disconnect("resumed elsewhere")
+      yield* Effect.interruptible(free.await)
     }
   })
 
@@ -203,5 +222,6 @@ export class Reservations {
 }
 
 export const make = Effect.fnUntraced(function* (settings: ReservationSettings) {
-  return new Reservations(yield* Scope.fork(yield* Effect.scope), yield* makeTokens, settings)
+  const now = monotonicMillis(yield* Clock.Clock)
+  return new Reservations(yield* Scope.fork(yield* Effect.scope), yield* makeTokens, settings, now)
 })

@@ -5,6 +5,9 @@ import { TestClock } from "effect/testing"
 import type { MemorySocket } from "../../support/MemorySocket.ts"
 import { Network, say, server, settled } from "../../support/memoryServer.ts"
 
+/** The longest delay of a client that takes over a connection, in milliseconds. */
+const LONGEST_WAIT = 5000
+
 const GRACE = 5000
 
 const Whom = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 99 }))
@@ -46,6 +49,11 @@ const run = Effect.fnUntraced(function* (steps: ReadonlyArray<typeof Step.Type>)
   const enter = Effect.fnUntraced(function* (resume?: string) {
     const socket = yield* network.connect
     const heard = [...socket.lines(), ...(yield* say(socket, JSON.stringify({ _tag: "Hello", protocol: 1, resume })))]
+    // It waits while the seat has a connection.
+    for (let waited = 0; heard.length === 0 && waited <= LONGEST_WAIT; waited += 100) {
+      yield* pass(100)
+      heard.push(...socket.lines())
+    }
     const [welcome, rank] = heard.map((line) => JSON.parse(line))
     assert.strictEqual(rank._tag, "Rank")
     assert.strictEqual(welcome?._tag, "Welcome")

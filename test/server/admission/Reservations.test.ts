@@ -1,6 +1,7 @@
 /** Reserved seats of members that lost their connections. */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber } from "effect"
+import { TestClock } from "effect/testing"
 import type { MemorySocket } from "../../support/MemorySocket.ts"
 import { Network, passes, say, server, settled } from "../../support/memoryServer.ts"
 
@@ -29,6 +30,21 @@ const program = Effect.fnUntraced(function* (fields: object = {}) {
   const network = yield* Network
   const client = yield* network.connect
   return { client, welcome: yield* hello(client, fields) }
+})
+
+/** A client that resumes a seat whose connection still exists: its answer comes after so many milliseconds. */
+const takingOver = Effect.fnUntraced(function* (resume: string | undefined, wait: number, it?: MemorySocket) {
+  const client = it ?? (yield* (yield* Network).connect)
+  const hello = JSON.stringify({ _tag: "Hello", protocol: 1, resume })
+  assert.notInclude((yield* say(client, hello)).join(), "Welcome")
+  yield* TestClock.adjust(wait - 1)
+  yield* settled
+  assert.notInclude(client.lines().join(), "Welcome", `${wait}`)
+  yield* TestClock.adjust(1)
+  yield* settled
+  const [welcome = "no Welcome", ...after] = client.lines()
+  assert.include(welcome, '"Welcome"', `${wait}`)
+  return { client, welcome: { ...JSON.parse(welcome), after } as Welcome }
 })
 
 /** The ranks, as this member sees them. */
@@ -163,7 +179,7 @@ describe("the seat of a member that lost its connection", () => {
       const b = yield* program()
       yield* say(b.client, '{"_tag":"Watch"}')
       yield* say(a.client, '{"_tag":"Watch"}')
-      const second = yield* program({ resume: a.welcome.resume })
+      const second = yield* takingOver(a.welcome.resume, 100)
       assert.deepInclude(second.welcome, { member: "m1", rank: 0 })
       assert.deepStrictEqual(a.client.lines().at(-1), '{"_tag":"Bye","reason":"kicked"}')
       assert.isTrue(a.client.ended)
@@ -185,6 +201,52 @@ describe("the seat of a member that lost its connection", () => {
     }).pipe(served)
   )
 
+  it.effect("makes clients that share a resume token wait longer each time, while the other is connected", () =>
+    Effect.gen(function* () {
+      const first = yield* program()
+      const { resume } = first.welcome
+      let holder = first.client
+      for (const wait of [100, 200, 400, 800, 1600, 3200, 5000, 5000]) {
+        const { client } = yield* takingOver(resume, wait)
+        assert.include(holder.lines().at(-1), "kicked")
+        holder = client
+      }
+      // A return to a lost seat never waits.
+      holder.reset()
+      yield* settled
+      const back = yield* program({ resume })
+      assert.strictEqual(back.welcome.member, "m1")
+      // Ten seconds without another takeover, and the first delay is the shortest again.
+      yield* passes("9 seconds")
+      const again = yield* takingOver(resume, 5000)
+      yield* passes("10001 millis")
+      yield* takingOver(resume, 100)
+      assert.isTrue(again.client.ended)
+    }).pipe(served)
+  )
+
+  it.effect("is given at once to a client that waits, when the other leaves or loses its connection", () =>
+    Effect.gen(function* () {
+      const network = yield* Network
+      const asking = Effect.fnUntraced(function* (resume: string | undefined) {
+        const client = yield* network.connect
+        yield* say(client, JSON.stringify({ _tag: "Hello", protocol: 1, resume }))
+        return client
+      })
+      const a = yield* program()
+      const waits = yield* asking(a.welcome.resume)
+      a.client.reset()
+      yield* settled
+      assert.include(waits.lines().join(), '"member":"m1"')
+      const late = yield* asking(a.welcome.resume)
+      yield* say(waits, '{"_tag":"Quit"}')
+      // The seat is gone: the client is a newcomer.
+      const [welcome] = late.lines().filter((line) => line.includes("Welcome"))
+      assert.notInclude(welcome, '"member":"m1"')
+      assert.include(welcome, '"Welcome"')
+    }).pipe(served)
+  )
+
   it.effect("belongs to one client, however many show the resume token at the same moment", () =>
     Effect.gen(function* () {
       const network = yield* Network
@@ -194,7 +256,8 @@ describe("the seat of a member that lost its connection", () => {
       for (const client of clients) {
         client.send(`${JSON.stringify({ _tag: "Hello", protocol: 1, resume: a.welcome.resume })}\n`)
       }
-      yield* settled
+      // Each that takes over makes the others wait twice as long: 0.1, 0.2, 0.4, 0.8 and 1.6 seconds.
+      yield* passes("4 seconds")
       const [stays, ...others] = clients.filter(({ ended }) => !ended)
       assert.deepStrictEqual(others, [])
       assert.deepStrictEqual(yield* ranks(stays!), ["m1 - unknown"])
@@ -257,7 +320,7 @@ describe("a full group", () => {
       assert.isTrue(other.ended)
       // The resume token also works while its member is connected.
       const again = yield* connect
-      assert.deepInclude(yield* hello(again, { resume: b.welcome.resume }), { member: "m2", rank: 1 })
+      assert.deepInclude((yield* takingOver(b.welcome.resume, 100, again)).welcome, { member: "m2", rank: 1 })
       assert.include(back.lines().join(), "kicked")
       assert.deepStrictEqual(yield* ranks(a.client), ["m1 - unknown", "m2 - unknown"])
     }).pipe(server({ grace: GRACE, maxClients: 2 }))
@@ -277,7 +340,7 @@ describe("a certificate's name", () => {
       yield* passes("2 seconds")
       assert.deepStrictEqual(other.lines(), ["ERROR - name taken"])
       const second = yield* connectFrom("10.0.0.1:4", "boss")
-      assert.deepInclude(yield* hello(second, { resume }), { member: "m1", rank: 0 })
+      assert.deepInclude((yield* takingOver(resume, 100, second)).welcome, { member: "m1", rank: 0 })
       assert.include(back.lines().join(), "kicked")
     }).pipe(served)
   )

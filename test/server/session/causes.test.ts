@@ -179,6 +179,7 @@ const scenarios: { readonly [cause in Exclude<CloseCause, "authenticated too lat
       const client = yield* connect()
       const { resume } = JSON.parse((yield* say(client, hello())).at(-1) ?? "")
       yield* say(yield* another, hello({ resume }))
+      yield* passes("100 millis")
       return client
     }),
     last: '{"_tag":"Bye","reason":"kicked"}'
