@@ -1,14 +1,21 @@
 /** `npm run chaos`: random faults, one after the other; after each, every invariant must hold. */
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { wallClockIn } from "../test/support/wallClock.ts"
 import { faults } from "./faults.ts"
 import { Random } from "./random.ts"
 import { main, optionsOf, sleep } from "./run.ts"
+import { Terminal } from "./terminal.ts"
 import { World } from "./world.ts"
 
 const options = optionsOf("chaos", 30)
 
 await main(options, async () => {
   const random = new Random(options.seed)
-  const world = await World.open(random.fork())
+  const folder = mkdtempSync(join(tmpdir(), "rankd-chaos-"))
+  const terminal = await Terminal.open()
+  const world = await World.open(random.fork(), undefined, { clock: wallClockIn(folder), terminal })
   await world.settle()
   const deadline = performance.now() + options.milliseconds
   let deck: Array<string> = []
@@ -33,4 +40,6 @@ await main(options, async () => {
   console.log(`${count} faults, ${connections} connections; tracked commands ended: ${summary}`)
   console.log("after each: ranks dense, one rank 0 an epoch, nothing from below, one end a command, no descriptor left")
   await world.close()
+  terminal.close()
+  rmSync(folder, { recursive: true })
 })

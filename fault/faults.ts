@@ -34,6 +34,11 @@ const crowd =
     }
   }
 
+/** In seconds. */
+const HOUR = 3600
+
+const HARMLESS = ["SIGUSR1", "SIGWINCH", "SIGCONT"] as const
+
 /** Bytes of a command, and commands: more than sockets and the server keep for a client that does not read. */
 const FLOOD_BYTES = 60_000
 const FLOOD_LINES = 300
@@ -83,18 +88,43 @@ export const faults: { readonly [name: string]: Fault } = {
     // Longer than the timeout of a command.
     await seconds(random, 2.5, 3)
   },
-  "an agent is killed": ({ agents }, random) => random.pick(agents).restart(),
+  "an agent is killed": ({ agents }, random) => random.pick(agents).restart("SIGKILL"),
+  "an agent is stopped": ({ agents }, random) => random.pick(agents).restart("SIGTERM"),
   "a leader is paused": async ({ leads }, random) => {
     random.pick(leads).process.signal("SIGSTOP")
     await seconds(random, 1, 2)
   },
-  "a leader is killed": ({ leads }, random) => random.pick(leads).restart(),
+  "a leader is killed": ({ leads }, random) => random.pick(leads).restart("SIGKILL"),
+  "a leader is stopped": ({ leads }, random) => random.pick(leads).restart("SIGTERM"),
   "the server is paused": async ({ server }, random) => {
     server.signal("SIGSTOP")
     await seconds(random, 0.5, 2)
   },
   "the server is killed": (world) => world.restartServer("SIGKILL"),
   "the server is stopped": (world) => world.restartServer("SIGTERM"),
+  "the wall clock is set": async (world, random) => {
+    for (let left = 1 + random.below(3); left > 0; left--) {
+      world.setClock(random.below(4 * HOUR) - 2 * HOUR)
+      await seconds(random, 0.2, 1)
+    }
+  },
+  "the server's terminal is stopped": async (world, random) => {
+    world.stopTerminal()
+    await crowd(200)(world, random)
+    if (random.chance(0.5)) await world.restartServer("SIGTERM")
+  },
+  "signals come that end nothing": async ({ agents, leads, server }, random) => {
+    for (let left = 5 + random.below(10); left > 0; left--) {
+      const [process, signals] = random.pick([
+        // Its standard error is a terminal, so SIGHUP would stop it.
+        [server, HARMLESS],
+        [random.pick(agents).process, [...HARMLESS, "SIGHUP"]],
+        [random.pick(leads).process, HARMLESS]
+      ] as const)
+      process.signal(random.pick(signals))
+      await seconds(random, 0.01, 0.1)
+    }
+  },
   "1,000 clients come, and come again, at once": crowd(1000),
   "a client does not read": deaf
 }

@@ -25,7 +25,7 @@ export class Member {
   }
 
   get ranked(): boolean {
-    return this.wire?.closed === false && this.witness!.rank >= 0
+    return this.wire?.open === true && this.witness!.rank >= 0
   }
 
   /** Its open commands on the present connection. */
@@ -82,7 +82,9 @@ export class Member {
     else if (kind < 0.9 && witness.open.size > 0) wire.say(`CANCEL#${random.pick([...witness.open.keys()])}`)
     else if (kind < 0.94) wire.say("YIELD")
     else if (kind < 0.98) wire.say("RANKS")
-    else if (kind < 0.99) wire.socket.resetAndDestroy()
+    else if (kind < 0.985) wire.socket.resetAndDestroy()
+    // The outcomes of its open commands still come; then the server closes the connection.
+    else if (kind < 0.993) wire.endSide()
     else wire.say("QUIT")
   }
 

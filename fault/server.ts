@@ -2,7 +2,9 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { descriptorsOf, memoryOf } from "../test/support/process.ts"
+import type { WallClock } from "../test/support/wallClock.ts"
 import { check, until, Violation } from "./run.ts"
+import type { Terminal } from "./terminal.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 
@@ -18,6 +20,13 @@ process.on("exit", () => {
   for (const child of children) child.kill("SIGKILL")
 })
 
+export interface Surroundings {
+  /** Its wall clock. */
+  readonly clock?: WallClock | undefined
+  /** Where its standard error goes. */
+  readonly terminal?: Terminal | undefined
+}
+
 /** `rankd` with these arguments. It ends no later than this process. */
 export class Process {
   readonly child: ChildProcess
@@ -26,22 +35,24 @@ export class Process {
   stderr = ""
   #trouble: string | undefined
 
-  constructor(args: ReadonlyArray<string>) {
+  constructor(args: ReadonlyArray<string>, { clock, terminal }: Surroundings = {}) {
     const { NO_COLOR: _, ...env } = process.env
     this.child = spawn(process.execPath, [...COLLECTING, "--import", "tsx", "src/main.ts", ...args], {
       cwd: root,
-      env: { ...env, NO_COLOR: "1" },
-      stdio: ["ignore", "pipe", "pipe"]
+      env: { ...env, ...clock?.env, NO_COLOR: "1" },
+      stdio: ["ignore", "pipe", terminal?.descriptor ?? "pipe"]
     })
     children.add(this.child)
     this.child.on("close", () => children.delete(this.child))
     this.child.stdout!.setEncoding("utf8").on("data", (text) => {
       this.stdout = (this.stdout + text).slice(-10_000)
     })
-    this.child.stderr!.setEncoding("utf8").on("data", (text: string) => {
+    const hear = (text: string) => {
       if (TROUBLE.test(text)) this.#trouble ??= text
       this.stderr = (this.stderr + text).slice(-10_000)
-    })
+    }
+    this.child.stderr?.setEncoding("utf8").on("data", hear)
+    if (terminal !== undefined) terminal.hear = hear
   }
 
   get pid(): number {
@@ -82,9 +93,14 @@ export interface Server extends Process {
 }
 
 /** A listening server: on the given port, or on one that the kernel chooses. */
-export const serve = async (args: ReadonlyArray<string>, port = 0): Promise<Server> => {
-  // A log line for each of thousands of clients is too much; failures have a higher level.
-  const server = new Process(["serve", "--port", `${port}`, "--log-level", "warn", ...args])
+export const serve = async (
+  args: ReadonlyArray<string>,
+  port = 0,
+  surroundings: Surroundings = {}
+): Promise<Server> => {
+  // A log line for each of thousands of clients is too much where no terminal is to be filled; failures have a higher level.
+  const quiet = surroundings.terminal === undefined ? ["--log-level", "warn"] : []
+  const server = new Process(["serve", "--port", `${port}`, ...quiet, ...args], surroundings)
   const ready = /^rankd listening on .*:(\d+)$/m
   await until("the server listens", () => {
     if (server.ended) throw new Violation(`the server did not start: ${server.stderr}`)

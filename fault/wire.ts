@@ -31,8 +31,18 @@ export class Wire {
     this.socket.on("error", () => {})
   }
 
+  /** Whether it is connected, and has not ended its side. */
+  get open(): boolean {
+    return !this.closed && this.socket.writable
+  }
+
   say(...lines: ReadonlyArray<string>): void {
-    if (!this.closed) this.socket.write(`${lines.join("\n")}\n`)
+    if (this.open) this.socket.write(`${lines.join("\n")}\n`)
+  }
+
+  /** Sends nothing more, and still receives. */
+  endSide(): void {
+    this.socket.end()
   }
 
   /** Sends `lines`, and resolves with the lines received up to the first that `isLast` accepts. */

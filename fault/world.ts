@@ -8,7 +8,7 @@ import { Member } from "./member.ts"
 import { Oracle, Witness } from "./oracle.ts"
 import type { Random } from "./random.ts"
 import { check, until } from "./run.ts"
-import { Process, type Server, serve } from "./server.ts"
+import { Process, type Server, type Surroundings, serve } from "./server.ts"
 import { Wire } from "./wire.ts"
 
 /** The timeout of a tracked command, in seconds: short, so that unanswered commands end soon. */
@@ -28,18 +28,18 @@ const LEADING = 'echo "leads $RANKD_EPOCH"; while kill -0 $PPID 2>/dev/null; do 
 /** A process that can be restarted. */
 export class Child {
   readonly name: string
-  readonly #args: ReadonlyArray<string>
+  readonly #start: () => Process
   process: Process
 
-  constructor(name: string, args: ReadonlyArray<string>) {
+  constructor(name: string, args: ReadonlyArray<string>, surroundings: Surroundings) {
     this.name = name
-    this.#args = args
-    this.process = new Process(args)
+    this.#start = () => new Process(args, surroundings)
+    this.process = this.#start()
   }
 
-  async restart(): Promise<void> {
-    await this.process.end("SIGKILL")
-    this.process = new Process(this.#args)
+  async restart(signal: NodeJS.Signals): Promise<void> {
+    await this.process.end(signal)
+    this.process = this.#start()
   }
 }
 
@@ -51,13 +51,18 @@ export class World {
   readonly leads: Array<Child> = []
   server: Server
   readonly proxy: TestProxy
+  /** What the server has around it. Its clock is the one of all processes. */
+  readonly #surroundings: Surroundings
+  /** The farthest that the wall clock was ahead of the real one, in seconds. */
+  #ahead = 0
   #busy = true
   readonly #random: Random
   readonly #ticking: NodeJS.Timeout
 
-  private constructor(server: Server, proxy: TestProxy, random: Random) {
+  private constructor(server: Server, proxy: TestProxy, random: Random, surroundings: Surroundings) {
     this.server = server
     this.proxy = proxy
+    this.#surroundings = surroundings
     this.#random = random
     this.#ticking = setInterval(() => {
       for (const member of this.members) if (random.chance(0.2)) member.act()
@@ -65,13 +70,19 @@ export class World {
     }, 20)
   }
 
-  static async open(random: Random, size = { members: 20, candidates: 3, children: 2 }): Promise<World> {
-    const server = await serve(SERVER)
-    const world = new World(server, await openProxy(server.port), random.fork())
+  static async open(
+    random: Random,
+    size = { members: 20, candidates: 3, children: 2 },
+    surroundings: Surroundings = {}
+  ): Promise<World> {
+    const server = await serve(SERVER, 0, surroundings)
+    const world = new World(server, await openProxy(server.port), random.fork(), surroundings)
     const to = ["--port", `${server.port}`]
+    const { clock } = surroundings
+    const child = (name: string, ...args: ReadonlyArray<string>) => new Child(name, args, { clock })
     for (let i = 0; i < size.children; i++) {
-      world.leads.push(new Child(`lead${i}`, ["lead", ...to, "--name", `lead${i}`, "--", "sh", "-c", LEADING]))
-      world.agents.push(new Child(`agent${i}`, ["agent", ...to, "--name", `agent${i}`]))
+      world.leads.push(child(`lead${i}`, "lead", ...to, "--name", `lead${i}`, "--", "sh", "-c", LEADING))
+      world.agents.push(child(`agent${i}`, "agent", ...to, "--name", `agent${i}`))
     }
     for (let i = 0; i < size.candidates; i++) {
       world.candidates.push(new Candidate(`c${i}`, world.proxy.port, world.oracle, random.fork()))
@@ -97,12 +108,25 @@ export class World {
     for (const one of [...this.members, ...this.candidates]) one.busy = busy
   }
 
-  /** Kills the server without warning, and starts another in its place. */
+  /** Ends the server with this signal, and starts another in its place. */
   async restartServer(signal: NodeJS.Signals): Promise<void> {
     const { port } = this.server
     await this.server.end(signal)
     this.oracle.restarted()
-    this.server = await serve(SERVER, port)
+    // Behind the clock of the last server, the epochs of the next one would grow only from the first `Hello` on.
+    this.setClock(this.#ahead)
+    this.server = await serve(SERVER, port, this.#surroundings)
+  }
+
+  /** Sets the wall clock of all processes so many seconds ahead of the real one. */
+  setClock(seconds: number): void {
+    this.#ahead = Math.max(this.#ahead, seconds)
+    this.#surroundings.clock?.set(seconds)
+  }
+
+  /** Stops the server's terminal, until `settle`. */
+  stopTerminal(): void {
+    this.#surroundings.terminal?.stop()
   }
 
   #hearLeads(): void {
@@ -116,6 +140,7 @@ export class World {
     this.proxy.delay = 0
     this.proxy.split = 0
     this.proxy.stalled = false
+    this.#surroundings.terminal?.go()
     this.server.signal("SIGCONT")
     for (const { process } of this.children) process.signal("SIGCONT")
     this.busy = false

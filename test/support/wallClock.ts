@@ -7,8 +7,15 @@ import { folder } from "./folder.ts"
 /** Debian's package `faketime`. */
 const [library] = globSync("/usr/lib/*/faketime/libfaketimeMT.so.1")
 
-/** The environment of the processes with this clock; and sets it so many seconds ahead of the real one. */
-export const wallClock = Effect.map(folder, (folder) => {
+export interface WallClock {
+  /** The environment of the processes that have this clock. */
+  readonly env: Readonly<Record<string, string>>
+  /** Sets it so many seconds ahead of the real one. */
+  readonly set: (seconds: number) => void
+}
+
+/** A clock that is kept in this folder. */
+export const wallClockIn = (folder: string): WallClock => {
   if (library === undefined) throw new Error("the tests need the package `faketime`")
   const file = join(folder, "offset")
   const set = (seconds: number) => writeFileSync(file, `${seconds < 0 ? "" : "+"}${seconds}\n`)
@@ -20,4 +27,6 @@ export const wallClock = Effect.map(folder, (folder) => {
     FAKETIME_DONT_FAKE_MONOTONIC: "1"
   }
   return { env, set }
-})
+}
+
+export const wallClock = Effect.map(folder, wallClockIn)
