@@ -211,7 +211,6 @@ const live = Effect.fnUntraced(function* (state: State, { heard }: User) {
   const writer = yield* state.socket.writer
   const send = yield* state.outgoing.open(writer)
   const lease = new Lease(state.clock, state.heartbeat)
-  state.hello.connecting()
   state.outgoing.add(state.hello.message)
   const unwelcome: Effect.Effect<End> = Effect.flatMap(Effect.sleep(WELCOME_TIMEOUT), () =>
     isAdmitted(state) ? Effect.never : Effect.succeed({})

@@ -46,7 +46,7 @@ export class NextHello {
   readonly #heartbeat: number
   /** The largest epoch that this client has seen, by group. */
   readonly #epochs = new Map<string, number>()
-  /** The added fields that the server of this connection may not know. */
+  /** The added fields that the server may not know; forgotten with each welcome, because the next server may be newer. */
   readonly #unknown = new Set<(typeof ADDED)[number]>()
 
   /** `heartbeat` is in milliseconds. */
@@ -79,11 +79,6 @@ export class NextHello {
     this.#identity = { ...this.#identity, ...identity }
   }
 
-  /** A new connection: its server may be another one. */
-  connecting(): void {
-    this.#unknown.clear()
-  }
-
   /**
    * Whether the server may have rejected the last `Hello` for an added field. Then the next message is without the
    * fields that the rejection names, or else without all of them.
@@ -106,6 +101,7 @@ export class NextHello {
 
   welcomed({ epoch, group, resume }: ServerMessage & { readonly _tag: "Welcome" }): void {
     this.request({ group })
+    this.#unknown.clear()
     this.#resume = resume
     this.saw(group, epoch)
   }
