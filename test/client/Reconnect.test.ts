@@ -133,7 +133,7 @@ describe("the next Hello", () => {
     assert.strictEqual(epoch, 7)
     for (const rejected of [
       malformed,
-      new Rejected({ reason: "malformed", detail: 'Unexpected key with value 7 at ["epoch"]' }),
+      new Rejected({ reason: "malformed", detail: 'Expected no excess property at ["epoch"]' }),
       new Rejected({ reason: "malformed" }),
       // A server that asks for a token says no more before it knows the token, which it did not find.
       new Rejected({ reason: "not authorized", detail: "say AUTH <token> first" })
