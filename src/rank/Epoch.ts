@@ -12,7 +12,10 @@
  * Kulkarni et al., "Logical Physical Clocks", 2014.
  */
 
-/** A day: a clock that is wrong by its time zone, or was set by hand, is off by less. Without a bound, one client could use up all numbers below 2^53. */
+/**
+ * A day, in microseconds: a clock that has the wrong time zone, or was set by hand, is off by less. Without a bound, one
+ * client could use up all numbers below 2^53.
+ */
 const MAX_AHEAD = 24 * 60 * 60 * 1_000_000
 
 /** The epoch of the next change: at least one more than before, and never behind the wall clock. */
