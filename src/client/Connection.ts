@@ -113,6 +113,7 @@ const expire = ({ standing }: State): Effect.Effect<End> =>
 /** Applies what a message says about this client; succeeds with whether the user hears it. */
 const note = Effect.fnUntraced(function* (state: State, lease: Lease, message: ServerMessage) {
   const now = SubscriptionRef.getUnsafe(state.standing)
+  if (now !== undefined && "epoch" in message && message.epoch !== undefined) state.hello.saw(now.group, message.epoch)
   switch (message._tag) {
     case "Welcome": {
       const { commandTimeout, epoch, group, maxCommandTimeout, member, rank, size } = message
@@ -172,7 +173,12 @@ const read = Effect.fnUntraced(function* (
         if (next === Next.TooLong) return {}
         const message = yield* messageOn(lines)
         if (message === undefined) continue
-        if (message._tag === "Error" && !isAdmitted(state)) return { refusal: rejectedBy(message) }
+        if (message._tag === "Error" && !isAdmitted(state)) {
+          const refusal = rejectedBy(message)
+          if (!state.hello.isSimplerAfter(refusal)) return { refusal }
+          state.outgoing.add(state.hello.message)
+          continue
+        }
         if (yield* note(state, lease, message)) yield* heard(message)
       }
     }

@@ -4,11 +4,13 @@
  *
  * Invariants: the wait before the next connection doubles after each short connection, from
  * `FIRST_WAIT` to `LONGEST_WAIT`. A `Hello` asks for the group and the name that the server confirmed
- * last, unless the app has asked for others since, and resumes only what the last `Welcome` offered.
+ * last, unless the app has asked for others since, and resumes only what the last `Welcome` offered. It has
+ * the largest epoch of that group that this client has seen.
  */
 import { Clock, Duration, Effect, Random } from "effect"
 import { type ClientMessage, PROTOCOL_VERSION, type ServerMessage } from "../protocol/Messages.ts"
 import type { Identity } from "./Identity.ts"
+import type { Rejected } from "./Rejected.ts"
 
 /** Long enough to spare a server that restarts; a random half of each wait spreads the clients that it disconnected. */
 const FIRST_WAIT = Duration.millis(100)
@@ -32,11 +34,20 @@ export const reconnecting = Effect.fnUntraced(function* (connect: Effect.Effect<
   }
 })
 
+type Hello = ClientMessage & { readonly _tag: "Hello" }
+
+/** The fields that servers of version 1 do not all know. An older server rejects the whole `Hello` for one of them. */
+const ADDED = ["epoch"] as const
+
 /** What the next `Hello` asks for. */
 export class NextHello {
   #identity: Identity
   #resume: string | undefined
   readonly #heartbeat: number
+  /** The largest epoch that this client has seen, by group. */
+  readonly #epochs = new Map<string, number>()
+  /** The added fields that the server may not know; forgotten with each welcome, because the next server may be newer. */
+  readonly #unknown = new Set<(typeof ADDED)[number]>()
 
   /** `heartbeat` is in milliseconds. */
   constructor(identity: Identity, heartbeat: number) {
@@ -44,14 +55,19 @@ export class NextHello {
     this.#heartbeat = heartbeat
   }
 
-  get message(): ClientMessage & { readonly _tag: "Hello" } {
-    return {
+  get message(): Hello {
+    const { group } = this.#identity
+    const epoch = group === undefined ? undefined : this.#epochs.get(group)
+    const hello: { -readonly [field in keyof Hello]: Hello[field] } = {
       _tag: "Hello",
       protocol: PROTOCOL_VERSION,
       ...this.#identity,
       ...(this.#resume === undefined ? {} : { resume: this.#resume }),
-      heartbeat: this.#heartbeat
+      heartbeat: this.#heartbeat,
+      ...(epoch === undefined ? {} : { epoch })
     }
+    for (const field of this.#unknown) delete hello[field]
+    return hello
   }
 
   /** Whether the server keeps the rank of this client for a while if the connection breaks. */
@@ -63,8 +79,30 @@ export class NextHello {
     this.#identity = { ...this.#identity, ...identity }
   }
 
-  welcomed({ group, resume }: ServerMessage & { readonly _tag: "Welcome" }): void {
+  /**
+   * Whether the server may have rejected the last `Hello` for an added field. Then the next message is without the
+   * fields that the rejection names, or else without all of them.
+   */
+  isSimplerAfter({ detail = "", reason }: Rejected): boolean {
+    const sent = Object.keys(this.message)
+    const added = ADDED.filter((field) => sent.includes(field))
+    // Before it knows the token, a server says only that it needs one, whatever is wrong with the line.
+    const isUnread = reason === "not authorized" && sent.includes("token") && detail.startsWith("say AUTH")
+    if (added.length === 0 || !(reason === "malformed" || isUnread)) return false
+    const named = added.filter((field) => new RegExp(`\\b${field}\\b`).test(detail))
+    for (const field of named.length > 0 ? named : added) this.#unknown.add(field)
+    return true
+  }
+
+  /** Notes an epoch of this group. */
+  saw(group: string, epoch: number): void {
+    this.#epochs.set(group, Math.max(epoch, this.#epochs.get(group) ?? 0))
+  }
+
+  welcomed({ epoch, group, resume }: ServerMessage & { readonly _tag: "Welcome" }): void {
     this.request({ group })
+    this.#unknown.clear()
     this.#resume = resume
+    this.saw(group, epoch)
   }
 }

@@ -75,14 +75,18 @@ export const ClientMessage = Schema.Union([
   Schema.TaggedStruct("Join", { group: GroupName }),
   Schema.TaggedStruct("Yield", {}),
   Schema.TaggedStruct("Auth", { token: Secret }),
-  /** A program's first line. `resume` is from an earlier `Welcome`: the client is that member again. */
+  /**
+   * A program's first line. `resume` is from an earlier `Welcome`: the client is that member again. `epoch` is the
+   * largest epoch of the group that the client knows.
+   */
   Schema.TaggedStruct("Hello", {
     protocol: Whole,
     name: Schema.optionalKey(Name),
     group: Schema.optionalKey(GroupName),
     token: Schema.optionalKey(Secret),
     resume: Schema.optionalKey(Secret),
-    heartbeat: Schema.optionalKey(Heartbeat)
+    heartbeat: Schema.optionalKey(Heartbeat),
+    epoch: Schema.optionalKey(Whole)
   }),
   Schema.TaggedStruct("Ping", { text: Schema.optionalKey(Words) }),
   Schema.TaggedStruct("Pong", { text: Schema.optionalKey(Words) }),

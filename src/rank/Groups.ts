@@ -1,11 +1,14 @@
 /**
  * The groups of a server, by name. A group opens when the first client asks to enter it,
- * and closes when the last member has left. Member ids are unique across all groups. A
- * group that opens again continues with larger epochs.
+ * and closes when the last member has left. Member ids are unique across all groups.
+ *
+ * Invariant: a group that opens begins above the epochs of all groups that have closed, its
+ * own earlier ones included, whatever the wall clock shows.
  */
 import type { Exit, Scope } from "effect"
 import { Effect, RcMap } from "effect"
 import { RankRef } from "./RankRef.ts"
+import * as Roster from "./Roster.ts"
 
 export interface Groups<G> {
   /** The group with this name. It stays open until the scope closes, and while other members are in it. */
@@ -26,11 +29,10 @@ export const make = Effect.fnUntraced(function* <A, Reason, G>(options: {
   const groups = yield* RcMap.make({
     lookup: Effect.fnUntraced(function* (name: string) {
       const ranks = new RankRef<A, Reason>({ capacity, reasonOf, nextMemberId, epoch: lastEpoch })
-      yield* Effect.addFinalizer(() =>
-        Effect.sync(() => {
-          lastEpoch = Math.max(lastEpoch, ranks.snapshot().epoch)
-        })
-      )
+      // When the last member leaves, and not when the group has closed: it may open again before that.
+      yield* ranks.observe((_, roster) => {
+        if (Roster.size(roster) === 0) lastEpoch = Math.max(lastEpoch, roster.epoch)
+      })
       return yield* open(name, ranks)
     })
   })

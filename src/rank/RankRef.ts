@@ -6,6 +6,7 @@
  * reason, and then the members behind it move up.
  */
 import { Clock, Effect, type Exit, Schema, Scope, SynchronizedRef } from "effect"
+import * as Epoch from "./Epoch.ts"
 import * as Roster from "./Roster.ts"
 
 /**
@@ -44,11 +45,13 @@ export class NameTaken extends Schema.TaggedError<NameTaken>()("NameTaken", { na
   }
 }
 
-/** A member that joins: its id, and its name, which must be free. */
+/** A member that joins: its id, its name, which must be free, and what it knows. */
 export interface Identity {
   /** By default the member gets a new id. */
   readonly id?: number | undefined
   readonly name?: string | undefined
+  /** The largest epoch of the group that it knows. */
+  readonly epoch?: number | undefined
 }
 
 export interface RankRefOptions<Reason> {
@@ -105,12 +108,12 @@ export class RankRef<A, Reason> {
     })
   }
 
-  /** Gives the member this name, and frees the name that it had. */
-  rename(id: number, name: string, announce: Announce<A> = noAnnounce): Effect.Effect<void, NameTaken> {
-    return this.#step<Effect.Effect<void, NameTaken>>((before) => {
+  /** Gives the member this name, and frees the name that it had. The epoch grows only to be above `known`. */
+  rename(id: number, name: string, announce: Announce<A> = noAnnounce, known?: number): Effect.Effect<void, NameTaken> {
+    return this.#step<Effect.Effect<void, NameTaken>>((before, _now, least) => {
       const holder = Roster.byName(before, name)
       if (holder !== undefined && holder.id !== id) return [Effect.fail(new NameTaken({ name })), before]
-      const after = Roster.rename(before, id, name)
+      const after = Roster.rename(Roster.raise(before, least), id, name)
       const member = Roster.byId(after, id)
       const rank = Roster.rankOf(after, id)
       if (rank !== undefined && member !== undefined) {
@@ -118,18 +121,28 @@ export class RankRef<A, Reason> {
         this.#notify({ _tag: "Named", rank, member: { ...member, name } }, after)
       }
       return [Effect.void, after]
-    }).pipe(Effect.flatten)
+    }, known).pipe(Effect.flatten)
+  }
+
+  /** Makes the epoch larger than `known`, if it is not. No member moves, and observers see no change. */
+  learn(known: number): Effect.Effect<void> {
+    return this.#step((before, _now, least) => [undefined, Roster.raise(before, least)], known)
   }
 
   /** Replaces the member's data. Its rank stays, and observers see no change. Undefined if there is no such member. */
-  replace(id: number, data: A, announce: Announce<A> = noAnnounce): Effect.Effect<Roster.Member<A> | undefined> {
+  replace(
+    id: number,
+    data: A,
+    announce: Announce<A> = noAnnounce,
+    known?: number
+  ): Effect.Effect<Roster.Member<A> | undefined> {
     return this.#step((before, now) => {
       const after = Roster.replace(before, id, data, now)
       const member = Roster.byId(after, id)
       const rank = Roster.rankOf(after, id)
       if (rank !== undefined && member !== undefined) announce(member, rank, after)
       return [member, after]
-    })
+    }, known)
   }
 
   /** Calls `observer` for every change from now on, until the scope closes. */
@@ -144,14 +157,22 @@ export class RankRef<A, Reason> {
     for (const observer of this.#observers) observer(change, roster)
   }
 
-  /** One atomic step. `now` is the wall clock in microseconds. */
-  #step<B>(f: (roster: Roster.Roster<A>, now: number) => readonly [B, Roster.Roster<A>]): Effect.Effect<B> {
-    return Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      SynchronizedRef.modify(this.ref, (roster) => f(roster, now * 1000))
-    )
+  /**
+   * One atomic step of a client that knows the epoch `known`. An epoch of at least `least` is above that; `now` is the
+   * wall clock in microseconds, or `least` if that is later.
+   */
+  #step<B>(
+    f: (roster: Roster.Roster<A>, now: number, least: number) => readonly [B, Roster.Roster<A>],
+    known = 0
+  ): Effect.Effect<B> {
+    return Effect.flatMap(Clock.currentTimeMillis, (millis) => {
+      const now = millis * 1000
+      const least = Epoch.above(known, now)
+      return SynchronizedRef.modify(this.ref, (roster) => f(roster, Math.max(now, least), least))
+    })
   }
 
-  #admit(data: A, { id: given, name }: Identity, announce: Announce<A>) {
+  #admit(data: A, { epoch, id: given, name }: Identity, announce: Announce<A>) {
     const { capacity, nextMemberId } = this.#options
     return this.#step<Effect.Effect<Roster.Member<A>, GroupFull | NameTaken>>((before, now) => {
       const rank = Roster.size(before)
@@ -166,7 +187,7 @@ export class RankRef<A, Reason> {
       announce(member, rank, after)
       this.#notify({ _tag: "Joined", rank, member }, after)
       return [Effect.succeed(member), after]
-    }).pipe(Effect.flatten)
+    }, epoch).pipe(Effect.flatten)
   }
 
   /** A separate method, so that the finalizer keeps no variable of the admission in memory. */

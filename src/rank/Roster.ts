@@ -11,6 +11,7 @@
  */
 import { HashMap, Option } from "effect"
 import * as CountedTrie from "./CountedTrie.ts"
+import * as Epoch from "./Epoch.ts"
 
 export interface Member<A> {
   /** The caller chooses it, and never uses it again. On the wire it is `m<id>`. */
@@ -20,7 +21,7 @@ export interface Member<A> {
 }
 
 export interface Roster<A> {
-  /** Grows with every change of the order: the fencing token. */
+  /** Grows with every change of the order: the fencing token. See `Epoch`. */
   readonly epoch: number
   readonly nextSeat: number
   /** The member in each seat. The order of the seats is the order of the ranks. */
@@ -71,17 +72,8 @@ export const byName = <A>(self: Roster<A>, name: string): Member<A> | undefined 
   return id === undefined ? undefined : byId(self, id)
 }
 
-/**
- * A hybrid logical clock: at least one more than before, and never behind the wall clock
- * (`now`, in microseconds). So it also grows across a restart of the server. In
- * milliseconds, a thousand clients that connect at once would push it ahead of the wall
- * clock, and a server that restarts within the same second would begin with a smaller one.
- * Kulkarni et al., "Logical Physical Clocks", 2014.
- */
-const nextEpoch = (self: Roster<unknown>, now: number): number => Math.max(self.epoch + 1, now)
-
 const seated = <A>(self: Roster<A>, member: Member<A>, now: number): Roster<A> => ({
-  epoch: nextEpoch(self, now),
+  epoch: Epoch.next(self.epoch, now),
   nextSeat: self.nextSeat + 1,
   members: CountedTrie.set(self.members, self.nextSeat, member),
   seats: CountedTrie.set(self.seats, member.id, self.nextSeat),
@@ -105,7 +97,7 @@ export const leave = <A>(self: Roster<A>, id: number, now: number): Roster<A> =>
   const name = CountedTrie.get(self.members, seat)?.name
   return {
     ...unseated(self, id, seat),
-    epoch: nextEpoch(self, now),
+    epoch: Epoch.next(self.epoch, now),
     names: name === undefined ? self.names : HashMap.remove(self.names, name)
   }
 }
@@ -127,7 +119,7 @@ export const replace = <A>(self: Roster<A>, id: number, data: A, now: number): R
   if (seat === undefined || member === undefined) return self
   return {
     ...self,
-    epoch: nextEpoch(self, now),
+    epoch: Epoch.next(self.epoch, now),
     members: CountedTrie.set(self.members, seat, { ...member, data })
   }
 }
@@ -144,3 +136,7 @@ export const rename = <A>(self: Roster<A>, id: number, name: string): Roster<A> 
     names: HashMap.set(others, name, id)
   }
 }
+
+/** Makes the epoch at least `least`. The order stays the same. */
+export const raise = <A>(self: Roster<A>, least: number): Roster<A> =>
+  self.epoch >= least ? self : { ...self, epoch: least }

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { NextHello, reconnecting } from "../../src/client/Reconnect.ts"
+import { Rejected } from "../../src/client/Rejected.ts"
 import { welcome } from "../support/fakeServer.ts"
 
 /** Connects again and again, each connection as long as `lasts` says in milliseconds, for 10 minutes; the waits between them. */
@@ -101,5 +102,55 @@ describe("the next Hello", () => {
     const next = hello()
     next.request({ name: "b" })
     assert.deepInclude(next.message, { name: "b", token: "t" })
+  })
+
+  it("says the largest epoch that it has seen of the group that it asks for", () => {
+    const next = hello()
+    next.saw("jobs", 9)
+    assert.notProperty(next.message, "epoch")
+    next.welcomed(welcome({ group: "jobs", epoch: 8 }))
+    assert.strictEqual(next.message.epoch, 9)
+    next.saw("jobs", 12)
+    next.saw("jobs", 11)
+    assert.strictEqual(next.message.epoch, 12)
+    // The server may have started again with its clock behind, and be too old to know better.
+    next.welcomed(welcome({ group: "jobs", epoch: 3 }))
+    assert.strictEqual(next.message.epoch, 12)
+    next.request({ group: "other" })
+    assert.notProperty(next.message, "epoch")
+    next.saw("other", 1)
+    assert.strictEqual(next.message.epoch, 1)
+    next.request({ group: "jobs" })
+    assert.strictEqual(next.message.epoch, 12)
+  })
+
+  it("is without a field that the server may not know, until the next welcome", () => {
+    const next = hello()
+    const malformed = new Rejected({ reason: "malformed", detail: "epoch: no such field" })
+    assert.isFalse(next.isSimplerAfter(malformed))
+    next.welcomed(welcome())
+    const { epoch, ...simpler } = next.message
+    assert.strictEqual(epoch, 7)
+    for (const rejected of [
+      malformed,
+      new Rejected({ reason: "malformed", detail: 'Expected no excess property at ["epoch"]' }),
+      new Rejected({ reason: "malformed" }),
+      // A server that asks for a token says no more before it knows the token, which it did not find.
+      new Rejected({ reason: "not authorized", detail: "say AUTH <token> first" })
+    ]) {
+      assert.isTrue(next.isSimplerAfter(rejected))
+      assert.deepStrictEqual(next.message, simpler)
+      assert.isFalse(next.isSimplerAfter(rejected), "it has nothing left to leave out")
+      next.welcomed(welcome())
+      assert.strictEqual(next.message.epoch, 7)
+    }
+    for (const rejected of [
+      new Rejected({ reason: "not authorized", detail: "wrong token" }),
+      new Rejected({ reason: "name taken" }),
+      new Rejected({ reason: "rate limited" })
+    ]) {
+      assert.isFalse(next.isSimplerAfter(rejected))
+      assert.strictEqual(next.message.epoch, 7)
+    }
   })
 })

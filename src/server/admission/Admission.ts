@@ -32,6 +32,8 @@ export interface SeatRequest {
   readonly name?: string | undefined
   /** The resume token that it shows. */
   readonly resume?: string | undefined
+  /** The largest epoch that it knows of the group in which it gets the seat: if it gets it, the group's epoch is larger. */
+  readonly epoch?: number | undefined
   /** Whether the client did not ask: it only connected or authenticated, and may still send a resume token. */
   readonly implicit?: boolean
 }
@@ -95,15 +97,15 @@ export class Admission {
 
   readonly #resume = Effect.fnUntraced(
     { self: this },
-    function* ({ bearer, peer, seat }: Applicant, { resume }: SeatRequest, announce: Announcement) {
+    function* ({ bearer, peer, seat }: Applicant, { epoch, resume }: SeatRequest, announce: Announcement) {
       if (resume === undefined) return undefined
       const { events, reservations } = this.#options
       const resumed = yield* reservations.resume(peer, bearer, resume)
-      if (resumed === "own") return seat && seated(seat, bearer, true)
+      if (resumed === "own") return seat && seated(yield* keep(seat, epoch), bearer, true)
       if (resumed === undefined) return undefined
       if (seat !== undefined) yield* giveUp(seat, "joined another group")
       const { group, member, scope } = resumed.seat
-      const now = yield* group.ranks.replace(member.id, peer, announce(group, true))
+      const now = yield* group.ranks.replace(member.id, peer, announce(group, true), epoch)
       events.resumed(memberIdOf(member.id), now?.name, group.name, peer.address)
       group.followLeader()
       return seated({ group, member: now ?? member, scope }, resumed.bearer, true)
@@ -114,18 +116,22 @@ export class Admission {
     { self: this },
     function* (
       { bearer, peer, seat }: Applicant,
-      { group: asked, name: wanted }: SeatRequest,
+      { epoch, group: asked, name: wanted }: SeatRequest,
       announce: Announcement
     ): Effect.fn.Return<Result.Result<Seat, Failure>> {
       const { draining, groups, reservations } = this.#options
       const groupName = asked ?? seat?.group.name ?? firstGroupOf(bearer)
       if (!isAllowed(bearer, groupName, wanted)) return Result.fail("not authorized")
-      if (seat?.group.name === groupName) return yield* rename(seat, wanted, announce)
+      if (seat?.group.name === groupName) {
+        return wanted === undefined
+          ? Result.succeed(yield* keep(seat, epoch))
+          : yield* rename(seat, wanted, announce, epoch)
+      }
       if (seat === undefined && draining()) return Result.fail("shutting down")
       const name = bearer.name ?? wanted ?? presentName(seat)
       const scope = yield* Scope.fork(reservations.scope)
       const group = yield* Scope.provide(groups.enter(groupName), scope)
-      const join = group.ranks.join(peer, { id: seat?.member.id, name }, announce(group, false))
+      const join = group.ranks.join(peer, { id: seat?.member.id, name, epoch }, announce(group, false))
       const joined = yield* Effect.result(Scope.provide(join, scope))
       if (Result.isFailure(joined)) {
         yield* Scope.close(scope, Exit.void)
@@ -161,11 +167,14 @@ const isAllowed = ({ grant: { groups }, name: only }: Bearer, group: string, nam
 const presentName = (seat: Seat | undefined): string | undefined =>
   seat && Roster.byId(seat.group.ranks.snapshot(), seat.member.id)?.name
 
-/** Gives the client the name that it asks for, if it asks for one, in its present seat. */
-const rename = (seat: Seat, name: string | undefined, announce: Announcement) => {
-  if (name === undefined) return Effect.succeed(Result.succeed(seat))
+/** Leaves the client in its seat. */
+const keep = (seat: Seat, epoch: number | undefined): Effect.Effect<Seat> =>
+  epoch === undefined ? Effect.succeed(seat) : Effect.as(seat.group.ranks.learn(epoch), seat)
+
+/** Gives the client this name in its present seat. */
+const rename = (seat: Seat, name: string, announce: Announcement, epoch: number | undefined) => {
   const { group, member } = seat
-  return Effect.match(group.ranks.rename(member.id, name, announce(group, false)), {
+  return Effect.match(group.ranks.rename(member.id, name, announce(group, false), epoch), {
     onFailure: (): Result.Result<Seat, Failure> => Result.fail("name taken"),
     onSuccess: () => {
       group.notifier.changed()

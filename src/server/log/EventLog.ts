@@ -16,6 +16,15 @@ import { monotonicMillis } from "../time.ts"
 const UNSEATED_LINES = 10
 const LINES = 10
 
+/** Milliseconds that an epoch may be ahead of the wall clock and still show when the order changed. */
+const MAX_AHEAD = 1000
+
+/** When the order with this epoch began. An epoch that is ahead of the wall clock is no time: then it began now. */
+const timeOf = (epoch: number, now: number): Date => {
+  const time = Math.floor(epoch / 1000)
+  return new Date(time > now + MAX_AHEAD ? now : time)
+}
+
 /** Counts the lines of the present second, for each member or each group. */
 class LineLimit {
   #lines = new Map<string, number>()
@@ -40,7 +49,8 @@ type Level = LogLevel.Severity
 const levels: ReadonlyArray<Level> = ["Debug", "Info", "Warn", "Error"]
 
 export const make: Effect.Effect<Observer> = Effect.gen(function* () {
-  const now = monotonicMillis(yield* Clock.Clock)
+  const clock = yield* Clock.Clock
+  const now = monotonicMillis(clock)
   const fork = Effect.runForkWith(yield* Effect.context<never>())
   const enabled = new Set(yield* Effect.filter(levels, (level) => LogLevel.isEnabled(level)))
   const unseated = new RateLimiter(UNSEATED_LINES)
@@ -84,7 +94,7 @@ export const make: Effect.Effect<Observer> = Effect.gen(function* () {
     moved: (member, name, group, from, to) => logMember("stepped down", member, { name, group, from, to }),
     named: (member, name, group) => logMember("renamed", member, { name, group }),
     leaderChanged: (member, name, group, epoch) => {
-      const since = new Date(Math.floor(epoch / 1000)).toISOString()
+      const since = timeOf(epoch, clock.currentTimeMillisUnsafe()).toISOString()
       // A limit of its own, so that other lines about a member cannot hide that it leads.
       if (leaders.take(group, now())) log("Info", "leader changed", { member, name, group, epoch, since })
       else unlogged++

@@ -75,7 +75,7 @@ const wholeMillis = (duration: Duration.Duration): number =>
  */
 const greet = Effect.fnUntraced(function* (
   session: ClientSession,
-  { group, heartbeat, name, resume }: ClientMessage & { readonly _tag: "Hello" }
+  { epoch, group, heartbeat, name, resume }: ClientMessage & { readonly _tag: "Hello" }
 ): Effect.fn.Return<Step> {
   const { context } = session
   const minted = yield* context.reservations.mint
@@ -109,7 +109,7 @@ const greet = Effect.fnUntraced(function* (
     welcome(group, member, rank, roster, resumed ? resume : minted?.token)
     if (isNewSeat(session, group, member)) tellRank(session, group, member, rank, roster)
   }
-  return yield* applying(session, { group, name, resume }, announce, (verdict) => {
+  return yield* applying(session, { epoch, group, name, resume }, announce, (verdict) => {
     if (verdict._tag !== "Seated") return
     // A resumed client keeps its token: it might never receive a new one, and then could not come back.
     if (!verdict.resumed && minted !== undefined) context.reservations.issue(session, verdict.bearer, minted)

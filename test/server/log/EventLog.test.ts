@@ -66,4 +66,19 @@ describe("the log of events", () => {
       ])
     })
   )
+
+  it.effect("says since when a member leads, also if the epoch is ahead of the wall clock", () =>
+    Effect.gen(function* () {
+      const { lines, log } = yield* setUp()
+      const HOUR = 3_600_000
+      yield* TestClock.adjust(2 * HOUR)
+      for (const millis of [1.5 * HOUR, 2 * HOUR, 3 * HOUR]) log.leaderChanged?.("m1", undefined, "g", millis * 1000)
+      yield* TestClock.setTime(HOUR)
+      log.leaderChanged?.("m1", undefined, "g", 2 * HOUR * 1000 + 1)
+      assert.deepStrictEqual(
+        lines.map((line) => line.slice(line.indexOf("since="))),
+        ["01:30", "02:00", "02:00", "01:00"].map((time) => `since=1970-01-01T${time}:00.000Z`)
+      )
+    })
+  )
 })
