@@ -221,14 +221,17 @@ describe("a session", () => {
         "PING \0",
         "EXEC 1 a\rb",
         "\x1b[2J",
-        "\x7f"
+        "\x7f",
+        "EXEC 1 \xc2\x9b2J",
+        "PING \xc2\x80",
+        "RESULT#1 0 \xc2\x9f"
       ]) {
         a.send(Buffer.from(`${bytes}\n`, "latin1"))
         yield* settled
         assert.deepStrictEqual(a.lines(), [malformed], JSON.stringify(bytes))
       }
-      assert.deepStrictEqual(yield* say(a, "EXEC 1 tab\tund \u00fcml\u00e4ut \u{1f600}\r"), [])
-      assert.deepStrictEqual(b.lines(), ["EXEC 0 tab\tund \u00fcml\u00e4ut \u{1f600}"])
+      assert.deepStrictEqual(yield* say(a, "EXEC 1 tab\tund \u00fcml\u00e4ut\u00a0\u{1f600}\r"), [])
+      assert.deepStrictEqual(b.lines(), ["EXEC 0 tab\tund \u00fcml\u00e4ut\u00a0\u{1f600}"])
     }).pipe(server())
   )
 
