@@ -146,6 +146,12 @@ export class Lines {
     return Next.More
   }
 
+  /** Up to `count` bytes of the line that is not complete, or too long, after `next` has found no other. */
+  beginning(count: number): Uint8Array {
+    const carried = this.#carry?.subarray(0, Math.min(count, this.#carried)) ?? NOTHING
+    return Buffer.concat([carried, this.#chunk.subarray(this.#at, this.#at + count - carried.length)])
+  }
+
   /** Sets the line that ends at `end` of the chunk; its beginning may be in the carry. */
   #take(chunk: Uint8Array, start: number, end: number): void {
     if (this.#carry === undefined) {

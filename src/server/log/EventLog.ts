@@ -56,6 +56,7 @@ export const make: Effect.Effect<Observer> = Effect.gen(function* () {
     unlogged = 0
     fork(Effect.annotateLogs(Effect.logWithLevel(level)(message), Object.fromEntries(known)))
   }
+  /** About a client without a seat, or one that is about to lose it. */
   const logUnseated = (message: string, fields: Record<string, unknown>) => {
     if (unseated.take(now())) log("Warn", message, fields)
     else unlogged++
@@ -90,6 +91,7 @@ export const make: Effect.Effect<Observer> = Effect.gen(function* () {
       else unlogged++
     },
     slowConsumer: (address, member, cause) => log("Warn", "slow consumer", { member, address, cause }),
+    otherProtocol: (address, member, cause) => logUnseated("another protocol", { member, address, cause }),
     endedWithoutIssuer: (issuer, id, outcomes) =>
       log("Info", "ended without its issuer", { issuer, id, outcomes: outcomes.join(" ") }),
     lateResults: (results) => log("Debug", "dropped late results", { results }),
