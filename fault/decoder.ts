@@ -24,10 +24,10 @@ export type Said = ReturnType<typeof textCodec.decodeClient>
 
 /** A control character other than TAB. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: it looks for control characters
-const CONTROL = /[\0-\x08\n-\x1f\x7f]/
+export const CONTROL = /[\0-\x08\n-\x1f\x7f-\x9f]/
 
 /** Whether a line is UTF-8 without control characters. */
-export const isPlain = (line: Buffer): boolean => isUtf8(line) && !CONTROL.test(line.toString("latin1"))
+export const isPlain = (line: Buffer): boolean => isUtf8(line) && !CONTROL.test(line.toString())
 
 /** The message that the server must read from a line without its CR, or the rejection. */
 export const read = (line: Buffer): Said => {
@@ -118,7 +118,10 @@ const framed = (random: Random, bytes: Buffer): Array<Buffer | "too long"> => {
     at += length
     for (let next = lines.next(); next !== Next.More; next = lines.next()) {
       if (next === Next.TooLong) return [...found, "too long"]
-      found.push(Buffer.from(lines.bytes.subarray(lines.start, lines.end)))
+      const line = Buffer.from(lines.bytes.subarray(lines.start, lines.end))
+      const isRight = !isUtf8(line) || lines.control === CONTROL.test(line.toString())
+      check(isRight, () => `control characters are not found: ${JSON.stringify(line.toString())}`)
+      found.push(line)
     }
   }
   return found

@@ -3,7 +3,7 @@
  * operator. It uses the loggers and the log level of the context that it is made in.
  *
  * Invariant: a client cannot flood the log without reconnecting. The log has at most `UNSEATED_LINES` lines a second
- * about all clients without a seat together, and at most `LINES` about the `JOIN`, `NAME` and
+ * about clients that have no seat or speak another protocol, all of them together, and at most `LINES` about the `JOIN`, `NAME` and
  * `YIELD` of one member, and about the leader of one group. The next line has the number of
  * the others: `unlogged=12`.
  */

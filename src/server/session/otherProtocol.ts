@@ -21,7 +21,7 @@ export const beginsTls = ([first, second, third, fourth]: Uint8Array): boolean =
 const HTTP = /^Host:|\sHTTP\/[0-9]\S*\s*$/i
 
 /** A web page chooses the method of its request, so `PING / HTTP/1.1` is valid and may come from a browser. */
-const REQUEST = /^\S+ \/.* HTTP\/[0-9]/
+const REQUEST = /^[\w.#-]+ \/.*\sHTTP\/[0-9]\S*\s*$/i
 
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true })
 
