@@ -80,14 +80,18 @@ export const open = async (port: number, random: Random, seed: number): Promise<
   const body = isTls && random.chance(0.5) ? Buffer.of() : BODY
   const rest = foreign === undefined ? [Buffer.from(`EXEC#${LAST} 0 x\n`)] : [foreign, body]
   const isLast = (message: ServerMessage | undefined) => message?._tag === "Error" && message.id === LAST
+  const lines = [...skipped, ...(foreign === undefined ? [] : [foreign])]
+  const shown = JSON.stringify(lines.map((line) => line.toString("latin1")))
   const describe = (why: string) => () => {
-    const lines = [...skipped, ...(foreign === undefined ? [] : [foreign])]
     const path = lines.map((line) => keep(seed, line)).at(-1)
-    return `${why}: ${JSON.stringify(lines.map((line) => line.toString("latin1")))}, now in ${path}, was answered ${JSON.stringify(heard)}`
+    return `${why}: ${shown}, now in ${path}, was answered ${JSON.stringify(heard)}`
   }
   const start = before.reduce((sum, { length }) => sum + length, 0)
   await written(wire, Buffer.concat([...before, ...rest]), start, random)
-  await until("the beginning of a connection is answered, or cut off", () => wire.closed || isLast(heard.at(-1)))
+  await until(
+    "the beginning of a connection is answered, or cut off",
+    () => wire.closed || isLast(heard.at(-1)) || shown
+  )
   const answered = heard.filter((message) => !isLast(message))
   const silent = skipped.filter((line) => read(line)._tag === "Success").length
   check(
