@@ -110,6 +110,24 @@ describe("Lines", () => {
     assert.deepStrictEqual(linesOf([bytes("x".repeat(16))], 16), ["too long"])
   })
 
+  it("shows the beginning of a line that is not complete, or too long, wherever it was split", () => {
+    for (const [chunks, expected] of [
+      [["PING\n"], ""],
+      [["PING\nab"], "ab"],
+      [["PING\na", "b"], "ab"],
+      [["a", "bcdef"], "abcd"],
+      [["PING\n\nab", "c".repeat(20)], "abcc"],
+      [["PING\n", "d".repeat(20)], "dddd"]
+    ] as const) {
+      const lines = new Lines(16)
+      for (const chunk of chunks) {
+        lines.push(bytes(chunk))
+        while (lines.next() === Next.Line);
+      }
+      assert.strictEqual(Buffer.from(lines.beginning(4)).toString(), expected)
+    }
+  })
+
   it("keeps no more than the limit of a line that comes byte by byte", () => {
     const lines = new Lines(1024)
     for (let i = 0; i < 1023; i++) {

@@ -39,7 +39,7 @@ export type RefusalCause =
 export type OtherProtocolCause =
   /** It sent a request, as browsers do. */
   | "http"
-  /** It speaks TLS to a server, or inside a connection, that does not. */
+  /** It speaks TLS, and the server does not. */
   | "tls"
   /** It sent bytes that are no text. */
   | "not UTF-8"

@@ -175,7 +175,7 @@ describe("a client of another protocol", () => {
 })
 
 describe("a person", () => {
-  it.effect.each(mistyped)("who mistypes gets an ERROR, and stays connected: %j", (line) =>
+  it.effect.each(mistyped)("gets an ERROR for a typing error, and stays connected: %j", (line) =>
     Effect.gen(function* () {
       const [a] = yield* connect(1)
       const [answer, pong, ...more] = yield* say(a, line, "PING")
@@ -216,7 +216,7 @@ describe("a person", () => {
     }).pipe(server())
   )
 
-  it.effect("has sent a valid line also if the server rejects it, for want of a token", () =>
+  it.effect("has sent a valid line even if the server rejects it, because it has shown no token", () =>
     transcript(`
       a> connect
       a> EXEC 1 x
