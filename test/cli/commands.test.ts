@@ -288,7 +288,7 @@ describe("rankd connect, with a script", { concurrent: true }, () => {
   it.live("prints outcomes as JSON that is harmless to a terminal", () =>
     withServer(
       Effect.gen(function* () {
-        const lines = "EXEC#1 2 0 \\x1b[2J\u009b\u202e\nEXEC#2 0 x\n"
+        const lines = "EXEC#1 2 0 \\x1b[2J\\x9b\u202e\nEXEC#2 0 x\n"
         const { status, stdout } = yield* between(lines, "--json")
         assert.strictEqual(status, 77)
         assert.include(stdout, "\\u001b[2J\\u009b\\u202e")
