@@ -5,6 +5,7 @@ import { Stdio } from "effect/Stdio"
 import packageJson from "../../package.json" with { type: "json" }
 import * as Agent from "./agent.ts"
 import * as Connect from "./connect/connect.ts"
+import { requireWritten } from "./connection/output.ts"
 import * as Lead from "./lead.ts"
 import { stdout } from "./output/output.ts"
 import * as Ranks from "./ranks.ts"
@@ -62,7 +63,9 @@ export const run = Effect.gen(function* () {
   const args = yield* (yield* Stdio).args
   const asJson = asksForJson(args)
   const exit = yield* runWith(withHelpFlag(args)).pipe(
-    Effect.tapErrorTag(["StartError", "Unusable", "NoServer", "NotRun"], ({ message }) =>
+    Effect.andThen(stdout.drained),
+    Effect.andThen(requireWritten(stdout)),
+    Effect.tapErrorTag(["StartError", "Unusable", "NoServer", "NotRun", "NotWritten"], ({ message }) =>
       say(asJson, "Failed", message)
     ),
     Effect.provide(services(asJson)),

@@ -10,7 +10,8 @@ import type { Kind, Source } from "./kinds.ts"
 /** What is wrong with the arguments, as an error of the command line. */
 export const invalid = (message: string): CliError.ValidationError => new CliError.ValidationError({ message })
 
-const quoted = (text: string): string => (/^[^\s"]+$/.test(text) ? text : JSON.stringify(text))
+/** Text as a person tells its ends. */
+export const quoted = (text: string): string => (/^[^\s"]+$/.test(text) ? text : JSON.stringify(text))
 
 const flagSource = (name: string, text: string): Source => ({
   name: `--${name}`,
