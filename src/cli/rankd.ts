@@ -6,6 +6,7 @@ import packageJson from "../../package.json" with { type: "json" }
 import * as Agent from "./agent.ts"
 import * as Connect from "./connect/connect.ts"
 import { requireWritten } from "./connection/output.ts"
+import { Variables } from "./flags/rows.ts"
 import * as Lead from "./lead.ts"
 import { stdout } from "./output/output.ts"
 import * as Ranks from "./ranks.ts"
@@ -69,6 +70,7 @@ export const run = Effect.gen(function* () {
       say(asJson, "Failed", message)
     ),
     Effect.provide(services(asJson)),
+    Effect.provideService(Variables, new Map()),
     Effect.exit
   )
   // What it was asked to print waits for its reader. A signal ends the wait.

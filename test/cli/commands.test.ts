@@ -96,6 +96,15 @@ describe("a command that connects to a server", { concurrent: true }, () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("names the system's reason if it cannot connect", () =>
+    Effect.gen(function* () {
+      // A link-local address without its link.
+      const { status, stderr } = yield* rankdHere(["ranks", "--host", "fe80::1"])
+      assert.strictEqual(status, 69)
+      assert.match(stderr, /^rankd: no answer from \[fe80::1\]:5000: [a-z ]+\. Start a server there/)
+    })
+  )
+
   it.live("takes an IPv6 address in brackets, as the server prints it, and so does the server", () =>
     Effect.gen(function* () {
       const server = yield* rankd(["serve", "--host", "[::1]", "--port", "0"])

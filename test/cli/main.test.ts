@@ -216,7 +216,7 @@ describe("rankd", { concurrent: true }, () => {
 })
 
 describe("the hint", () => {
-  const [some, none] = [Option.some({ path: "x", source: "--x" }), Option.none()]
+  const [some, none] = [Option.some("x"), Option.none()]
   it.each([
     ["nc ::1 80 in two terminals, then type HELP", { tokenFile: none, tlsCert: none, tlsCa: none }],
     ["nc ::1 80 in two terminals, then type AUTH and a token", { tokenFile: some, tlsCert: none, tlsCa: none }],
