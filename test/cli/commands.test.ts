@@ -1,9 +1,14 @@
 /** The commands that connect to a server. Those that need signals or pipes are processes. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { constants, tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Fiber } from "effect"
+import { Deferred, Duration, Effect, Fiber, Option, SubscriptionRef } from "effect"
+import { Socket } from "effect/socket"
+import type { Connecting } from "../../src/cli/connection/flags.ts"
+import { unanswered } from "../../src/cli/connection/status.ts"
+import type { Standing } from "../../src/client/Connection.ts"
+import type { Rejected } from "../../src/client/Rejected.ts"
 import { rankdHere } from "../support/cli.ts"
 import { gone, rankd, rankdCommand, says, shell } from "../support/process.ts"
 import { until } from "../support/until.ts"
@@ -96,12 +101,22 @@ describe("a command that connects to a server", { concurrent: true }, () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("names the system's reason if it cannot connect", () =>
+  it.effect.each([
+    ["EHOSTUNREACH", ": host is unreachable"],
+    ["EINVAL", ": invalid argument"],
+    ["ECONNREFUSED", ""]
+  ] as const)("names the system's reason if it cannot connect, but for %s if nobody listens", ([code, reason]) =>
     Effect.gen(function* () {
-      // A link-local address without its link.
-      const { status, stderr } = yield* rankdHere(["ranks", "--host", "fe80::1"])
-      assert.strictEqual(status, 69)
-      assert.match(stderr, /^rankd: no answer from \[fe80::1\]:5000: [a-z ]+\. Start a server there/)
+      const cause = Object.assign(new Error(code), { code, errno: -constants.errno[code] })
+      const error = new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) })
+      const to = { host: "::1", port: 5000, tls: false, ca: Option.none(), cert: Option.none() } as Connecting
+      const { advice, why } = unanswered(to, {
+        standing: yield* SubscriptionRef.make<Standing | undefined>(undefined),
+        refused: yield* SubscriptionRef.make<Rejected | undefined>(undefined),
+        failure: yield* SubscriptionRef.make<Socket.SocketError | undefined>(error)
+      })
+      assert.strictEqual(why, `no answer from [::1]:5000${reason}`)
+      assert.match(advice, /^Start a server there/)
     })
   )
 
