@@ -1,6 +1,6 @@
 /** The command line as a whole: `rankd` and its subcommands. A bare `rankd` serves. */
 import { Cause, Effect, Exit, Layer, Logger, Runtime } from "effect"
-import { Argument, CliConfig, CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
+import { Argument, CliConfig, CliError, CliOutput, Command, GlobalFlag, TerminalCapabilities } from "effect/cli"
 import { Stdio } from "effect/Stdio"
 import packageJson from "../../package.json" with { type: "json" }
 import * as Agent from "./agent.ts"
@@ -12,6 +12,7 @@ import { stdout } from "./output/output.ts"
 import * as Ranks from "./ranks.ts"
 import { asksForJson, say } from "./say.ts"
 import * as Serve from "./serve/serve.ts"
+import { hasEscapes } from "./terminal/hasEscapes.ts"
 import { json, printable } from "./terminal/text.ts"
 import * as Token from "./token.ts"
 import { presenter } from "./usage.ts"
@@ -48,12 +49,15 @@ const withHelpFlag = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
 
 const runWith = Command.runWith(root, { version: packageJson.version })
 
+const NO_ESCAPES = { canColor: false, canAnimate: false, canPrompt: false }
+
 const services = (asJson: boolean) => {
   const formatted = asJson ? Logger.map(Logger.formatStructured, json) : Logger.map(Logger.formatLogFmt, printable)
   return Layer.mergeAll(
     // Standard output is for results.
     Logger.layer([Logger.withConsoleError(formatted)]),
     CliOutput.layerPresenter(presenter(asJson)),
+    hasEscapes ? Layer.empty : Layer.succeed(TerminalCapabilities.TerminalCapabilities, NO_ESCAPES),
     // The server has a `--log-level` of its own, with an environment variable and a default.
     CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions] })
   )

@@ -105,7 +105,7 @@ describe("a command that connects to a server", { concurrent: true }, () => {
     ["EHOSTUNREACH", ": host is unreachable"],
     ["EINVAL", ": invalid argument"],
     ["ECONNREFUSED", ""]
-  ] as const)("names the system's reason if it cannot connect, but for %s if nobody listens", ([code, reason]) =>
+  ] as const)("names the system's reason if it cannot connect: %s", ([code, reason]) =>
     Effect.gen(function* () {
       const cause = Object.assign(new Error(code), { code, errno: -constants.errno[code] })
       const error = new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) })

@@ -1,9 +1,12 @@
 /** What the environment of a process may lack. */
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { rankdCommand, shell } from "../support/process.ts"
 import { terminal } from "../support/tmux.ts"
-import { Port, serverLayer } from "../support/wire.ts"
+import { client, Port, serverLayer } from "../support/wire.ts"
 
 /** As a user that the system does not know, with no HOME: a container with a random user id. */
 const asNobody = `env -u HOME -u RANKD_HISTORY ${
@@ -33,6 +36,37 @@ describe("without a home", { concurrent: true }, () => {
       yield* shows(/PONG x/)
       yield* type("C-d")
       yield* shows(/\[exit 0\]/)
+    }).pipe(Effect.scoped, Effect.provide(serverLayer()))
+  )
+})
+
+describe("a folder that may not be entered", { concurrent: true }, () => {
+  /** A folder, and one in it. */
+  const folders = Effect.acquireRelease(
+    Effect.sync(() => {
+      const outer = mkdtempSync(join(tmpdir(), "rankd-closed-"))
+      const inner = join(outer, "inner")
+      mkdirSync(inner)
+      return { outer, inner }
+    }),
+    ({ outer }) =>
+      Effect.sync(() => {
+        chmodSync(outer, 0o700)
+        rmSync(outer, { recursive: true })
+      })
+  )
+
+  it.live.each(["outer", "inner"] as const)("is named by an agent: %s", (which) =>
+    Effect.gen(function* () {
+      const { [which]: cwd, outer } = yield* folders
+      const boss = yield* client
+      boss.send("WATCH")
+      chmodSync(outer, 0)
+      yield* shell(`exec ${asNobody} ${rankdCommand} agent --port ${yield* Port} --allow true --cwd ${cwd}`)
+      yield* boss.until((line) => line.startsWith("JOINED"))
+      boss.send("EXEC#1 1 true")
+      const [result] = (yield* boss.until((line) => line.startsWith("RESULT#1"))).slice(-1)
+      assert.strictEqual(result, `RESULT#1 1 failed true: the folder ${cwd} may not be entered\\n`)
     }).pipe(Effect.scoped, Effect.provide(serverLayer()))
   )
 })

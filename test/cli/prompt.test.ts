@@ -1,7 +1,7 @@
 /** The prompt on a real terminal: Ctrl-C, sizes, and terminals without escapes. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { rankdCommand } from "../support/process.ts"
+import { rankd, rankdCommand, says } from "../support/process.ts"
 import { terminal } from "../support/tmux.ts"
 import { client, Port, serverLayer } from "../support/wire.ts"
 
@@ -9,12 +9,20 @@ const withServer = <A, E, R>(test: Effect.Effect<A, E, R>) =>
   test.pipe(Effect.scoped, Effect.provide(serverLayer())) as Effect.Effect<A, E>
 
 /** A prompt with rank 0, and a client below it. */
-const prompt = Effect.fnUntraced(function* (env = "") {
-  const shown = yield* terminal(`${env} RANKD_HISTORY= ${rankdCommand} connect --port ${yield* Port}`)
+const prompt = Effect.fnUntraced(function* (env = "", args = "") {
+  const shown = yield* terminal(`${env} RANKD_HISTORY= ${rankdCommand} connect --port ${yield* Port} ${args}`)
   yield* shown.shows(/rank 0 of 1>/)
   const worker = yield* client
   yield* shown.shows(/JOINED 1 m2/)
   return { ...shown, worker }
+})
+
+/** The same, and the client executes a command. */
+const working = Effect.fnUntraced(function* (env?: string) {
+  const all = yield* prompt(env)
+  yield* all.type("EXEC#1 1 work", "Enter")
+  yield* all.worker.until((line) => line.startsWith("EXEC#"))
+  return all
 })
 
 const orders = (worker: { readonly heard: ReadonlyArray<string> }) =>
@@ -60,6 +68,71 @@ describe("Ctrl-C at a prompt", { concurrent: true, timeout: 90_000 }, () => {
   )
 })
 
+describe("the end of a prompt", { concurrent: true, timeout: 90_000 }, () => {
+  const ways = [["C-c", "C-c"], ["C-d"], ["QUIT", "Enter"]]
+
+  it.live.each(ways.flatMap((keys) => ["", "TERM=dumb"].map((env) => ({ env, keys }))))(
+    "cancels what is open, and says so: %o",
+    ({ env, keys }) =>
+      withServer(
+        Effect.gen(function* () {
+          const { shows, type, worker } = yield* working(env)
+          yield* type(...keys)
+          yield* worker.until((line) => line.startsWith("CANCEL#"))
+          yield* shows(/cancelling #1(?:; .*)?\n(?:.*\n)*\[exit 0\]/)
+        })
+      )
+  )
+})
+
+describe("a prompt with --json", { timeout: 90_000 }, () => {
+  it.live("prints JSON alone, beside the line itself", () =>
+    Effect.gen(function* () {
+      const server = yield* rankd(["--port", "0"])
+      yield* says(server.stdout, /listening/)
+      const port = Number(/:(\d+)\n/.exec(server.stdout())![1])
+      const { resize, scrolled, shows, type } = yield* terminal(
+        `RANKD_HISTORY= ${rankdCommand} connect --json --port ${port}`
+      )
+      yield* resize(400, 40)
+      yield* shows(/rank 0 of 1>/)
+      const worker = yield* Effect.provideService(client, Port, port)
+      yield* shows(/"Joined"/)
+      yield* type("C-c")
+      yield* shows(/"Ctrl-C again, or Ctrl-D, quits"/)
+      yield* type("EXEC#1 1 one", "Enter")
+      yield* worker.until((line) => line.startsWith("EXEC#"))
+      yield* type("C-c")
+      yield* shows(/"cancelling #1; Ctrl-C again quits"/)
+      yield* type("EXEC#2 1 two", "Enter")
+      yield* worker.until((line) => line.endsWith("two"))
+      server.child.kill("SIGKILL")
+      yield* shows(/"status":"lost"/)
+      yield* shows(/not connected>/)
+      yield* type("PING x", "Enter", "NAME hans", "Enter")
+      yield* shows(/the name will be hans/)
+      const others = (yield* scrolled).split("\n").filter((line) => !/^(?:rank \d+ of \d+|not connected)>/.test(line))
+      const said = others.map((line) => JSON.parse(line))
+      assert.includeDeepMembers(said, [
+        { _tag: "Notice", message: "connection lost; trying again" },
+        { _tag: "Notice", message: "not sent: not connected" }
+      ])
+    }).pipe(Effect.scoped)
+  )
+})
+
+it.live("a prompt does not recall a line that begins with a space", () =>
+  withServer(
+    Effect.gen(function* () {
+      const { shows, type } = yield* prompt()
+      yield* type("PING public", "Enter", " PING private", "Enter")
+      yield* shows(/PONG private\n/)
+      yield* type("Up", "Enter")
+      yield* shows(/PONG private\nrank 0 of 2> PING public\nPONG public\n/)
+    })
+  )
+)
+
 describe("a terminal without escapes", { concurrent: true, timeout: 90_000 }, () => {
   it.live.each(["TERM=dumb", "TERM="])("gets none from a prompt, and Ctrl-C drops the line: %s", (term) =>
     withServer(
@@ -94,12 +167,20 @@ describe("a terminal without escapes", { concurrent: true, timeout: 90_000 }, ()
     )
   )
 
-  it.live.each(["watch", "ranks", "help connect"])("gets none: %s", (args) =>
+  it.live.each([
+    ["TERM=dumb", "watch"],
+    ["TERM=dumb", "ranks"],
+    ["TERM=dumb", "help connect"],
+    ["env -u TERM", "ranks"],
+    ["env -u TERM", "help connect"],
+    ["env -u TERM", "--version"],
+    ["env -u TERM", "ranks --bogus"]
+  ] as const)("gets none: %s %s", ([env, args]) =>
     withServer(
       Effect.gen(function* () {
-        const to = args.startsWith("help") ? "" : `--port ${yield* Port}`
-        const { raw, shows } = yield* terminal(`TERM=dumb ${rankdCommand} ${args} ${to}`)
-        yield* shows(args === "watch" ? /^MEMBER 0 m1/m : /\[exit 0\]/)
+        const to = /^(?:watch|ranks$)/.test(args) ? `--port ${yield* Port}` : ""
+        const { raw, shows } = yield* terminal(`${env} ${rankdCommand} ${args} ${to}`)
+        yield* shows(args === "watch" ? /^MEMBER 0 m1/m : /\[exit [02]\]/)
         const late = yield* client
         if (args === "watch") yield* shows(/^JOINED 1 m2/m)
         late.send("QUIT")

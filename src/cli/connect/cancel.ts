@@ -1,4 +1,4 @@
-/** A signal that interrupts `rankd connect` cancels what is open: nobody waits for it any more. */
+/** Whatever ends `rankd connect` cancels what is open: nobody waits for it any more. */
 import { Effect } from "effect"
 import type { Connection } from "../../client/Connection.ts"
 import { stoppedBy } from "../signals.ts"
@@ -17,7 +17,8 @@ export const cancelAll = Effect.fnUntraced(function* (
 ) {
   const { ids } = open
   if (ids.length === 0) return
-  yield* notify(`${stoppedBy() ?? "interrupted"}: ${cancelling(ids)}`)
+  const signal = stoppedBy()
+  yield* notify(signal === undefined ? cancelling(ids) : `${signal}: ${cancelling(ids)}`)
   for (const id of ids) link.tell({ _tag: "Cancel", id })
   yield* Effect.timeoutOption(Effect.interruptible(open.ended), CANCEL_TIMEOUT)
 })

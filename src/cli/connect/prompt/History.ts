@@ -50,10 +50,12 @@ export class History {
     return this.#withFile(0, (file) => this.#shortened(printable(readFileSync(file, "utf8")))) ?? []
   }
 
-  keep(line: string): void {
-    if (isPrivate(line) || line === this.#last) return
+  /** Whether the line may be recalled. */
+  keep(line: string): boolean {
+    if (isPrivate(line)) return false
+    if (line !== this.#last) this.#withFile(O_CREAT, (file, size) => appendLine(file, size, line))
     this.#last = line
-    this.#withFile(O_CREAT, (file, size) => appendLine(file, size, line))
+    return true
   }
 
   #shortened(text: string): Array<string> {

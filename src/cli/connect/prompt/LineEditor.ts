@@ -25,6 +25,8 @@ export class LineEditor {
   readonly #interrupted: Interrupted
   /** Ctrl-C came after the last line: the next one quits. */
   #isInterrupted = false
+  /** There is no line any more; what is printed still appears. */
+  #isClosed = false
 
   constructor(lines: Queue.Queue<string, Cause.Done>, completer: Completer, interrupted: Interrupted) {
     this.lines = lines
@@ -44,8 +46,12 @@ export class LineEditor {
         this.#readline.prompt()
         Queue.offerUnsafe(lines, line)
       })
-      .on("history", ([line]) => line !== undefined && history.keep(line))
+      .on("history", (lines) => {
+        // Readline itself has nothing to recall that is not kept.
+        if (lines[0] !== undefined && !history.keep(lines[0])) lines.shift()
+      })
       .on("close", () => {
+        this.#isClosed = true
         // A terminal that was closed is none any more.
         if (!isatty(process.stdin.fd)) hangUp()
         this.leave()
@@ -64,14 +70,14 @@ export class LineEditor {
 
   /** Draws the prompt and the line again. */
   refresh(): void {
-    if (hasEscapes) this.#readline.prompt(true)
+    if (hasEscapes && !this.#isClosed) this.#readline.prompt(true)
   }
 
   /** Prints above the line. */
   print(text: string): void {
     if (!hasEscapes) {
       process.stdout.write(`\n${text}\n`)
-      this.#readline.prompt()
+      if (!this.#isClosed) this.#readline.prompt()
       return
     }
     this.#erase()

@@ -64,8 +64,15 @@ class Prompt {
     this.#admitted = false
     this.members = []
     this.#setPrompt()
-    const lost = this.#open.lost().map((id) => `RESULT#${id} - lost`)
-    return Effect.forEach([...lost, "connection lost; trying again"], (text) => this.printRed(text))
+    const lost = this.#open.lost()
+    return Effect.andThen(
+      Effect.forEach(lost, (id) =>
+        this.#json
+          ? this.#print(json({ _tag: "Result", id, status: "lost" }))
+          : this.#print(styled("red", `RESULT#${id} - lost`))
+      ),
+      this.warn("connection lost; trying again")
+    )
   })
 
   /** Sends a typed line; or prints why not. */
@@ -76,27 +83,37 @@ class Prompt {
     if (SubscriptionRef.getUnsafe(this.#link.standing) === undefined) {
       const message = Result.getOrUndefined(typed)
       if (message?._tag === "Quit") return this.#editor.leave()
-      if (message?._tag !== "Name") return yield* this.printRed("not sent: not connected")
+      if (message?._tag !== "Name") return yield* this.warn("not sent: not connected")
       this.#link.want({ name: message.name })
-      return yield* this.#print(`the name will be ${message.name}`)
+      return yield* this.#note(`the name will be ${message.name}`)
     }
     if (Result.isFailure(typed)) return yield* this.#show(typed.failure)
+    if (typed.success._tag === "Quit") yield* this.cancel
     this.#open.sent(typed.success)
     yield* this.#link.say(typed.success)
   })
 
-  readonly cancel = Effect.suspend(() => cancelAll(this.#link, this.#open, (message) => this.#print(message)))
+  readonly cancel = Effect.suspend(() => cancelAll(this.#link, this.#open, (message) => this.#note(message)))
 
   /** Ctrl-C cancels what is open. */
   interrupt(cleared: boolean): void {
     const { ids } = this.#open
     for (const id of ids) this.#link.tell({ _tag: "Cancel", id })
-    if (ids.length > 0) this.#editor.print(`${cancelling(ids)}; Ctrl-C again quits`)
-    else if (!cleared) this.#editor.print("Ctrl-C again, or Ctrl-D, quits")
+    if (ids.length > 0) this.#editor.print(this.#noted(`${cancelling(ids)}; Ctrl-C again quits`))
+    else if (!cleared) this.#editor.print(this.#noted("Ctrl-C again, or Ctrl-D, quits"))
   }
 
-  printRed(text: string): Effect.Effect<void> {
-    return this.#print(styled("red", text))
+  /** In red, where it is for people. */
+  warn(message: string): Effect.Effect<void> {
+    return this.#print(this.#json ? this.#noted(message) : styled("red", message))
+  }
+
+  #note(message: string): Effect.Effect<void> {
+    return this.#print(this.#noted(message))
+  }
+
+  #noted(message: string): string {
+    return this.#json ? json({ _tag: "Notice", message }) : message
   }
 
   #show(message: ServerMessage): Effect.Effect<void> {
@@ -133,8 +150,9 @@ export const run = Effect.fnUntraced(function* (options: Connecting) {
   yield* ranked(options, link)
   yield* Effect.forkScoped(
     Stream.runForEach(SubscriptionRef.changes(link.refused), (refusal) =>
-      refusal === undefined ? Effect.void : prompt.printRed(printable(`not admitted: ${refusal.message}; trying again`))
+      refusal === undefined ? Effect.void : prompt.warn(printable(`not admitted: ${refusal.message}; trying again`))
     )
   )
-  yield* Effect.onInterrupt(Stream.runForEach(Stream.fromQueue(editor.lines), prompt.perform), () => prompt.cancel)
+  // Nobody waits any more for what is open, whatever ends the prompt.
+  yield* Effect.ensuring(Stream.runForEach(Stream.fromQueue(editor.lines), prompt.perform), prompt.cancel)
 }, Effect.scoped)
