@@ -3,10 +3,10 @@
  * *absent* meanwhile, with its rank, and a client that shows its resume token is this member
  * from then on. A connection that ends in any other way makes the member leave at once.
  *
- * It owns the valid resume tokens and the seats of absent members. Invariant: the limits on
+ * It owns the seats of absent members, and when each reservation ends. Invariant: the limits on
  * connections, in total and per subnet, also apply to absent members.
  */
-import { Clock, Duration, Effect, Exit, type Fiber, Latch, Scope } from "effect"
+import { Clock, Duration, Effect, Exit, type Fiber, Scope } from "effect"
 import { SubnetCounter } from "../../net/Subnet.ts"
 import type { LeaveReason } from "../../protocol/Reasons.ts"
 import { abandonDeliveries } from "../commands/Command.ts"
@@ -17,7 +17,7 @@ import { monotonicMillis } from "../time.ts"
 import { wakeLater } from "../wakeLater.ts"
 import { type Bearer, type Grant, isSameBearer } from "./Access.ts"
 import { Backoff } from "./Backoff.ts"
-import { make as makeTokens, type ResumeToken, type ResumeTokens } from "./ResumeTokens.ts"
+import { type Issued, make as makeTokens, type ResumeToken, type ResumeTokens } from "./ResumeTokens.ts"
 
 /** A connection that ends for one of these reasons is lost. */
 const LOST: ReadonlySet<LeaveReason> = new Set(["closed", "reset", "timed out", "internal error"])
@@ -28,18 +28,13 @@ const LOST: ReadonlySet<LeaveReason> = new Set(["closed", "reset", "timed out", 
  */
 const TAKEOVERS = { first: 100, longest: 5000, forgottenAfter: 10_000 }
 
-/** A valid resume token, and its member. */
+/** The seat of an absent member. */
 interface Reservation {
-  readonly digest: string
-  peer: Peer
-  bearer: Bearer
-  /** The reserved seat; undefined while the member is connected. */
-  absent: { readonly seat: Seat; readonly reason: LeaveReason } | undefined
+  readonly peer: Peer
+  readonly seat: Seat
+  /** Why its connection ended. */
+  readonly reason: LeaveReason
   expiry: Fiber.Fiber<void> | undefined
-  /** Whether another connection has shown the token: then the present one counts as lost, whatever the reason. */
-  resuming: boolean
-  /** Opens when another connection may take over the seat, and when the reservation ends. */
-  readonly free: Latch.Latch
 }
 
 type ReservationSettings = Pick<SettingsValues, "grace" | "maxConnections" | "maxConnectionsPerAddress">
@@ -58,8 +53,7 @@ export class Reservations {
   /** Milliseconds of the monotonic clock. */
   readonly #now: () => number
   readonly #takeovers = new Backoff(TAKEOVERS)
-  readonly #byDigest = new Map<string, Reservation>()
-  readonly #byPeer = new Map<Peer, Reservation>()
+  readonly #reserved = new Map<Peer, Reservation>()
   /** Counts the absent members, by the subnet of their last address. */
   readonly #absent = new SubnetCounter()
 
@@ -76,28 +70,17 @@ export class Reservations {
   }
 
   /** Makes this token the one that resumes the peer's seat; an older one is not valid any more. */
-  issue(peer: Peer, bearer: Bearer, { digest }: ResumeToken): void {
-    this.#forget(this.#byPeer.get(peer))
-    const reservation: Reservation = {
-      digest,
-      peer,
-      bearer,
-      absent: undefined,
-      expiry: undefined,
-      resuming: false,
-      free: Latch.makeUnsafe(false)
-    }
-    this.#byDigest.set(digest, reservation)
-    this.#byPeer.set(peer, reservation)
+  issue(peer: Peer, bearer: Bearer, token: ResumeToken): void {
+    this.#tokens.issue(peer, bearer, token)
   }
 
   /** Whether there is a valid resume token. */
   any(): boolean {
-    return this.#byDigest.size > 0
+    return this.#tokens.any()
   }
 
   isAbsent(peer: Peer): boolean {
-    return this.#byPeer.get(peer)?.absent !== undefined
+    return this.#reserved.has(peer)
   }
 
   /**
@@ -106,12 +89,12 @@ export class Reservations {
    */
   leave(peer: Peer, seat: Seat, reason: LeaveReason): Effect.Effect<boolean> {
     return Effect.suspend(() => {
-      const reservation = this.#byPeer.get(peer)
-      if (reservation === undefined || !this.#mayReturn(reservation, reason)) {
-        this.#forget(reservation)
+      const issued = this.#tokens.of(peer)
+      if (issued === undefined || !this.#mayReturn(issued, reason)) {
+        this.#tokens.forget(peer)
         return Effect.as(giveUp(seat, reason), false)
       }
-      return Effect.as(this.#reserve(reservation, seat, reason), true)
+      return Effect.as(this.#reserve(peer, seat, reason), true)
     })
   }
 
@@ -123,21 +106,21 @@ export class Reservations {
    * other groups, and `own` if the peer itself has the seat.
    */
   readonly resume = Effect.fnUntraced({ self: this }, function* (peer: Peer, bearer: Bearer, token: string) {
-    if (Duration.isZero(this.#settings.grace)) return undefined
+    if (!this.any()) return undefined
     const digest = yield* this.#tokens.digestOf(token)
     for (;;) {
-      const reservation = this.#byDigest.get(digest)
-      if (reservation === undefined || !isSameBearer(reservation.bearer, bearer)) return undefined
-      if (reservation.peer === peer) return "own"
-      const { absent, free, peer: holder } = reservation
-      if (absent !== undefined) return this.#takeOver(reservation, absent.seat, peer, bearer)
+      const issued = this.#tokens.withDigest(digest)
+      if (issued === undefined || !isSameBearer(issued.bearer, bearer)) return undefined
+      if (issued.peer === peer) return "own"
+      const { free, peer: holder } = issued
+      const reservation = this.#reserved.get(holder)
+      if (reservation !== undefined) return this.#takeOver(issued, reservation, peer, bearer)
       const delay = this.#takeovers.delay(digest, this.#now())
       yield* Effect.interruptible(Effect.timeoutOption(free.await, delay))
       // Meanwhile the holder may have left or lost its connection, or another client may have taken over.
-      const now = this.#byDigest.get(digest)
-      if (now === undefined || now.peer !== holder || now.absent !== undefined) continue
+      if (this.#tokens.withDigest(digest)?.peer !== holder || this.isAbsent(holder)) continue
       this.#takeovers.count(digest, this.#now())
-      reservation.resuming = true
+      issued.resuming = true
       holder.disconnect("resumed elsewhere")
       yield* Effect.interruptible(free.await)
     }
@@ -145,12 +128,13 @@ export class Reservations {
 
   /** Gives up at once the seats of absent members whose grants are revoked. */
   revoke(holds: (grant: Grant) => boolean): Effect.Effect<void> {
-    const revoked = [...this.#byDigest.values()].filter(({ absent, bearer }) => absent && !holds(bearer.grant))
-    // None of them is absent any more when the first one leaves, so that none of them is promoted.
-    const departures = revoked.map((reservation) => {
+    const departures = this.#tokens.all().flatMap(({ bearer, peer }) => {
+      const reservation = this.#reserved.get(peer)
+      if (reservation === undefined || holds(bearer.grant)) return []
       reservation.expiry?.interruptUnsafe()
-      return this.#expire(reservation)
+      return [this.#expire(reservation)]
     })
+    // None of them is absent any more when the first one leaves, so that none of them is promoted.
     return Effect.all(departures, { discard: true })
   }
 
@@ -160,17 +144,17 @@ export class Reservations {
     return Scope.close(this.scope, Exit.succeed(reason))
   }
 
-  #mayReturn({ absent, peer, resuming }: Reservation, reason: LeaveReason): boolean {
-    if (absent !== undefined) return false
+  #mayReturn({ peer, resuming }: Issued, reason: LeaveReason): boolean {
+    if (this.isAbsent(peer)) return false
     if (resuming) return true
     const { maxConnections, maxConnectionsPerAddress } = this.#settings
     const hasRoom = this.#absent.total < maxConnections && this.#absent.of(peer.address) < maxConnectionsPerAddress
     return LOST.has(reason) && hasRoom
   }
 
-  #reserve(reservation: Reservation, seat: Seat, reason: LeaveReason): Effect.Effect<void> {
-    const { peer } = reservation
-    reservation.absent = { seat, reason }
+  #reserve(peer: Peer, seat: Seat, reason: LeaveReason): Effect.Effect<void> {
+    const reservation: Reservation = { peer, seat, reason, expiry: undefined }
+    this.#reserved.set(peer, reservation)
     this.#absent.add(peer.address, 1)
     // Open commands to it end as if it had left. Commands that reach it from now on are `undelivered`.
     abandonDeliveries(peer)
@@ -182,42 +166,30 @@ export class Reservations {
     )
     return Effect.map(Effect.forkIn(expiry, this.scope), (fiber) => {
       reservation.expiry = fiber
-      wakeLater(() => reservation.free.openUnsafe())
+      wakeLater(() => this.#tokens.of(peer)?.free.openUnsafe())
     })
   }
 
-  #takeOver(reservation: Reservation, seat: Seat, peer: Peer, bearer: Bearer): Resumed {
-    const { expiry } = reservation
-    this.#absent.add(reservation.peer.address, -1)
-    this.#forget(this.#byPeer.get(peer))
-    this.#byPeer.delete(reservation.peer)
-    this.#byPeer.set(peer, reservation)
+  #takeOver(issued: Issued, reservation: Reservation, peer: Peer, bearer: Bearer): Resumed {
+    this.#end(reservation)
+    reservation.expiry?.interruptUnsafe()
     // The rate limiter stays the same: coming back does not refill it.
-    reservation.bearer = { ...bearer, rate: reservation.bearer.rate }
-    reservation.peer = peer
-    reservation.absent = undefined
-    reservation.expiry = undefined
-    reservation.resuming = false
-    reservation.free.closeUnsafe()
-    expiry?.interruptUnsafe()
-    return { seat, bearer: reservation.bearer }
+    this.#tokens.pass(issued, peer, { ...bearer, rate: issued.bearer.rate })
+    return { seat: reservation.seat, bearer: issued.bearer }
   }
 
   /** Ends the reservation: the member leaves, with the reason for which its connection was lost. */
   #expire(reservation: Reservation): Effect.Effect<void> {
-    const { absent, peer } = reservation
-    if (absent === undefined) return Effect.void
-    reservation.absent = undefined
-    this.#absent.add(peer.address, -1)
-    this.#forget(reservation)
-    return giveUp(absent.seat, absent.reason)
+    if (!this.#end(reservation)) return Effect.void
+    this.#tokens.forget(reservation.peer)
+    return giveUp(reservation.seat, reservation.reason)
   }
 
-  #forget(reservation: Reservation | undefined): void {
-    if (reservation === undefined) return
-    this.#byDigest.delete(reservation.digest)
-    this.#byPeer.delete(reservation.peer)
-    wakeLater(() => reservation.free.openUnsafe())
+  /** False if it has ended already. */
+  #end({ peer }: Reservation): boolean {
+    if (!this.#reserved.delete(peer)) return false
+    this.#absent.add(peer.address, -1)
+    return true
   }
 }
 
