@@ -147,6 +147,14 @@ export const limits = table({
     unit: "seconds",
     help: "How long a disconnected program may come back and keep its rank, in seconds. 0: promote the next at once"
   },
+  // Long enough for the default heartbeat of leaders, 2 seconds.
+  settle: {
+    default: Duration.seconds(5),
+    least: Duration.zero,
+    most: WEEK,
+    unit: "seconds",
+    help: "Seconds after its start in which a new leader waits, because the leader before the restart may still work. Leaders' heartbeats are at most 1/2.5 of it. 0: no wait and no such limit, so two may lead after a restart. Two may also lead if you lower it while heartbeats are longer: shorten them, then restart once with the old value first"
+  },
   // With `linger` and the last second of the output it stays clear of the ten seconds after which container runtimes kill.
   drain: {
     default: Duration.seconds(5),

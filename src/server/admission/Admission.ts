@@ -105,7 +105,7 @@ export class Admission {
       if (resumed === undefined) return undefined
       if (seat !== undefined) yield* giveUp(seat, "joined another group")
       const { group, member, scope } = resumed.seat
-      const now = yield* group.ranks.replace(member.id, peer, announce(group, true), epoch)
+      const now = yield* group.ranks.replace(member.id, peer, announce(group, true), epoch, resumed.name)
       events.resumed(memberIdOf(member.id), now?.name, group.name, peer.address)
       group.followLeader()
       return seated({ group, member: now ?? member, scope }, resumed.bearer, true)
@@ -125,13 +125,14 @@ export class Admission {
       if (seat?.group.name === groupName) {
         return wanted === undefined
           ? Result.succeed(yield* keep(seat, epoch))
-          : yield* rename(seat, wanted, announce, epoch)
+          : Result.map(yield* this.#rename(seat, bearer, wanted, announce, epoch), () => seat)
       }
       if (seat === undefined && draining()) return Result.fail("shutting down")
       const name = bearer.name ?? wanted ?? presentName(seat)
       const scope = yield* Scope.fork(reservations.scope)
       const group = yield* Scope.provide(groups.enter(groupName), scope)
-      const join = group.ranks.join(peer, { id: seat?.member.id, name, epoch }, announce(group, false))
+      const takesNameOf = (holder: Peer) => reservations.givesUpName(holder, bearer)
+      const join = group.ranks.join(peer, { id: seat?.member.id, name, epoch, takesNameOf }, announce(group, false))
       const joined = yield* Effect.result(Scope.provide(join, scope))
       if (Result.isFailure(joined)) {
         yield* Scope.close(scope, Exit.void)
@@ -141,6 +142,16 @@ export class Admission {
       return Result.succeed({ group, member: joined.success, scope })
     }
   )
+
+  /** Gives the client this name in its present seat. */
+  #rename({ group, member }: Seat, bearer: Bearer, name: string, announce: Announcement, epoch: number | undefined) {
+    const takesNameOf = (holder: Peer) => this.#options.reservations.givesUpName(holder, bearer)
+    const renamed = group.ranks.rename(member.id, name, announce(group, false), epoch, takesNameOf)
+    return Effect.match(renamed, {
+      onFailure: (): Result.Result<void, Failure> => Result.fail("name taken"),
+      onSuccess: () => Result.succeed(group.notifier.changed())
+    })
+  }
 
   #judge({ bearer, seat }: Applicant, { implicit = false }: SeatRequest, failure: Failure): Verdict {
     if (seat !== undefined || failure === "not authorized") return { _tag: "Rejected", reason: REJECTED[failure] }
@@ -170,15 +181,3 @@ const presentName = (seat: Seat | undefined): string | undefined =>
 /** Leaves the client in its seat. */
 const keep = (seat: Seat, epoch: number | undefined): Effect.Effect<Seat> =>
   epoch === undefined ? Effect.succeed(seat) : Effect.as(seat.group.ranks.learn(epoch), seat)
-
-/** Gives the client this name in its present seat. */
-const rename = (seat: Seat, name: string, announce: Announcement, epoch: number | undefined) => {
-  const { group, member } = seat
-  return Effect.match(group.ranks.rename(member.id, name, announce(group, false), epoch), {
-    onFailure: (): Result.Result<Seat, Failure> => Result.fail("name taken"),
-    onSuccess: () => {
-      group.notifier.changed()
-      return Result.succeed(seat)
-    }
-  })
-}

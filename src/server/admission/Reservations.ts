@@ -1,26 +1,39 @@
 /**
  * Reserved seats. A member that *loses* its connection keeps its seat for the grace. It is
  * *absent* meanwhile, with its rank, and a client that shows its resume token is this member
- * from then on. A connection that ends in any other way makes the member leave at once.
+ * from then on. A member at rank 0 with a lease keeps its seat until the lease has ended, too,
+ * however its connection ends, unless it has left of its own will. Any other member leaves at once.
  *
- * It owns the seats of absent members, and when each reservation ends. Invariant: the limits on
- * connections, in total and per subnet, also apply to absent members.
+ * It owns the seats of absent members, and when each reservation ends. Invariants: nobody is
+ * promoted past a lease that may still run. The limits on connections, in total and per subnet,
+ * also apply to members that are absent for the grace.
  */
 import { Clock, Duration, Effect, Exit, type Fiber, Scope } from "effect"
 import { SubnetCounter } from "../../net/Subnet.ts"
 import type { LeaveReason } from "../../protocol/Reasons.ts"
+import * as Roster from "../../rank/Roster.ts"
 import { abandonDeliveries } from "../commands/Command.ts"
+import type { LeadIns } from "../group/LeadIns.ts"
 import { giveUp, type Seat } from "../group/Seat.ts"
 import type { Peer } from "../Peer.ts"
 import type { SettingsValues } from "../Settings.ts"
-import { monotonicMillis } from "../time.ts"
+import { monotonicMillis, sleepUntil } from "../time.ts"
 import { wakeLater } from "../wakeLater.ts"
 import { type Bearer, type Grant, isSameBearer } from "./Access.ts"
 import { Backoff } from "./Backoff.ts"
 import { type Issued, make as makeTokens, type ResumeToken, type ResumeTokens } from "./ResumeTokens.ts"
 
-/** A connection that ends for one of these reasons is lost. */
+/** A member whose connection ends for one of these reasons may come back within the grace. */
 const LOST: ReadonlySet<LeaveReason> = new Set(["closed", "reset", "timed out", "internal error"])
+
+/**
+ * For these reasons a lease ends with the connection: the client says `QUIT` when its work has ended, and a server
+ * that stops promotes nobody.
+ */
+const LEASE_ENDS: ReadonlySet<LeaveReason> = new Set(["quit", "shutting down"])
+
+/** Without a grace, how long a seat waits for the connection that takes it over, in milliseconds. */
+const HANDOVER = 1000
 
 /**
  * How long a client waits before it takes over a connection that still exists. Otherwise two
@@ -32,8 +45,17 @@ const TAKEOVERS = { first: 100, longest: 5000, forgottenAfter: 10_000 }
 interface Reservation {
   readonly peer: Peer
   readonly seat: Seat
+  /** Its name, when its connection ended. */
+  readonly name: string | undefined
+  readonly bearer: Bearer | undefined
   /** Why its connection ended. */
   readonly reason: LeaveReason
+  /** The end of the lease of a member at rank 0; 0 for any other member. All times are in milliseconds. */
+  readonly leasedUntil: number
+  /** Whether it counts for the limits on connections. */
+  readonly counts: boolean
+  /** When the reservation ends. */
+  deadline: number
   expiry: Fiber.Fiber<void> | undefined
 }
 
@@ -43,6 +65,8 @@ type ReservationSettings = Pick<SettingsValues, "grace" | "maxConnections" | "ma
 export interface Resumed {
   readonly seat: Seat
   readonly bearer: Bearer
+  /** The name that the member had. */
+  readonly name: string | undefined
 }
 
 export class Reservations {
@@ -50,23 +74,31 @@ export class Reservations {
   readonly scope: Scope.Closeable
   readonly #settings: ReservationSettings
   readonly #tokens: ResumeTokens
+  readonly #leadIns: LeadIns
   /** Milliseconds of the monotonic clock. */
   readonly #now: () => number
   readonly #takeovers = new Backoff(TAKEOVERS)
   readonly #reserved = new Map<Peer, Reservation>()
-  /** Counts the absent members, by the subnet of their last address. */
+  /** Counts the members that are absent for the grace, by the subnet of their last address. */
   readonly #absent = new SubnetCounter()
 
-  constructor(scope: Scope.Closeable, tokens: ResumeTokens, settings: ReservationSettings, now: () => number) {
+  constructor(
+    scope: Scope.Closeable,
+    tokens: ResumeTokens,
+    leadIns: LeadIns,
+    settings: ReservationSettings,
+    now: () => number
+  ) {
     this.scope = scope
     this.#tokens = tokens
+    this.#leadIns = leadIns
     this.#settings = settings
     this.#now = now
   }
 
-  /** A new resume token, not valid until `issue`; undefined if there is no grace. */
-  get mint(): Effect.Effect<ResumeToken | undefined> {
-    return Duration.isZero(this.#settings.grace) ? Effect.undefined : this.#tokens.mint
+  /** A new resume token, not valid until `issue`; undefined if the seat of such a client is never reserved. */
+  mint(hasLease: boolean): Effect.Effect<ResumeToken | undefined> {
+    return hasLease || !Duration.isZero(this.#settings.grace) ? this.#tokens.mint : Effect.undefined
   }
 
   /** Makes this token the one that resumes the peer's seat; an older one is not valid any more. */
@@ -83,18 +115,46 @@ export class Reservations {
     return this.#reserved.has(peer)
   }
 
+  /** Whether the member is absent and had a lease at rank 0: it only keeps others from this rank. */
+  isPlaceholder(peer: Peer): boolean {
+    return (this.#reserved.get(peer)?.leasedUntil ?? 0) > 0
+  }
+
+  /** Whether a newcomer with these rights may have the name of this member: it may be the same program, restarted. */
+  givesUpName(peer: Peer, newcomer: Bearer): boolean {
+    const bearer = this.#reserved.get(peer)?.bearer
+    return this.isPlaceholder(peer) && bearer !== undefined && isSameBearer(bearer, newcomer)
+  }
+
   /**
    * Reserves or gives up the seat of a peer whose connection ends for this reason. Returns
    * whether the seat is reserved.
    */
   leave(peer: Peer, seat: Seat, reason: LeaveReason): Effect.Effect<boolean> {
     return Effect.suspend(() => {
+      const now = this.#now()
       const issued = this.#tokens.of(peer)
-      if (issued === undefined || !this.#mayReturn(issued, reason)) {
+      const grace = issued === undefined ? 0 : this.#graceFor(issued, reason)
+      const leasedUntil = this.#leasedUntil(peer, seat, reason)
+      // A token that was taken back resumes nothing.
+      if (reason === "kicked" && !issued?.resuming) this.#tokens.forget(peer)
+      if (this.isAbsent(peer) || (grace === 0 && leasedUntil <= now)) {
         this.#tokens.forget(peer)
         return Effect.as(giveUp(seat, reason), false)
       }
-      return Effect.as(this.#reserve(peer, seat, reason), true)
+      const { group, member } = seat
+      const reservation: Reservation = {
+        peer,
+        seat,
+        name: Roster.byId(group.ranks.snapshot(), member.id)?.name,
+        bearer: issued?.bearer,
+        reason,
+        leasedUntil,
+        counts: grace > 0,
+        deadline: Math.max(now + grace, leasedUntil),
+        expiry: undefined
+      }
+      return Effect.as(this.#reserve(reservation), true)
     })
   }
 
@@ -126,15 +186,19 @@ export class Reservations {
     }
   })
 
-  /** Gives up at once the seats of absent members whose grants are revoked. */
+  /** Gives up the seats of absent members whose grants are revoked: at once, or when their leases have ended. */
   revoke(holds: (grant: Grant) => boolean): Effect.Effect<void> {
-    const departures = this.#tokens.all().flatMap(({ bearer, peer }) => {
-      const reservation = this.#reserved.get(peer)
-      if (reservation === undefined || holds(bearer.grant)) return []
-      reservation.expiry?.interruptUnsafe()
-      return [this.#expire(reservation)]
-    })
+    const now = this.#now()
+    const revoked = [...this.#reserved.values()].filter(({ bearer }) => bearer !== undefined && !holds(bearer.grant))
     // None of them is absent any more when the first one leaves, so that none of them is promoted.
+    const departures = revoked.map((reservation) => {
+      const { leasedUntil, peer } = reservation
+      this.#tokens.forget(peer)
+      reservation.expiry?.interruptUnsafe()
+      if (leasedUntil <= now) return this.#expire(reservation)
+      reservation.deadline = leasedUntil
+      return this.#await(reservation)
+    })
     return Effect.all(departures, { discard: true })
   }
 
@@ -144,38 +208,54 @@ export class Reservations {
     return Scope.close(this.scope, Exit.succeed(reason))
   }
 
-  #mayReturn({ peer, resuming }: Issued, reason: LeaveReason): boolean {
-    if (this.isAbsent(peer)) return false
-    if (resuming) return true
+  /** How long the client may come back if its connection ends for this reason, whatever its lease. */
+  #graceFor({ peer, resuming }: Issued, reason: LeaveReason): number {
+    const grace = Duration.toMillis(this.#settings.grace)
+    if (resuming) return grace > 0 ? grace : HANDOVER
     const { maxConnections, maxConnectionsPerAddress } = this.#settings
     const hasRoom = this.#absent.total < maxConnections && this.#absent.of(peer.address) < maxConnectionsPerAddress
-    return LOST.has(reason) && hasRoom
+    return LOST.has(reason) && hasRoom ? grace : 0
   }
 
-  #reserve(peer: Peer, seat: Seat, reason: LeaveReason): Effect.Effect<void> {
-    const reservation: Reservation = { peer, seat, reason, expiry: undefined }
+  /** When the leases have ended that keep others from the rank of this member; 0 if there are none. */
+  #leasedUntil({ lastRankSent, lease }: Peer, { group, member }: Seat, reason: LeaveReason): number {
+    // A member that has not received rank 0 does not act on it.
+    const leads = lastRankSent === 0 && Roster.at(group.ranks.snapshot(), 0)?.id === member.id
+    if (!leads || LEASE_ENDS.has(reason)) return 0
+    return Math.max(lease?.until ?? 0, this.#leadIns.leasedUntil(group.name))
+  }
+
+  #reserve(reservation: Reservation): Effect.Effect<void> {
+    const { counts, peer, seat } = reservation
     this.#reserved.set(peer, reservation)
-    this.#absent.add(peer.address, 1)
+    if (counts) this.#absent.add(peer.address, 1)
     // Open commands to it end as if it had left. Commands that reach it from now on are `undelivered`.
     abandonDeliveries(peer)
     seat.group.notifier.unwatch(peer)
     seat.group.followLeader()
-    const expiry = Effect.delay(
-      Effect.suspend(() => this.#expire(reservation)),
-      this.#settings.grace
+    return Effect.map(this.#await(reservation), () => wakeLater(() => this.#tokens.of(peer)?.free.openUnsafe()))
+  }
+
+  /** Ends the reservation at its deadline. */
+  #await(reservation: Reservation): Effect.Effect<void> {
+    const expiry = Effect.andThen(
+      sleepUntil(reservation.deadline, this.#now),
+      Effect.suspend(() => this.#expire(reservation))
     )
     return Effect.map(Effect.forkIn(expiry, this.scope), (fiber) => {
       reservation.expiry = fiber
-      wakeLater(() => this.#tokens.of(peer)?.free.openUnsafe())
     })
   }
 
   #takeOver(issued: Issued, reservation: Reservation, peer: Peer, bearer: Bearer): Resumed {
+    const { expiry, leasedUntil, name, seat } = reservation
     this.#end(reservation)
-    reservation.expiry?.interruptUnsafe()
+    expiry?.interruptUnsafe()
+    // The process that had the seat may work until then, and the one that resumes it may be another.
+    this.#leadIns.defer(seat.group.name, leasedUntil)
     // The rate limiter stays the same: coming back does not refill it.
     this.#tokens.pass(issued, peer, { ...bearer, rate: issued.bearer.rate })
-    return { seat: reservation.seat, bearer: issued.bearer }
+    return { seat, bearer: issued.bearer, name }
   }
 
   /** Ends the reservation: the member leaves, with the reason for which its connection was lost. */
@@ -186,14 +266,14 @@ export class Reservations {
   }
 
   /** False if it has ended already. */
-  #end({ peer }: Reservation): boolean {
+  #end({ counts, peer }: Reservation): boolean {
     if (!this.#reserved.delete(peer)) return false
-    this.#absent.add(peer.address, -1)
+    if (counts) this.#absent.add(peer.address, -1)
     return true
   }
 }
 
-export const make = Effect.fnUntraced(function* (settings: ReservationSettings) {
+export const make = Effect.fnUntraced(function* (settings: ReservationSettings, leadIns: LeadIns) {
   const now = monotonicMillis(yield* Clock.Clock)
-  return new Reservations(yield* Scope.fork(yield* Effect.scope), yield* makeTokens, settings, now)
+  return new Reservations(yield* Scope.fork(yield* Effect.scope), yield* makeTokens, leadIns, settings, now)
 })

@@ -58,10 +58,6 @@ export class ResumeTokens {
     return this.#byDigest.size > 0
   }
 
-  all(): ReadonlyArray<Issued> {
-    return [...this.#byDigest.values()]
-  }
-
   withDigest(digest: string): Issued | undefined {
     return this.#byDigest.get(digest)
   }

@@ -53,7 +53,7 @@ const setUp = Effect.fnUntraced(function* (settings: Partial<SettingsValues> = {
   /** The same with a resume token. */
   const resumable = Effect.fnUntraced(function* (request: SeatRequest = {}, bearer = anybody) {
     const applicant = yield* seated(request, bearer)
-    const minted = yield* reservations.mint
+    const minted = yield* reservations.mint(false)
     assert(minted !== undefined)
     reservations.issue(applicant.peer, bearer, minted)
     return { ...applicant, token: minted.token }
