@@ -15,12 +15,7 @@ const settle = Duration.zero
 
 interface Message {
   readonly _tag: string
-  readonly rank?: number
-  readonly leadIn?: number
-  readonly member?: string
-  readonly resume?: string
-  readonly detail?: string
-  readonly reason?: string
+  readonly [field: string]: unknown
 }
 
 const json = (lines: ReadonlyArray<string>): ReadonlyArray<Message> =>
@@ -42,7 +37,7 @@ const candidate = Effect.fnUntraced(function* (fields: object = {}) {
   const socket = yield* (yield* Network).connect
   const welcome = yield* greet(socket, fields)
   assert.strictEqual(welcome._tag, "Welcome", JSON.stringify(welcome))
-  return { socket, resume: welcome.resume, welcome }
+  return { socket, resume: welcome.resume as string | undefined, welcome }
 })
 
 /** The ranks that the client has received since the last call, as `0`, or `0 after 5000` with a lead-in. */
