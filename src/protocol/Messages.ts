@@ -101,7 +101,9 @@ const listed = {
   rank: Whole,
   member: MemberId,
   name: Schema.optionalKey(Name),
-  address: matching(/^[\x21-\x7e]+$/, "an address")
+  address: matching(/^[\x21-\x7e]+$/, "an address"),
+  /** Whether it has a lease: at rank 0, it leads. */
+  lease: Schema.optionalKey(Schema.Literal(true))
 }
 
 /** A member in a list. */

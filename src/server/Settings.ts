@@ -145,7 +145,7 @@ export const limits = table({
     least: Duration.zero,
     most: WEEK,
     unit: "seconds",
-    help: "How long a disconnected program may come back and keep its rank, in seconds. 0: promote the next at once"
+    help: "How long a disconnected program may come back and keep its rank, in seconds. 0: promote the next at once, or when the lease of a leader has ended"
   },
   // Long enough for the default heartbeat of leaders, 2 seconds.
   settle: {

@@ -499,6 +499,27 @@ describe("the place of a lost leader", () => {
   )
 })
 
+describe("a place that is reserved only for a lease", () => {
+  it.effect("takes no room from members that are absent for the grace", () =>
+    Effect.gen(function* () {
+      const { connectFrom } = yield* Network
+      const leader = yield* connectFrom("10.0.0.1:1")
+      yield* greet(leader)
+      yield* say(leader, "x".repeat(5000))
+      const other = yield* connectFrom("10.0.0.1:2")
+      yield* greet(other, { lease: undefined })
+      other.reset()
+      yield* passes(3000)
+      const observer = yield* connectFrom("10.0.0.1:3")
+      yield* greet(observer)
+      const [list] = json(yield* say(observer, '{"_tag":"Ranks"}'))
+      assert.deepInclude(list, { size: 3 })
+    }).pipe(
+      server({ settle, maxLine: 4096, maxConnections: 1, maxConnectionsPerAddress: 1, grace: Duration.seconds(30) })
+    )
+  )
+})
+
 describe("a server that has just started", () => {
   it.effect("lets nobody with a lease act on rank 0 before it has settled", () =>
     Effect.gen(function* () {
@@ -545,6 +566,24 @@ describe("a server that has just started", () => {
   )
 })
 
+describe("a list of members", () => {
+  it.effect("in JSON says which of them have a lease", () =>
+    Effect.gen(function* () {
+      yield* candidate()
+      const text = yield* (yield* Network).connect
+      assert.deepStrictEqual((yield* say(text, "RANKS")).slice(1, 3), [
+        "MEMBER 0 m1 - unknown",
+        "MEMBER 1 m2 - unknown"
+      ])
+      const [list] = json(yield* say(text, '{"_tag":"Ranks"}'))
+      assert.deepStrictEqual(list?.["members"], [
+        { rank: 0, member: "m1", address: "unknown", lease: true },
+        { rank: 1, member: "m2", address: "unknown" }
+      ])
+    }).pipe(served)
+  )
+})
+
 describe("the field lease", () => {
   it.effect("needs a heartbeat, and is true or missing", () =>
     Effect.gen(function* () {
@@ -566,6 +605,8 @@ describe("a server that was frozen", () => {
       const a = yield* candidate({ heartbeat: 200 })
       const b = yield* candidate({ heartbeat: 10_000 })
       yield* Effect.sleep("100 millis")
+      a.socket.send("{")
+      yield* settled
       for (const end = performance.now() + 750; performance.now() < end; );
       yield* Effect.sleep("1 millis")
       a.socket.send("{")
