@@ -29,7 +29,7 @@ export const join = (session: ClientSession, group: string): Effect.Effect<Step>
   const { state } = session
   return state._tag === "Seated" && state.seat.group.name === group
     ? stepDown(session, state.seat)
-    : takeSeat(session, { group })
+    : takeSeat(session, { group, workEnded: true })
 }
 
 /** `NAME`. */

@@ -416,13 +416,32 @@ describe("a client that resumes the rank of a leader", () => {
 })
 
 describe("a member at rank 0 that leaves of its own will", () => {
-  it.effect.each(["Quit", "Yield", "Join", "Hello"])("promotes the next at once: %s", (verb) =>
+  it.effect.each(["Quit", "Yield", "Join"])("promotes the next at once: %s", (verb) =>
     Effect.gen(function* () {
       const [a, b] = yield* two
-      const other = { group: "other" }
-      const line = verb === "Hello" ? hello(other) : JSON.stringify({ _tag: verb, ...(verb === "Join" ? other : {}) })
-      yield* say(a.socket, line)
+      yield* say(a.socket, JSON.stringify({ _tag: verb, ...(verb === "Join" ? { group: "other" } : {}) }))
       assert.deepStrictEqual(ranks(b.socket), ["0"])
+    }).pipe(served)
+  )
+})
+
+describe("a leader that gets another seat by a Hello", () => {
+  it.effect("has not said that its work has ended: the next leader waits for its lease", () =>
+    Effect.gen(function* () {
+      const [a, b] = yield* two
+      const c = yield* candidate({ group: "other" })
+      const d = yield* candidate({ group: "third" })
+      const e = yield* candidate({ group: "third" })
+      yield* alive(700, a.socket, b.socket, c.socket, d.socket, e.socket)
+      e.socket.lines()
+      yield* passes(300)
+      assert.deepInclude(yield* greet(a.socket, { group: "other" }), { group: "other", rank: 1 })
+      assert.deepStrictEqual(ranks(b.socket), [`0 after ${LEASE}`])
+      // The same with the token of another seat.
+      c.socket.reset()
+      yield* settled
+      assert.deepInclude(yield* greet(d.socket, { resume: c.resume }), { group: "other", rank: 0 })
+      assert.deepStrictEqual(ranks(e.socket), [`0 after ${LEASE}`])
     }).pipe(served)
   )
 })
