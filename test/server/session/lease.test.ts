@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect } from "effect"
 import type { AccessPolicy, Grant } from "../../../src/server/admission/Access.ts"
-import type { CloseCause, RefusalCause } from "../../../src/server/events/CloseCause.ts"
+import type { CloseCause, OtherProtocolCause, RefusalCause } from "../../../src/server/events/CloseCause.ts"
 import type { SettingsValues } from "../../../src/server/Settings.ts"
 import type { MemorySocket } from "../../support/MemorySocket.ts"
 import { Network, passes, say, server, settled } from "../../support/memoryServer.ts"
@@ -104,8 +104,10 @@ const unread = (kibibytes: number, millis: number): Departure["leave"] =>
     yield* settled
   })
 
-/** Every way in which a leader can leave. A client that a cause of `RefusalCause` ends never had a lease. */
-const departures: { readonly [cause in Exclude<CloseCause, RefusalCause | "unauthenticated" | "http">]: Departure } = {
+/** Every way in which a leader can leave. The other causes end clients that never had a lease. */
+const departures: {
+  readonly [cause in Exclude<CloseCause, RefusalCause | OtherProtocolCause | "unauthenticated">]: Departure
+} = {
   quit: { leave: ({ leader }) => say(leader, '{"_tag":"Quit"}'), promotes: "at once", resumes: false },
   closed: { ...lost, leave: now(({ leader }) => leader.close()) },
   reset: { ...lost, leave: now(({ leader }) => leader.reset()) },
