@@ -8,6 +8,7 @@ const src = fileURLToPath(new URL("../src", import.meta.url))
 
 /** Files of the server that every room of it may import. They import nothing, or one another. */
 const leaves = [
+  "server/Lease.ts",
   "server/RateLimiter.ts",
   "server/Settings.ts",
   "server/Sweeper.ts",
@@ -27,13 +28,14 @@ const table: Readonly<Record<string, ReadonlyArray<string>>> = {
   net: [],
   "server/events": [],
   "server/Settings.ts": ["protocol"],
+  "server/Lease.ts": [],
   "server/RateLimiter.ts": [],
   "server/wakeLater.ts": [],
   "server/time.ts": [],
   "server/Sweeper.ts": ["server/wakeLater.ts"],
   "server/log": ["server/events", ...leaves],
   "server/outbound": shared,
-  "server/Peer.ts": ["server/outbound", "server/events", "protocol"],
+  "server/Peer.ts": ["server/outbound", "server/events", "server/Lease.ts", "protocol"],
   "server/commands": peer,
   "server/group": [...peer, "server/commands"],
   "server/admission": [...peer, "server/commands", "server/group"],

@@ -77,7 +77,8 @@ export const ClientMessage = Schema.Union([
   Schema.TaggedStruct("Auth", { token: Secret }),
   /**
    * A program's first line. `resume` is from an earlier `Welcome`: the client is that member again. `epoch` is the
-   * largest epoch of the group that the client knows.
+   * largest epoch of the group that the client knows. With `lease` the client acts on its rank while its lease runs;
+   * it needs `heartbeat`.
    */
   Schema.TaggedStruct("Hello", {
     protocol: Whole,
@@ -86,6 +87,7 @@ export const ClientMessage = Schema.Union([
     token: Schema.optionalKey(Secret),
     resume: Schema.optionalKey(Secret),
     heartbeat: Schema.optionalKey(Heartbeat),
+    lease: Schema.optionalKey(Schema.Literal(true)),
     epoch: Schema.optionalKey(Whole)
   }),
   Schema.TaggedStruct("Ping", { text: Schema.optionalKey(Words) }),
@@ -99,7 +101,9 @@ const listed = {
   rank: Whole,
   member: MemberId,
   name: Schema.optionalKey(Name),
-  address: matching(/^[\x21-\x7e]+$/, "an address")
+  address: matching(/^[\x21-\x7e]+$/, "an address"),
+  /** Whether it has a lease: at rank 0, it leads. */
+  lease: Schema.optionalKey(Schema.Literal(true))
 }
 
 /** A member in a list. */
@@ -108,7 +112,14 @@ export type Listed = typeof Listed.Type
 
 /** What the server sends. */
 export const ServerMessage = Schema.Union([
-  Schema.TaggedStruct("Rank", { rank: Whole, size: Whole, epoch: Whole, member: MemberId }),
+  /** `leadIn`: for so many milliseconds, a client with a lease must not act on rank 0 yet. */
+  Schema.TaggedStruct("Rank", {
+    rank: Whole,
+    size: Whole,
+    epoch: Whole,
+    member: MemberId,
+    leadIn: Schema.optionalKey(Whole)
+  }),
   /** Tracked where it has an id, which is the server's. `epoch` is that of the order that the server routed it in. */
   Schema.TaggedStruct("Exec", {
     id: Schema.optionalKey(CommandId),
@@ -141,6 +152,7 @@ export const ServerMessage = Schema.Union([
   /**
    * Answers `Hello`. `maxLine` is the limit for the client's lines, in bytes; `resume` is the secret with which
    * the client can come back, where the server reserves seats; `heartbeat` is the one that applies, 0 for none.
+   * `leadIn` is that of `Rank`.
    * `commandTimeout` is how long a tracked command may take by default, `maxCommandTimeout` how long it may ask for at
    * most, both in milliseconds. Older servers do not say them.
    */
@@ -153,6 +165,7 @@ export const ServerMessage = Schema.Union([
     size: Whole,
     epoch: Whole,
     resume: Schema.optionalKey(Secret),
+    leadIn: Schema.optionalKey(Whole),
     maxLine: Whole,
     heartbeat: Whole,
     commandTimeout: Schema.optionalKey(Whole),

@@ -18,17 +18,18 @@ export interface Groups<G> {
 /** @param open makes a group around its order; the scope closes when the group closes */
 export const make = Effect.fnUntraced(function* <A, Reason, G>(options: {
   readonly capacity: number
+  readonly isPlaceholder?: (data: A) => boolean
   readonly reasonOf: (exit: Exit.Exit<unknown, unknown>) => Reason
   readonly open: (name: string, ranks: RankRef<A, Reason>) => Effect.Effect<G, never, Scope.Scope>
 }): Effect.fn.Return<Groups<G>, never, Scope.Scope> {
-  const { capacity, open, reasonOf } = options
+  const { open, ...order } = options
   let lastMemberId = 0
   let lastEpoch = 0
   const nextMemberId = () => ++lastMemberId
 
   const groups = yield* RcMap.make({
     lookup: Effect.fnUntraced(function* (name: string) {
-      const ranks = new RankRef<A, Reason>({ capacity, reasonOf, nextMemberId, epoch: lastEpoch })
+      const ranks = new RankRef<A, Reason>({ ...order, nextMemberId, epoch: lastEpoch })
       // When the last member leaves, and not when the group has closed: it may open again before that.
       yield* ranks.observe((_, roster) => {
         if (Roster.size(roster) === 0) lastEpoch = Math.max(lastEpoch, roster.epoch)

@@ -46,17 +46,21 @@ export class NameTaken extends Schema.TaggedError<NameTaken>()("NameTaken", { na
 }
 
 /** A member that joins: its id, its name, which must be free, and what it knows. */
-export interface Identity {
+export interface Identity<A> {
   /** By default the member gets a new id. */
   readonly id?: number | undefined
   readonly name?: string | undefined
+  /** Whether it may take the name from the member that has it: that member then has no name. */
+  readonly takesNameOf?: ((data: A) => boolean) | undefined
   /** The largest epoch of the group that it knows. */
   readonly epoch?: number | undefined
 }
 
-export interface RankRefOptions<Reason> {
+export interface RankRefOptions<A, Reason> {
   /** The most members of the group. */
   readonly capacity: number
+  /** Whether the member at rank 0 only keeps others from this rank. Then it does not count for the capacity. */
+  readonly isPlaceholder?: (data: A) => boolean
   /** Returns a new id on each call. */
   readonly nextMemberId: () => number
   /** Every epoch of this group is larger than this one. */
@@ -67,12 +71,23 @@ export interface RankRefOptions<Reason> {
 
 const noAnnounce: Announce<unknown> = () => {}
 
+/** The roster in which the name is free; undefined if a member has it that does not give it up. */
+const freed = <A>(
+  roster: Roster.Roster<A>,
+  name: string,
+  givesUp: (holder: Roster.Member<A>) => boolean
+): Roster.Roster<A> | undefined => {
+  const holder = Roster.byName(roster, name)
+  if (holder === undefined) return roster
+  return givesUp(holder) ? Roster.unname(roster, holder.id) : undefined
+}
+
 export class RankRef<A, Reason> {
   readonly ref: SynchronizedRef.SynchronizedRef<Roster.Roster<A>>
-  readonly #options: RankRefOptions<Reason>
+  readonly #options: RankRefOptions<A, Reason>
   readonly #observers = new Set<Observer<A, Reason>>()
 
-  constructor(options: RankRefOptions<Reason>) {
+  constructor(options: RankRefOptions<A, Reason>) {
     this.#options = options
     this.ref = SynchronizedRef.makeUnsafe<Roster.Roster<A>>({ ...Roster.empty, epoch: options.epoch })
   }
@@ -85,7 +100,7 @@ export class RankRef<A, Reason> {
   /** Admits a member as the last, until the scope closes. A member that comes from another group keeps its id. */
   join(
     data: A,
-    as: Identity = {},
+    as: Identity<A> = {},
     announce: Announce<A> = noAnnounce
   ): Effect.Effect<Roster.Member<A>, GroupFull | NameTaken, Scope.Scope> {
     // `acquireRelease` would keep the whole context of the admission in memory for every member.
@@ -109,11 +124,17 @@ export class RankRef<A, Reason> {
   }
 
   /** Gives the member this name, and frees the name that it had. The epoch grows only to be above `known`. */
-  rename(id: number, name: string, announce: Announce<A> = noAnnounce, known?: number): Effect.Effect<void, NameTaken> {
+  rename(
+    id: number,
+    name: string,
+    announce: Announce<A> = noAnnounce,
+    known?: number,
+    takesNameOf?: (data: A) => boolean
+  ): Effect.Effect<void, NameTaken> {
     return this.#step<Effect.Effect<void, NameTaken>>((before, _now, least) => {
-      const holder = Roster.byName(before, name)
-      if (holder !== undefined && holder.id !== id) return [Effect.fail(new NameTaken({ name })), before]
-      const after = Roster.rename(Roster.raise(before, least), id, name)
+      const free = freed(before, name, ({ data, id: holder }) => holder === id || takesNameOf?.(data) === true)
+      if (free === undefined) return [Effect.fail(new NameTaken({ name })), before]
+      const after = Roster.rename(Roster.raise(free, least), id, name)
       const member = Roster.byId(after, id)
       const rank = Roster.rankOf(after, id)
       if (rank !== undefined && member !== undefined) {
@@ -129,15 +150,21 @@ export class RankRef<A, Reason> {
     return this.#step((before, _now, least) => [undefined, Roster.raise(before, least)], known)
   }
 
-  /** Replaces the member's data. Its rank stays, and observers see no change. Undefined if there is no such member. */
+  /**
+   * Replaces the member's data. Its rank stays, and observers see no change. If it had to give up its `name` and no
+   * other member has it, it gets it back. Undefined if there is no such member.
+   */
   replace(
     id: number,
     data: A,
     announce: Announce<A> = noAnnounce,
-    known?: number
+    known?: number,
+    name?: string
   ): Effect.Effect<Roster.Member<A> | undefined> {
     return this.#step((before, now) => {
-      const after = Roster.replace(before, id, data, now)
+      const replaced = Roster.replace(before, id, data, now)
+      const isFree = name !== undefined && Roster.byName(replaced, name) === undefined
+      const after = isFree ? Roster.rename(replaced, id, name) : replaced
       const member = Roster.byId(after, id)
       const rank = Roster.rankOf(after, id)
       if (rank !== undefined && member !== undefined) announce(member, rank, after)
@@ -172,16 +199,17 @@ export class RankRef<A, Reason> {
     })
   }
 
-  #admit(data: A, { epoch, id: given, name }: Identity, announce: Announce<A>) {
-    const { capacity, nextMemberId } = this.#options
+  #admit(data: A, { epoch, id: given, name, takesNameOf }: Identity<A>, announce: Announce<A>) {
+    const { capacity, isPlaceholder, nextMemberId } = this.#options
     return this.#step<Effect.Effect<Roster.Member<A>, GroupFull | NameTaken>>((before, now) => {
       const rank = Roster.size(before)
-      if (rank >= capacity) return [Effect.fail(new GroupFull({ capacity })), before]
-      if (name !== undefined && Roster.byName(before, name) !== undefined) {
-        return [Effect.fail(new NameTaken({ name })), before]
-      }
+      const first = Roster.at(before, 0)
+      const placeholders = first !== undefined && isPlaceholder?.(first.data) ? 1 : 0
+      if (rank - placeholders >= capacity) return [Effect.fail(new GroupFull({ capacity })), before]
+      const free = name === undefined ? before : freed(before, name, ({ data }) => takesNameOf?.(data) === true)
+      if (name !== undefined && free === undefined) return [Effect.fail(new NameTaken({ name })), before]
       const id = given ?? nextMemberId()
-      const joined = Roster.join(before, id, data, now)
+      const joined = Roster.join(free ?? before, id, data, now)
       const after = name === undefined ? joined : Roster.rename(joined, id, name)
       const member: Roster.Member<A> = { id, name, data }
       announce(member, rank, after)

@@ -137,6 +137,18 @@ export const rename = <A>(self: Roster<A>, id: number, name: string): Roster<A> 
   }
 }
 
+/** Takes the name from `id`. The order and the epoch stay the same. */
+export const unname = <A>(self: Roster<A>, id: number): Roster<A> => {
+  const seat = CountedTrie.get(self.seats, id)
+  const member = seat === undefined ? undefined : CountedTrie.get(self.members, seat)
+  if (seat === undefined || member?.name === undefined) return self
+  return {
+    ...self,
+    members: CountedTrie.set(self.members, seat, { ...member, name: undefined }),
+    names: HashMap.remove(self.names, member.name)
+  }
+}
+
 /** Makes the epoch at least `least`. The order stays the same. */
 export const raise = <A>(self: Roster<A>, least: number): Roster<A> =>
   self.epoch >= least ? self : { ...self, epoch: least }

@@ -7,6 +7,7 @@ import type { Effect } from "effect"
 import type { Codec } from "../protocol/Codec.ts"
 import type { ServerMessage } from "../protocol/Messages.ts"
 import type { CloseCause } from "./events/CloseCause.ts"
+import type { Lease } from "./Lease.ts"
 import type { Outbox } from "./outbound/Outbox.ts"
 
 /** The client has not received its rank yet. */
@@ -31,6 +32,8 @@ export interface Peer {
   readonly member: string
   /** Whether its token lets it execute commands. */
   readonly executes: boolean
+  /** Its lease on its rank; undefined if it does not act on it. */
+  readonly lease: Lease | undefined
   /** Whether its connection is lost, and its seat reserved. */
   readonly absent: boolean
   /** Whether its session ends and frees its seat: the server does not promote it any more. */

@@ -17,6 +17,7 @@ import { TrackedCommands } from "./commands/TrackedCommands.ts"
 import { Events } from "./events/Events.ts"
 import type { Stats } from "./events/Stats.ts"
 import * as Group from "./group/Group.ts"
+import { LeadIns } from "./group/LeadIns.ts"
 import { Router } from "./group/Router.ts"
 import * as EventLog from "./log/EventLog.ts"
 import { FlushQueue } from "./outbound/FlushQueue.ts"
@@ -60,12 +61,14 @@ const makeContext = Effect.gen(function* () {
   yield* commands.run
   const liveness = new Liveness(flushQueue)
   yield* liveness.run
+  const leadIns = new LeadIns(Duration.toMillis(settings.settle), now)
+  const reservations = yield* Reservations.make(settings, leadIns)
   const groups = yield* Groups.make({
     capacity: settings.maxClients,
+    isPlaceholder: (peer: Peer) => reservations.isPlaceholder(peer),
     reasonOf: Group.leaveReasonOf,
-    open: Group.opening({ flushQueue, events, stopping: () => context.phase === "stopping" })
+    open: Group.opening({ flushQueue, events, leadIns, stopping: () => context.phase === "stopping" })
   })
-  const reservations = yield* Reservations.make(settings)
   const authenticator = new Authenticator({ access: yield* Access, settings, events, now })
   const fork = Effect.runForkWith(yield* Effect.context<never>())
   yield* authenticator.watchRevocations((holds) => fork(reservations.revoke(holds)))
@@ -77,6 +80,7 @@ const makeContext = Effect.gen(function* () {
     authenticator,
     admission: new Admission({ groups, reservations, events, draining: () => context.phase !== "serving" }),
     reservations,
+    leadIns,
     commands,
     router: new Router(commands, events.stats, settings.maxLine),
     liveness,

@@ -145,7 +145,15 @@ export const limits = table({
     least: Duration.zero,
     most: WEEK,
     unit: "seconds",
-    help: "How long a disconnected program may come back and keep its rank, in seconds. 0: promote the next at once"
+    help: "How long a disconnected program may come back and keep its rank, in seconds. 0: promote the next at once, or when the lease of a leader has ended"
+  },
+  // Long enough for the default heartbeat of leaders, 2 seconds.
+  settle: {
+    default: Duration.seconds(5),
+    least: Duration.zero,
+    most: WEEK,
+    unit: "seconds",
+    help: "Seconds after the server's start in which a new leader waits, because the leader before the restart may still work. A leader's heartbeat is at most 1/2.5 of it. 0: no wait and no limit, so two may lead after a restart. To lower it, shorten the heartbeats and restart once with the old value first"
   },
   // With `linger` and the last second of the output it stays clear of the ten seconds after which container runtimes kill.
   drain: {

@@ -3,6 +3,13 @@ import { type Clock, Effect } from "effect"
 
 const NANOS_PER_MILLI = 1_000_000
 
+/** Succeeds at this time, or a moment later. A single timer may be a fraction of a millisecond early. */
+export const sleepUntil = (time: number, now: () => number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const left = time - now()
+    return left <= 0 ? Effect.void : Effect.flatMap(Effect.sleep(Math.ceil(left)), () => sleepUntil(time, now))
+  })
+
 /** Milliseconds in which a process that was frozen reads what has come. */
 const AFTER_FREEZE = 50
 

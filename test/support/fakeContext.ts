@@ -9,9 +9,11 @@ import * as Reservations from "../../src/server/admission/Reservations.ts"
 import { TrackedCommands } from "../../src/server/commands/TrackedCommands.ts"
 import { Events } from "../../src/server/events/Events.ts"
 import * as Group from "../../src/server/group/Group.ts"
+import { LeadIns } from "../../src/server/group/LeadIns.ts"
 import { Router } from "../../src/server/group/Router.ts"
 import { FlushQueue } from "../../src/server/outbound/FlushQueue.ts"
 import { ServerTotal } from "../../src/server/outbound/ServerTotal.ts"
+import type { Peer } from "../../src/server/Peer.ts"
 import { defaults, type SettingsValues } from "../../src/server/Settings.ts"
 import { Liveness } from "../../src/server/session/Liveness.ts"
 import type { ServerContext } from "../../src/server/session/ServerContext.ts"
@@ -28,12 +30,14 @@ export const fakeContext = Effect.fnUntraced(function* (
   const events = new Events()
   const flushQueue = new FlushQueue()
   const commands = new TrackedCommands({ flushQueue, events, now, settings })
+  const leadIns = new LeadIns(Duration.toMillis(settings.settle), now)
+  const reservations = yield* Reservations.make(settings, leadIns)
   const groups = yield* Groups.make({
     capacity: settings.maxClients,
+    isPlaceholder: (peer: Peer) => reservations.isPlaceholder(peer),
     reasonOf: Group.leaveReasonOf,
-    open: Group.opening({ flushQueue, events, stopping: () => context.phase === "stopping" })
+    open: Group.opening({ flushQueue, events, leadIns, stopping: () => context.phase === "stopping" })
   })
-  const reservations = yield* Reservations.make(settings)
   const total = new ServerTotal(maxTotalPending, () => {})
   const context: ServerContext = {
     settings,
@@ -43,6 +47,7 @@ export const fakeContext = Effect.fnUntraced(function* (
     authenticator: new Authenticator({ access, settings, events, now }),
     admission: new Admission({ groups, reservations, events, draining: () => context.phase !== "serving" }),
     reservations,
+    leadIns,
     commands,
     router: new Router(commands, events.stats, settings.maxLine),
     liveness: new Liveness(flushQueue),

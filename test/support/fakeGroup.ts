@@ -6,6 +6,7 @@ import { RankRef } from "../../src/rank/RankRef.ts"
 import type * as Roster from "../../src/rank/Roster.ts"
 import { Events } from "../../src/server/events/Events.ts"
 import * as Group from "../../src/server/group/Group.ts"
+import { LeadIns } from "../../src/server/group/LeadIns.ts"
 import { giveUp, type Seat } from "../../src/server/group/Seat.ts"
 import { FlushQueue } from "../../src/server/outbound/FlushQueue.ts"
 import type { Peer } from "../../src/server/Peer.ts"
@@ -29,7 +30,7 @@ export const fakeGroup = Effect.fnUntraced(function* ({ maxPending }: FakeGroupO
     epoch: 0,
     reasonOf: Group.leaveReasonOf
   })
-  const open = Group.opening({ flushQueue, events, stopping: () => server.stopping })
+  const open = Group.opening({ flushQueue, events, leadIns: new LeadIns(0, () => 0), stopping: () => server.stopping })
   const group = yield* open("jobs", ranks)
   const { notifier } = group
   const seats = new Map<FakePeer, Seat>()

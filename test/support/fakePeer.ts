@@ -3,6 +3,7 @@ import { Duration, Effect } from "effect"
 import type { Codec } from "../../src/protocol/Codec.ts"
 import { textCodec } from "../../src/protocol/text/TextCodec.ts"
 import type { CloseCause } from "../../src/server/events/CloseCause.ts"
+import type { Lease } from "../../src/server/Lease.ts"
 import { FlushQueue } from "../../src/server/outbound/FlushQueue.ts"
 import { Outbox } from "../../src/server/outbound/Outbox.ts"
 import { ServerTotal } from "../../src/server/outbound/ServerTotal.ts"
@@ -16,6 +17,7 @@ export class FakePeer implements Peer {
   readonly member: string
   codec: Codec = textCodec
   executes = true
+  lease: Lease | undefined = undefined
   absent = false
   leaving = false
   lastRankSent = NO_RANK

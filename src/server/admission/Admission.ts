@@ -12,7 +12,7 @@ import * as Roster from "../../rank/Roster.ts"
 import type { RefusalCause } from "../events/CloseCause.ts"
 import type { Events } from "../events/Events.ts"
 import type { Group } from "../group/Group.ts"
-import { giveUp, type Seat } from "../group/Seat.ts"
+import type { Seat } from "../group/Seat.ts"
 import type { Peer } from "../Peer.ts"
 import type { Bearer } from "./Access.ts"
 import type { Reservations } from "./Reservations.ts"
@@ -34,6 +34,8 @@ export interface SeatRequest {
   readonly resume?: string | undefined
   /** The largest epoch that it knows of the group in which it gets the seat: if it gets it, the group's epoch is larger. */
   readonly epoch?: number | undefined
+  /** Whether the client says that its work in its present seat has ended: `JOIN` does. */
+  readonly workEnded?: boolean
   /** Whether the client did not ask: it only connected or authenticated, and may still send a resume token. */
   readonly implicit?: boolean
 }
@@ -103,9 +105,9 @@ export class Admission {
       const resumed = yield* reservations.resume(peer, bearer, resume)
       if (resumed === "own") return seat && seated(yield* keep(seat, epoch), bearer, true)
       if (resumed === undefined) return undefined
-      if (seat !== undefined) yield* giveUp(seat, "joined another group")
+      if (seat !== undefined) yield* reservations.vacate(peer, seat, false)
       const { group, member, scope } = resumed.seat
-      const now = yield* group.ranks.replace(member.id, peer, announce(group, true), epoch)
+      const now = yield* group.ranks.replace(member.id, peer, announce(group, true), epoch, resumed.name)
       events.resumed(memberIdOf(member.id), now?.name, group.name, peer.address)
       group.followLeader()
       return seated({ group, member: now ?? member, scope }, resumed.bearer, true)
@@ -116,7 +118,7 @@ export class Admission {
     { self: this },
     function* (
       { bearer, peer, seat }: Applicant,
-      { epoch, group: asked, name: wanted }: SeatRequest,
+      { epoch, group: asked, name: wanted, workEnded = false }: SeatRequest,
       announce: Announcement
     ): Effect.fn.Return<Result.Result<Seat, Failure>> {
       const { draining, groups, reservations } = this.#options
@@ -125,22 +127,34 @@ export class Admission {
       if (seat?.group.name === groupName) {
         return wanted === undefined
           ? Result.succeed(yield* keep(seat, epoch))
-          : yield* rename(seat, wanted, announce, epoch)
+          : Result.map(yield* this.#rename(seat, bearer, wanted, announce, epoch), () => seat)
       }
       if (seat === undefined && draining()) return Result.fail("shutting down")
       const name = bearer.name ?? wanted ?? presentName(seat)
+      const vacate = seat && reservations.vacate(peer, seat, workEnded)
       const scope = yield* Scope.fork(reservations.scope)
       const group = yield* Scope.provide(groups.enter(groupName), scope)
-      const join = group.ranks.join(peer, { id: seat?.member.id, name, epoch }, announce(group, false))
+      const takesNameOf = (holder: Peer) => reservations.givesUpName(holder, bearer)
+      const join = group.ranks.join(peer, { id: seat?.member.id, name, epoch, takesNameOf }, announce(group, false))
       const joined = yield* Effect.result(Scope.provide(join, scope))
       if (Result.isFailure(joined)) {
         yield* Scope.close(scope, Exit.void)
         return Result.fail(joined.failure._tag === "GroupFull" ? "group full" : "name taken")
       }
-      if (seat !== undefined) yield* giveUp(seat, "joined another group")
+      if (vacate !== undefined) yield* vacate
       return Result.succeed({ group, member: joined.success, scope })
     }
   )
+
+  /** Gives the client this name in its present seat. */
+  #rename({ group, member }: Seat, bearer: Bearer, name: string, announce: Announcement, epoch: number | undefined) {
+    const takesNameOf = (holder: Peer) => this.#options.reservations.givesUpName(holder, bearer)
+    const renamed = group.ranks.rename(member.id, name, announce(group, false), epoch, takesNameOf)
+    return Effect.match(renamed, {
+      onFailure: (): Result.Result<void, Failure> => Result.fail("name taken"),
+      onSuccess: () => Result.succeed(group.notifier.changed())
+    })
+  }
 
   #judge({ bearer, seat }: Applicant, { implicit = false }: SeatRequest, failure: Failure): Verdict {
     if (seat !== undefined || failure === "not authorized") return { _tag: "Rejected", reason: REJECTED[failure] }
@@ -170,15 +184,3 @@ const presentName = (seat: Seat | undefined): string | undefined =>
 /** Leaves the client in its seat. */
 const keep = (seat: Seat, epoch: number | undefined): Effect.Effect<Seat> =>
   epoch === undefined ? Effect.succeed(seat) : Effect.as(seat.group.ranks.learn(epoch), seat)
-
-/** Gives the client this name in its present seat. */
-const rename = (seat: Seat, name: string, announce: Announcement, epoch: number | undefined) => {
-  const { group, member } = seat
-  return Effect.match(group.ranks.rename(member.id, name, announce(group, false), epoch), {
-    onFailure: (): Result.Result<Seat, Failure> => Result.fail("name taken"),
-    onSuccess: () => {
-      group.notifier.changed()
-      return Result.succeed(seat)
-    }
-  })
-}

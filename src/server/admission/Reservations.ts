@@ -1,26 +1,39 @@
 /**
  * Reserved seats. A member that *loses* its connection keeps its seat for the grace. It is
  * *absent* meanwhile, with its rank, and a client that shows its resume token is this member
- * from then on. A connection that ends in any other way makes the member leave at once.
+ * from then on. A member at rank 0 with a lease keeps its seat until the lease has ended, too,
+ * however its connection ends, unless it has left of its own will. Any other member leaves at once.
  *
- * It owns the valid resume tokens and the seats of absent members. Invariant: the limits on
- * connections, in total and per subnet, also apply to absent members.
+ * It owns the seats of absent members, and when each reservation ends. Invariants: nobody is
+ * promoted past a lease that may still run. The limits on connections, in total and per subnet,
+ * also apply to members that are absent for the grace.
  */
-import { Clock, Duration, Effect, Exit, type Fiber, Latch, Scope } from "effect"
+import { Clock, Duration, Effect, Exit, type Fiber, Scope } from "effect"
 import { SubnetCounter } from "../../net/Subnet.ts"
 import type { LeaveReason } from "../../protocol/Reasons.ts"
+import * as Roster from "../../rank/Roster.ts"
 import { abandonDeliveries } from "../commands/Command.ts"
+import type { LeadIns } from "../group/LeadIns.ts"
 import { giveUp, type Seat } from "../group/Seat.ts"
 import type { Peer } from "../Peer.ts"
 import type { SettingsValues } from "../Settings.ts"
-import { monotonicMillis } from "../time.ts"
+import { monotonicMillis, sleepUntil } from "../time.ts"
 import { wakeLater } from "../wakeLater.ts"
 import { type Bearer, type Grant, isSameBearer } from "./Access.ts"
 import { Backoff } from "./Backoff.ts"
-import { make as makeTokens, type ResumeToken, type ResumeTokens } from "./ResumeTokens.ts"
+import { type Issued, make as makeTokens, type ResumeToken, type ResumeTokens } from "./ResumeTokens.ts"
 
-/** A connection that ends for one of these reasons is lost. */
+/** A member whose connection ends for one of these reasons may come back within the grace. */
 const LOST: ReadonlySet<LeaveReason> = new Set(["closed", "reset", "timed out", "internal error"])
+
+/**
+ * For these reasons a lease ends with the connection: the client says `QUIT` when its work has ended, and a server
+ * that stops promotes nobody.
+ */
+const LEASE_ENDS: ReadonlySet<LeaveReason> = new Set(["quit", "shutting down"])
+
+/** Without a grace, how long a seat waits for the connection that takes it over, in milliseconds. */
+const HANDOVER = 1000
 
 /**
  * How long a client waits before it takes over a connection that still exists. Otherwise two
@@ -28,18 +41,22 @@ const LOST: ReadonlySet<LeaveReason> = new Set(["closed", "reset", "timed out", 
  */
 const TAKEOVERS = { first: 100, longest: 5000, forgottenAfter: 10_000 }
 
-/** A valid resume token, and its member. */
+/** The seat of an absent member. */
 interface Reservation {
-  readonly digest: string
-  peer: Peer
-  bearer: Bearer
-  /** The reserved seat; undefined while the member is connected. */
-  absent: { readonly seat: Seat; readonly reason: LeaveReason } | undefined
+  readonly peer: Peer
+  readonly seat: Seat
+  /** Its name, when its connection ended. */
+  readonly name: string | undefined
+  readonly bearer: Bearer | undefined
+  /** Why its connection ended. */
+  readonly reason: LeaveReason
+  /** The end of the lease of a member at rank 0; 0 for any other member. All times are in milliseconds. */
+  readonly leasedUntil: number
+  /** Whether it counts for the limits on connections. */
+  readonly counts: boolean
+  /** When the reservation ends. */
+  deadline: number
   expiry: Fiber.Fiber<void> | undefined
-  /** Whether another connection has shown the token: then the present one counts as lost, whatever the reason. */
-  resuming: boolean
-  /** Opens when another connection may take over the seat, and when the reservation ends. */
-  readonly free: Latch.Latch
 }
 
 type ReservationSettings = Pick<SettingsValues, "grace" | "maxConnections" | "maxConnectionsPerAddress">
@@ -48,6 +65,8 @@ type ReservationSettings = Pick<SettingsValues, "grace" | "maxConnections" | "ma
 export interface Resumed {
   readonly seat: Seat
   readonly bearer: Bearer
+  /** The name that the member had. */
+  readonly name: string | undefined
 }
 
 export class Reservations {
@@ -55,49 +74,56 @@ export class Reservations {
   readonly scope: Scope.Closeable
   readonly #settings: ReservationSettings
   readonly #tokens: ResumeTokens
+  readonly #leadIns: LeadIns
   /** Milliseconds of the monotonic clock. */
   readonly #now: () => number
   readonly #takeovers = new Backoff(TAKEOVERS)
-  readonly #byDigest = new Map<string, Reservation>()
-  readonly #byPeer = new Map<Peer, Reservation>()
-  /** Counts the absent members, by the subnet of their last address. */
+  readonly #reserved = new Map<Peer, Reservation>()
+  /** Counts the members that are absent for the grace, by the subnet of their last address. */
   readonly #absent = new SubnetCounter()
 
-  constructor(scope: Scope.Closeable, tokens: ResumeTokens, settings: ReservationSettings, now: () => number) {
+  constructor(
+    scope: Scope.Closeable,
+    tokens: ResumeTokens,
+    leadIns: LeadIns,
+    settings: ReservationSettings,
+    now: () => number
+  ) {
     this.scope = scope
     this.#tokens = tokens
+    this.#leadIns = leadIns
     this.#settings = settings
     this.#now = now
   }
 
-  /** A new resume token, not valid until `issue`; undefined if there is no grace. */
-  get mint(): Effect.Effect<ResumeToken | undefined> {
-    return Duration.isZero(this.#settings.grace) ? Effect.undefined : this.#tokens.mint
+  /** A new resume token, not valid until `issue`; undefined if the seat of such a client is never reserved. */
+  mint(hasLease: boolean): Effect.Effect<ResumeToken | undefined> {
+    return hasLease || !Duration.isZero(this.#settings.grace) ? this.#tokens.mint : Effect.undefined
   }
 
   /** Makes this token the one that resumes the peer's seat; an older one is not valid any more. */
-  issue(peer: Peer, bearer: Bearer, { digest }: ResumeToken): void {
-    this.#forget(this.#byPeer.get(peer))
-    const reservation: Reservation = {
-      digest,
-      peer,
-      bearer,
-      absent: undefined,
-      expiry: undefined,
-      resuming: false,
-      free: Latch.makeUnsafe(false)
-    }
-    this.#byDigest.set(digest, reservation)
-    this.#byPeer.set(peer, reservation)
+  issue(peer: Peer, bearer: Bearer, token: ResumeToken): void {
+    this.#tokens.issue(peer, bearer, token)
   }
 
   /** Whether there is a valid resume token. */
   any(): boolean {
-    return this.#byDigest.size > 0
+    return this.#tokens.any()
   }
 
   isAbsent(peer: Peer): boolean {
-    return this.#byPeer.get(peer)?.absent !== undefined
+    return this.#reserved.has(peer)
+  }
+
+  /** Whether the member is absent and had a lease at rank 0: it only keeps others from this rank. */
+  isPlaceholder(peer: Peer): boolean {
+    return (this.#reserved.get(peer)?.leasedUntil ?? 0) > 0
+  }
+
+  /** Whether a newcomer with these rights may have the name of this member: it may be the same program, restarted. */
+  givesUpName(peer: Peer, newcomer: Bearer): boolean {
+    const bearer = this.#reserved.get(peer)?.bearer
+    return this.isPlaceholder(peer) && bearer !== undefined && isSameBearer(bearer, newcomer)
   }
 
   /**
@@ -106,12 +132,42 @@ export class Reservations {
    */
   leave(peer: Peer, seat: Seat, reason: LeaveReason): Effect.Effect<boolean> {
     return Effect.suspend(() => {
-      const reservation = this.#byPeer.get(peer)
-      if (reservation === undefined || !this.#mayReturn(reservation, reason)) {
-        this.#forget(reservation)
+      const now = this.#now()
+      const issued = this.#tokens.of(peer)
+      const grace = issued === undefined ? 0 : this.#graceFor(issued, reason)
+      const leasedUntil = this.#leasedUntil(peer, seat, reason)
+      // A token that was taken back resumes nothing.
+      if (reason === "kicked" && !issued?.resuming) this.#tokens.forget(peer)
+      if (this.isAbsent(peer) || (grace === 0 && leasedUntil <= now)) {
+        this.#tokens.forget(peer)
         return Effect.as(giveUp(seat, reason), false)
       }
-      return Effect.as(this.#reserve(reservation, seat, reason), true)
+      const { group, member } = seat
+      const reservation: Reservation = {
+        peer,
+        seat,
+        name: Roster.byId(group.ranks.snapshot(), member.id)?.name,
+        bearer: issued?.bearer,
+        reason,
+        leasedUntil,
+        counts: grace > 0,
+        deadline: Math.max(now + grace, leasedUntil),
+        expiry: undefined
+      }
+      return Effect.as(this.#reserve(reservation), true)
+    })
+  }
+
+  /**
+   * Gives up the seat of a peer that gets another one. To be called before it gets that one. If its work may not have
+   * ended, the next leader waits until its lease has.
+   */
+  vacate(peer: Peer, seat: Seat, workEnded: boolean): Effect.Effect<void> {
+    const reason: LeaveReason = "joined another group"
+    const until = workEnded ? 0 : this.#leasedUntil(peer, seat, reason)
+    return Effect.suspend(() => {
+      this.#leadIns.defer(seat.group.name, until)
+      return giveUp(seat, reason)
     })
   }
 
@@ -123,33 +179,38 @@ export class Reservations {
    * other groups, and `own` if the peer itself has the seat.
    */
   readonly resume = Effect.fnUntraced({ self: this }, function* (peer: Peer, bearer: Bearer, token: string) {
-    if (Duration.isZero(this.#settings.grace)) return undefined
+    if (!this.any()) return undefined
     const digest = yield* this.#tokens.digestOf(token)
     for (;;) {
-      const reservation = this.#byDigest.get(digest)
-      if (reservation === undefined || !isSameBearer(reservation.bearer, bearer)) return undefined
-      if (reservation.peer === peer) return "own"
-      const { absent, free, peer: holder } = reservation
-      if (absent !== undefined) return this.#takeOver(reservation, absent.seat, peer, bearer)
+      const issued = this.#tokens.withDigest(digest)
+      if (issued === undefined || !isSameBearer(issued.bearer, bearer)) return undefined
+      if (issued.peer === peer) return "own"
+      const { free, peer: holder } = issued
+      const reservation = this.#reserved.get(holder)
+      if (reservation !== undefined) return this.#takeOver(issued, reservation, peer, bearer)
       const delay = this.#takeovers.delay(digest, this.#now())
       yield* Effect.interruptible(Effect.timeoutOption(free.await, delay))
       // Meanwhile the holder may have left or lost its connection, or another client may have taken over.
-      const now = this.#byDigest.get(digest)
-      if (now === undefined || now.peer !== holder || now.absent !== undefined) continue
+      if (this.#tokens.withDigest(digest)?.peer !== holder || this.isAbsent(holder)) continue
       this.#takeovers.count(digest, this.#now())
-      reservation.resuming = true
+      issued.resuming = true
       holder.disconnect("resumed elsewhere")
       yield* Effect.interruptible(free.await)
     }
   })
 
-  /** Gives up at once the seats of absent members whose grants are revoked. */
+  /** Gives up the seats of absent members whose grants are revoked: at once, or when their leases have ended. */
   revoke(holds: (grant: Grant) => boolean): Effect.Effect<void> {
-    const revoked = [...this.#byDigest.values()].filter(({ absent, bearer }) => absent && !holds(bearer.grant))
+    const now = this.#now()
+    const revoked = [...this.#reserved.values()].filter(({ bearer }) => bearer !== undefined && !holds(bearer.grant))
     // None of them is absent any more when the first one leaves, so that none of them is promoted.
     const departures = revoked.map((reservation) => {
+      const { leasedUntil, peer } = reservation
+      this.#tokens.forget(peer)
       reservation.expiry?.interruptUnsafe()
-      return this.#expire(reservation)
+      if (leasedUntil <= now) return this.#expire(reservation)
+      reservation.deadline = leasedUntil
+      return this.#await(reservation)
     })
     return Effect.all(departures, { discard: true })
   }
@@ -160,68 +221,72 @@ export class Reservations {
     return Scope.close(this.scope, Exit.succeed(reason))
   }
 
-  #mayReturn({ absent, peer, resuming }: Reservation, reason: LeaveReason): boolean {
-    if (absent !== undefined) return false
-    if (resuming) return true
+  /** How long the client may come back if its connection ends for this reason, whatever its lease. */
+  #graceFor({ peer, resuming }: Issued, reason: LeaveReason): number {
+    const grace = Duration.toMillis(this.#settings.grace)
+    if (resuming) return grace > 0 ? grace : HANDOVER
     const { maxConnections, maxConnectionsPerAddress } = this.#settings
     const hasRoom = this.#absent.total < maxConnections && this.#absent.of(peer.address) < maxConnectionsPerAddress
-    return LOST.has(reason) && hasRoom
+    return LOST.has(reason) && hasRoom ? grace : 0
   }
 
-  #reserve(reservation: Reservation, seat: Seat, reason: LeaveReason): Effect.Effect<void> {
-    const { peer } = reservation
-    reservation.absent = { seat, reason }
-    this.#absent.add(peer.address, 1)
+  /** When the leases have ended that keep others from the rank of this member; 0 if there are none. */
+  #leasedUntil({ lastRankSent, lease }: Peer, { group, member }: Seat, reason: LeaveReason): number {
+    // A member that has not received rank 0 does not act on it.
+    const leads = lastRankSent === 0 && Roster.at(group.ranks.snapshot(), 0)?.id === member.id
+    if (!leads || LEASE_ENDS.has(reason)) return 0
+    return Math.max(lease?.until ?? 0, this.#leadIns.leasedUntil(group.name))
+  }
+
+  #reserve(reservation: Reservation): Effect.Effect<void> {
+    const { counts, peer, seat } = reservation
+    this.#reserved.set(peer, reservation)
+    if (counts) this.#absent.add(peer.address, 1)
     // Open commands to it end as if it had left. Commands that reach it from now on are `undelivered`.
     abandonDeliveries(peer)
     seat.group.notifier.unwatch(peer)
     seat.group.followLeader()
-    const expiry = Effect.delay(
-      Effect.suspend(() => this.#expire(reservation)),
-      this.#settings.grace
+    return Effect.map(this.#await(reservation), () => wakeLater(() => this.#tokens.of(peer)?.free.openUnsafe()))
+  }
+
+  /** Ends the reservation at its deadline. */
+  #await(reservation: Reservation): Effect.Effect<void> {
+    const expiry = Effect.andThen(
+      sleepUntil(reservation.deadline, this.#now),
+      Effect.suspend(() => this.#expire(reservation))
     )
     return Effect.map(Effect.forkIn(expiry, this.scope), (fiber) => {
       reservation.expiry = fiber
-      wakeLater(() => reservation.free.openUnsafe())
     })
   }
 
-  #takeOver(reservation: Reservation, seat: Seat, peer: Peer, bearer: Bearer): Resumed {
-    const { expiry } = reservation
-    this.#absent.add(reservation.peer.address, -1)
-    this.#forget(this.#byPeer.get(peer))
-    this.#byPeer.delete(reservation.peer)
-    this.#byPeer.set(peer, reservation)
-    // The rate limiter stays the same: coming back does not refill it.
-    reservation.bearer = { ...bearer, rate: reservation.bearer.rate }
-    reservation.peer = peer
-    reservation.absent = undefined
-    reservation.expiry = undefined
-    reservation.resuming = false
-    reservation.free.closeUnsafe()
+  #takeOver(issued: Issued, reservation: Reservation, peer: Peer, bearer: Bearer): Resumed {
+    const { expiry, leasedUntil, name, seat } = reservation
+    this.#end(reservation)
     expiry?.interruptUnsafe()
-    return { seat, bearer: reservation.bearer }
+    // The process that had the seat may work until then, and the one that resumes it may be another.
+    this.#leadIns.defer(seat.group.name, leasedUntil)
+    // The rate limiter stays the same: coming back does not refill it.
+    this.#tokens.pass(issued, peer, { ...bearer, rate: issued.bearer.rate })
+    return { seat, bearer: issued.bearer, name }
   }
 
   /** Ends the reservation: the member leaves, with the reason for which its connection was lost. */
   #expire(reservation: Reservation): Effect.Effect<void> {
-    const { absent, peer } = reservation
-    if (absent === undefined) return Effect.void
-    reservation.absent = undefined
-    this.#absent.add(peer.address, -1)
-    this.#forget(reservation)
-    return giveUp(absent.seat, absent.reason)
+    if (!this.#end(reservation)) return Effect.void
+    this.#tokens.forget(reservation.peer)
+    return giveUp(reservation.seat, reservation.reason)
   }
 
-  #forget(reservation: Reservation | undefined): void {
-    if (reservation === undefined) return
-    this.#byDigest.delete(reservation.digest)
-    this.#byPeer.delete(reservation.peer)
-    wakeLater(() => reservation.free.openUnsafe())
+  /** False if it has ended already. */
+  #end({ counts, peer }: Reservation): boolean {
+    if (!this.#reserved.delete(peer)) return false
+    if (counts) this.#absent.add(peer.address, -1)
+    return true
   }
 }
 
-export const make = Effect.fnUntraced(function* (settings: ReservationSettings) {
+export const make = Effect.fnUntraced(function* (settings: ReservationSettings, leadIns: LeadIns) {
   const now = monotonicMillis(yield* Clock.Clock)
-  return new Reservations(yield* Scope.fork(yield* Effect.scope), yield* makeTokens, settings, now)
+  return new Reservations(yield* Scope.fork(yield* Effect.scope), yield* makeTokens, leadIns, settings, now)
 })

@@ -11,6 +11,7 @@ import { abandonDeliveries } from "../commands/Command.ts"
 import type { Events } from "../events/Events.ts"
 import type { FlushQueue } from "../outbound/FlushQueue.ts"
 import type { Peer } from "../Peer.ts"
+import type { LeadIns } from "./LeadIns.ts"
 import { type PeerChange, RankNotifier } from "./RankNotifier.ts"
 
 export interface Group {
@@ -30,17 +31,18 @@ export const leaveReasonOf = (exit: Exit.Exit<unknown, unknown>): LeaveReason =>
 export interface GroupOptions {
   readonly flushQueue: FlushQueue
   readonly events: Events
+  readonly leadIns: LeadIns
   /** Whether the server is stopping: then departures promote no member. */
   readonly stopping: () => boolean
 }
 
 /** Makes the groups of a server. */
-export const opening = ({ events, flushQueue, stopping }: GroupOptions) =>
+export const opening = ({ events, flushQueue, leadIns, stopping }: GroupOptions) =>
   Effect.fnUntraced(function* (
     name: string,
     ranks: RankRef<Peer, LeaveReason>
   ): Effect.fn.Return<Group, never, Scope.Scope> {
-    const notifier = new RankNotifier(ranks, flushQueue, stopping)
+    const notifier = new RankNotifier(ranks, flushQueue, stopping, () => leadIns.of(name))
     /** The number of the member at rank 0. */
     let leader: number | undefined
 

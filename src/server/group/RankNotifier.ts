@@ -56,16 +56,26 @@ export class RankNotifier {
   readonly #ranks: RankRef<Peer, LeaveReason>
   readonly #flushQueue: FlushQueue
   readonly #stopping: () => boolean
+  readonly #leadIn: () => number | undefined
   readonly #watchers = new Set<Peer>()
   readonly #sweeper = new Sweeper()
   /** The smallest rank whose member may not know it; infinite if all members know their ranks. */
   #staleFrom = Number.POSITIVE_INFINITY
 
-  /** @param stopping whether the server is stopping: then it sends nothing, because no member is promoted */
-  constructor(ranks: RankRef<Peer, LeaveReason>, flushQueue: FlushQueue, stopping: () => boolean) {
+  /**
+   * @param stopping whether the server is stopping: then it sends nothing, because no member is promoted
+   * @param leadIn for how long a client with a lease that gets rank 0 now must not act on it
+   */
+  constructor(
+    ranks: RankRef<Peer, LeaveReason>,
+    flushQueue: FlushQueue,
+    stopping: () => boolean,
+    leadIn: () => number | undefined
+  ) {
     this.#ranks = ranks
     this.#flushQueue = flushQueue
     this.#stopping = stopping
+    this.#leadIn = leadIn
   }
 
   /** Sweeps until the scope closes. */
@@ -75,7 +85,15 @@ export class RankNotifier {
   tell({ data, id }: Roster.Member<Peer>, rank: number, roster: Roster.Roster<Peer>): void {
     if (data.lastRankSent === rank || data.leaving || data.absent || this.#stopping()) return
     data.lastRankSent = rank
-    data.send({ _tag: "Rank", rank, size: Roster.size(roster), epoch: roster.epoch, member: memberIdOf(id) })
+    const leadIn = rank === 0 && data.lease !== undefined ? this.#leadIn() : undefined
+    const message = {
+      _tag: "Rank",
+      rank,
+      size: Roster.size(roster),
+      epoch: roster.epoch,
+      member: memberIdOf(id)
+    } as const
+    data.send(leadIn === undefined ? message : { ...message, leadIn })
   }
 
   /** Notes a change of the order and sends it to the watchers. It runs within the atomic step of the change. */

@@ -12,9 +12,13 @@ const ABSENT = "absent"
 
 /** A member as it appears in the list. */
 export const listed = ({ data, id, name }: Roster.Member<Peer>, rank: number): Listed => {
-  const { absent, address } = data
+  const { absent, address, lease } = data
   const member = { rank, member: memberIdOf(id), address: absent ? ABSENT : address }
-  return name === undefined ? member : { ...member, name }
+  return {
+    ...member,
+    ...(name === undefined ? {} : { name }),
+    ...(lease === undefined ? {} : { lease: true })
+  }
 }
 
 function* pieces(roster: Roster.Roster<Peer>): Generator<ReadonlyArray<Listed>> {

@@ -14,6 +14,7 @@ import type { Bearer } from "../admission/Access.ts"
 import { Issuer } from "../commands/Command.ts"
 import type { CloseCause, RefusalCause } from "../events/CloseCause.ts"
 import type { Seat } from "../group/Seat.ts"
+import type { Lease } from "../Lease.ts"
 import { Outbox } from "../outbound/Outbox.ts"
 import { NO_RANK, type Peer, type PendingDelivery } from "../Peer.ts"
 import { wakeLater } from "../wakeLater.ts"
@@ -89,6 +90,7 @@ export class ClientSession implements Peer {
   executes = true
   lastRankSent = NO_RANK
   lastDelivery: PendingDelivery | undefined = undefined
+  lease: Lease | undefined = undefined
   /** Whether the client has sent anything since `Liveness` last looked. */
   heard = false
   /** Whether the client has sent `Hello`. */

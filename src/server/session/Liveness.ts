@@ -6,11 +6,15 @@
  * A client costs no timer, and its bytes cost no look at the clock: they set a mark, and one
  * sweep visits all clients. A sweep that finds a mark counts the client as heard at that
  * moment. The sweep's clock is never ahead of the real time, so the measured silence is never
- * longer than the real one. Clients rely on this: see the lease in `client/Lease`. Nor does a
- * sweep add more than two ticks to its clock: after the server itself was frozen, it reads
- * the bytes that came meanwhile before it times out a client.
+ * longer than the real one. Nor does a sweep add more than two ticks to its clock: after the
+ * server itself was frozen, it reads the bytes that came meanwhile before it times out a client.
+ *
+ * A *holder* is a client that has a lease and has received rank 0. Others wait for its lease to
+ * end, so its silence is exact: it counts from the time that its `Lease` notes, whether or not
+ * it reads its answers, and a sweep runs when it times out.
  */
 import { Clock, Effect, type Scope } from "effect"
+import { SILENCE } from "../Lease.ts"
 import type { FlushQueue } from "../outbound/FlushQueue.ts"
 import type { Peer } from "../Peer.ts"
 import { Sweeper } from "../Sweeper.ts"
@@ -20,9 +24,6 @@ import { monotonicMillis } from "../time.ts"
 const MIN_TICK = 25
 const MAX_TICK = 250
 const TICKS = 4
-
-/** After so many heartbeats of silence a client times out. */
-export const SILENCE = 2.5
 
 /** A client whose session sets a mark when the client sends something. */
 export interface Audible extends Peer {
@@ -41,7 +42,11 @@ export class Liveness {
   readonly #watched = new Map<Audible, Heartbeat>()
   readonly #sweeper = new Sweeper()
   #shortest = Number.POSITIVE_INFINITY
+  /** When the first holder times out, if it stays silent. */
+  #holderDue = Number.POSITIVE_INFINITY
   #now = 0
+  /** The real time of the last sweep. */
+  #sweptAt = Number.NEGATIVE_INFINITY
 
   constructor(flushQueue: FlushQueue) {
     this.#flushQueue = flushQueue
@@ -71,29 +76,39 @@ export class Liveness {
     const clock = monotonicMillis(yield* Clock.Clock)
     const tick = Math.min(MAX_TICK, Math.max(MIN_TICK, Math.floor(this.#shortest / TICKS)))
     const before = clock()
-    yield* Effect.sleep(tick)
-    this.#now += Math.min(2 * tick, clock() - before)
-    this.#sweep()
+    yield* Effect.sleep(Math.max(1, Math.min(tick, Math.ceil(this.#holderDue - this.#now))))
+    const now = clock()
+    const credited = Math.min(2 * tick, now - before)
+    this.#now += credited
+    this.#sweep(credited, now)
+    this.#sweptAt = now
     if (this.#watched.size === 0) this.#sweeper.rest()
   })
 
-  #sweep(): void {
+  /** @param credited the milliseconds since the last sweep, at most two ticks; `realNow` is not the sweeps' clock */
+  #sweep(credited: number, realNow: number): void {
     const now = this.#now
     this.#shortest = Number.POSITIVE_INFINITY
+    this.#holderDue = Number.POSITIVE_INFINITY
     for (const [client, heartbeat] of this.#watched) {
-      const { heardAt, interval, pingedAt } = heartbeat
+      const { interval } = heartbeat
       this.#shortest = Math.min(this.#shortest, interval)
+      const lease = client.lastRankSent === 0 ? client.lease : undefined
+      const silence = lease === undefined ? 0 : realNow - lease.heardAt
       // The server does not read from a client that has not read its answers. If it never does, the outbox detects it.
-      if (client.heard || client.outbox.readPaused) {
-        client.heard = false
-        heartbeat.heardAt = now
-      } else if (now - heardAt >= SILENCE * interval) {
+      const heard = lease === undefined ? client.heard || client.outbox.readPaused : silence <= realNow - this.#sweptAt
+      client.heard = false
+      if (heard) heartbeat.heardAt = Math.max(heartbeat.heardAt, now - Math.min(credited, silence))
+      const { heardAt, pingedAt } = heartbeat
+      if (now - heardAt >= SILENCE * interval) {
         this.#watched.delete(client)
         client.disconnect("heartbeat")
-      } else if (now - Math.max(heardAt, pingedAt) >= interval) {
-        heartbeat.pingedAt = now
-        client.send({ _tag: "Ping" })
+        continue
       }
+      if (lease !== undefined) this.#holderDue = Math.min(this.#holderDue, heardAt + SILENCE * interval)
+      if (now - Math.max(heardAt, pingedAt) < interval) continue
+      heartbeat.pingedAt = now
+      client.send({ _tag: "Ping" })
     }
     this.#flushQueue.flush()
   }

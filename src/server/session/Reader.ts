@@ -57,6 +57,7 @@ export class Reader {
   push(chunk: Uint8Array): void {
     const session = this.#session
     session.context.events.stats.bytesReceived += chunk.length
+    if (session.lease !== undefined) session.lease.heardAt = session.context.now()
     session.budget = TURN
     this.#portion = Math.max(MIN_PORTION, this.#trackedLines >> 1)
     this.#trackedLines = 0

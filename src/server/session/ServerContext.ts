@@ -5,6 +5,7 @@ import type { ConnectionLimits } from "../admission/ConnectionLimits.ts"
 import type { Reservations } from "../admission/Reservations.ts"
 import type { TrackedCommands } from "../commands/TrackedCommands.ts"
 import type { Events } from "../events/Events.ts"
+import type { LeadIns } from "../group/LeadIns.ts"
 import type { Router } from "../group/Router.ts"
 import type { OutboxOptions } from "../outbound/Outbox.ts"
 import type { Peer } from "../Peer.ts"
@@ -20,6 +21,7 @@ export interface ServerContext {
   readonly authenticator: Authenticator
   readonly admission: Admission
   readonly reservations: Reservations
+  readonly leadIns: LeadIns
   readonly commands: TrackedCommands
   readonly router: Router
   readonly liveness: Liveness

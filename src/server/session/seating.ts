@@ -7,6 +7,7 @@ import type { Bearer } from "../admission/Access.ts"
 import type { Announcement, SeatRequest, Verdict } from "../admission/Admission.ts"
 import type { Group } from "../group/Group.ts"
 import type { Seat } from "../group/Seat.ts"
+import { Lease, SILENCE } from "../Lease.ts"
 import { NO_RANK, type Peer } from "../Peer.ts"
 import { type ClientSession, Seated } from "./ClientSession.ts"
 import { close, DONE, reject, type Step, wait } from "./Step.ts"
@@ -28,7 +29,7 @@ export const join = (session: ClientSession, group: string): Effect.Effect<Step>
   const { state } = session
   return state._tag === "Seated" && state.seat.group.name === group
     ? stepDown(session, state.seat)
-    : takeSeat(session, { group })
+    : takeSeat(session, { group, workEnded: true })
 }
 
 /** `NAME`. */
@@ -43,15 +44,33 @@ export const stepDown = (session: ClientSession, { group, member }: Seat): Effec
     return DONE
   })
 
+type Hello = ClientMessage & { readonly _tag: "Hello" }
+
 /** `Hello`. */
-export const hello = (session: ClientSession, message: ClientMessage & { readonly _tag: "Hello" }): Step => {
+export const hello = (session: ClientSession, message: Hello): Step => {
   session.greeted = true
   if (message.protocol !== PROTOCOL_VERSION) {
     return reject("malformed", `this server speaks protocol ${PROTOCOL_VERSION}`)
   }
+  const fault = faultOfLease(session, message)
+  if (fault !== undefined) return reject("malformed", fault)
   const { state } = session
   if (state._tag !== "Unauthenticated" || message.token === undefined) return wait(greet(session, message))
   return wait(afterToken(session, message.token, () => greet(session, message)))
+}
+
+/** A lease lasts as long as the connection: a later `Hello` changes at most its heartbeat. */
+const hasLease = (session: ClientSession, { lease }: Hello): boolean => lease === true || session.lease !== undefined
+
+/** Why the client cannot have the lease that it asks for; undefined if it can, or asks for none. */
+const faultOfLease = (session: ClientSession, message: Hello): string | undefined => {
+  const { heartbeat, lease } = message
+  if (heartbeat === undefined) return lease && "lease: needs heartbeat"
+  const settle = Duration.toMillis(session.context.settings.settle)
+  // After a restart the server waits for `settle`, and a lease that it does not know must have ended by then.
+  const longest = Math.floor(settle / SILENCE)
+  if (settle === 0 || heartbeat <= longest || !hasLease(session, message)) return undefined
+  return `heartbeat: with a lease at most ${longest}; choose a shorter one, or raise --settle (${settle / 1000} seconds)`
 }
 
 const afterToken = Effect.fnUntraced(function* (
@@ -73,12 +92,11 @@ const wholeMillis = (duration: Duration.Duration): number =>
  * Sends `Welcome` in the atomic step in which the client gets its seat, so that no command
  * comes before it. The resume token is made earlier, because its digest needs an effect.
  */
-const greet = Effect.fnUntraced(function* (
-  session: ClientSession,
-  { epoch, group, heartbeat, name, resume }: ClientMessage & { readonly _tag: "Hello" }
-): Effect.fn.Return<Step> {
+const greet = Effect.fnUntraced(function* (session: ClientSession, message: Hello): Effect.fn.Return<Step> {
   const { context } = session
-  const minted = yield* context.reservations.mint
+  const { epoch, group, heartbeat, name, resume } = message
+  const leased = hasLease(session, message)
+  const minted = yield* context.reservations.mint(leased)
   let welcomed = false
   const welcome = (
     { name: group }: Group,
@@ -89,6 +107,9 @@ const greet = Effect.fnUntraced(function* (
   ) => {
     welcomed = true
     session.member = memberIdOf(member.id)
+    const applies = context.liveness.watch(session, heartbeat)
+    if (leased) promiseLease(session, applies)
+    const leadIn = leased && rank === 0 ? context.leadIns.of(group) : undefined
     session.send({
       _tag: "Welcome",
       protocol: PROTOCOL_VERSION,
@@ -99,8 +120,9 @@ const greet = Effect.fnUntraced(function* (
       size: Roster.size(roster),
       epoch: roster.epoch,
       ...(token === undefined ? {} : { resume: token }),
+      ...(leadIn === undefined ? {} : { leadIn }),
       maxLine: context.settings.maxLine,
-      heartbeat: context.liveness.watch(session, heartbeat),
+      heartbeat: applies,
       commandTimeout: wholeMillis(context.settings.commandTimeout),
       maxCommandTimeout: wholeMillis(context.settings.maxCommandTimeout)
     })
@@ -120,6 +142,12 @@ const greet = Effect.fnUntraced(function* (
     welcome(group, member, rank, roster, verdict.resumed ? resume : minted?.token)
   })
 })
+
+const promiseLease = (session: ClientSession, heartbeat: number): void => {
+  const now = session.context.now()
+  if (session.lease === undefined) session.lease = new Lease(heartbeat, now)
+  else session.lease.promise(heartbeat, now)
+}
 
 const isNewSeat = ({ state }: ClientSession, group: Group, { id }: Roster.Member<Peer>): boolean =>
   state._tag !== "Seated" || state.seat.group !== group || state.seat.member.id !== id

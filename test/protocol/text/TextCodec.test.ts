@@ -8,6 +8,8 @@ const success = <A>(message: A) => ({ _tag: "Success" as const, success: message
 const inText = <A extends { readonly _tag: string }>(message: A): A => {
   const { truncated, timeout, ...rest } = message as A & { truncated?: unknown; timeout?: unknown }
   const said: Record<string, unknown> = { ...rest }
+  if (message._tag === "Rank") delete said.leadIn
+  if (message._tag === "Member") delete said.lease
   if (message._tag === "Exec") for (const guard of ["epoch", "member"]) delete said[guard]
   if (said.output === "") delete said.output
   return said as A

@@ -5,6 +5,7 @@ import * as Roster from "../../../src/rank/Roster.ts"
 import { type Bearer, EVERYTHING, type Grant } from "../../../src/server/admission/Access.ts"
 import type { Applicant, SeatRequest, Verdict } from "../../../src/server/admission/Admission.ts"
 import type { Seat } from "../../../src/server/group/Seat.ts"
+import { Lease } from "../../../src/server/Lease.ts"
 import { RateLimiter } from "../../../src/server/RateLimiter.ts"
 import type { SettingsValues } from "../../../src/server/Settings.ts"
 import { fakeContext } from "../../support/fakeContext.ts"
@@ -53,7 +54,7 @@ const setUp = Effect.fnUntraced(function* (settings: Partial<SettingsValues> = {
   /** The same with a resume token. */
   const resumable = Effect.fnUntraced(function* (request: SeatRequest = {}, bearer = anybody) {
     const applicant = yield* seated(request, bearer)
-    const minted = yield* reservations.mint
+    const minted = yield* reservations.mint(false)
     assert(minted !== undefined)
     reservations.issue(applicant.peer, bearer, minted)
     return { ...applicant, token: minted.token }
@@ -267,6 +268,25 @@ describe("a member that asks for a name", () => {
 /** The connection of the member is lost. */
 const lose = (reservations: Effect.Success<ReturnType<typeof setUp>>["reservations"], peer: FakePeer, seat: Seat) =>
   Effect.map(reservations.leave(peer, seat, "reset"), (reserved) => assert.isTrue(reserved))
+
+describe("the seat of a member with a lease that has lost its connection", () => {
+  it.effect("is reserved whatever the reason, if the member has received rank 0", () =>
+    Effect.gen(function* () {
+      const { reservations, seated } = yield* setUp()
+      for (const [told, reason, reserved] of [
+        [true, "http", true],
+        [true, "slow consumer", true],
+        [true, "quit", false],
+        [false, "reset", false]
+      ] as const) {
+        const { peer, seat } = yield* seated({ group: `${reason}` })
+        peer.lease = new Lease(2000, 0)
+        if (told) peer.lastRankSent = 0
+        assert.strictEqual(yield* reservations.leave(peer, seat, reason), reserved, reason)
+      }
+    }).pipe(Effect.scoped)
+  )
+})
 
 describe("a client that comes back", () => {
   it.effect("has the seat that was reserved, whatever group and name it asks for", () =>

@@ -6,6 +6,7 @@ import type { LeaveReason } from "../../../src/protocol/Reasons.ts"
 import { RankRef } from "../../../src/rank/RankRef.ts"
 import { Events } from "../../../src/server/events/Events.ts"
 import * as Group from "../../../src/server/group/Group.ts"
+import { LeadIns } from "../../../src/server/group/LeadIns.ts"
 import { giveUp, type Seat } from "../../../src/server/group/Seat.ts"
 import { FlushQueue } from "../../../src/server/outbound/FlushQueue.ts"
 import type { Peer } from "../../../src/server/Peer.ts"
@@ -35,7 +36,12 @@ const setUp = Effect.fnUntraced(function* (count: number) {
     epoch: 0,
     reasonOf: Group.leaveReasonOf
   })
-  const group = yield* Group.opening({ events, flushQueue, stopping: () => stopping })("g", ranks)
+  const group = yield* Group.opening({
+    events,
+    flushQueue,
+    leadIns: new LeadIns(0, () => 0),
+    stopping: () => stopping
+  })("g", ranks)
   const join = Effect.fnUntraced(function* (name?: string) {
     const peer = fakePeer(`m${lastId + 1}`, flushQueue)
     const scope = yield* Scope.make()

@@ -29,7 +29,12 @@ const setUp = Effect.fnUntraced(function* (count: number, maxPending = 1_000_000
     epoch: 0,
     reasonOf: () => "closed"
   })
-  const notifier = new RankNotifier(ranks, flushQueue, () => false)
+  const notifier = new RankNotifier(
+    ranks,
+    flushQueue,
+    () => false,
+    () => undefined
+  )
   const group: Group = { name: "g", ranks, notifier, followLeader: () => {} }
   const peers: Array<FakePeer> = []
   for (let i = 0; i < count; i++) {

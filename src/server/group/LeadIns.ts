@@ -1,0 +1,39 @@
+/**
+ * How long a client that gets rank 0 must wait before it acts on it, because the work of a former leader may still
+ * run under its lease. It owns the end of these leases, by group: a group that has closed may open again meanwhile.
+ *
+ * Invariant: whoever gets rank 0 with a lease, the lead-in covers the `--settle` of a server that has just started,
+ * and the lease of each connection whose rank another connection has taken over.
+ */
+
+export class LeadIns {
+  readonly #now: () => number
+  /** Until then the server does not know which leases it granted before it started. */
+  readonly #settledAt: number
+  readonly #leasedUntil = new Map<string, number>()
+
+  /** @param settle and all times in milliseconds; `now` is the monotonic clock */
+  constructor(settle: number, now: () => number) {
+    this.#now = now
+    this.#settledAt = now() + settle
+  }
+
+  /** A former leader of the group may act until then, although another client can get its rank. */
+  defer(group: string, until: number): void {
+    const now = this.#now()
+    for (const [other, end] of this.#leasedUntil) if (end <= now) this.#leasedUntil.delete(other)
+    if (until > Math.max(now, this.leasedUntil(group))) this.#leasedUntil.set(group, until)
+  }
+
+  /** When the leases of former leaders of the group have ended; 0 if they have. */
+  leasedUntil(group: string): number {
+    const end = this.#leasedUntil.get(group) ?? 0
+    return end > this.#now() ? end : 0
+  }
+
+  /** The whole milliseconds that a client which gets rank 0 of the group now must wait; undefined if it need not. */
+  of(group: string): number | undefined {
+    const wait = Math.ceil(Math.max(this.#settledAt, this.leasedUntil(group)) - this.#now())
+    return wait > 0 ? Math.min(wait, Number.MAX_SAFE_INTEGER) : undefined
+  }
+}
