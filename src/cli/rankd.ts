@@ -5,7 +5,7 @@ import { Stdio } from "effect/Stdio"
 import packageJson from "../../package.json" with { type: "json" }
 import * as Agent from "./agent.ts"
 import * as Connect from "./connect/connect.ts"
-import * as Lead from "./lead.ts"
+import * as Lead from "./lead/lead.ts"
 import { stdout } from "./output/output.ts"
 import * as Ranks from "./ranks.ts"
 import { asksForJson, say } from "./say.ts"

@@ -12,7 +12,7 @@ import { flush } from "./output/output.ts"
 
 const STOPPING = ["SIGINT", "SIGTERM", "SIGHUP"] as const
 
-type Stopping = (typeof STOPPING)[number]
+type Stopping = NodeJS.Signals
 
 /** Under `npm start` a Ctrl-C comes twice, from the terminal and from npm, faster than a person can repeat it. */
 const SAME_SIGNAL_MS = 100
@@ -21,10 +21,11 @@ const SAME_SIGNAL_MS = 100
 const state = {
   first: undefined as { readonly signal: Stopping; readonly at: number } | undefined,
   isService: false,
+  /** The status with which the command ends after a signal, if it does not end by that signal. */
+  status: undefined as number | undefined,
   interrupt: (): void => {},
-  /** What SIGINT does instead. */
-  onInterrupt: undefined as (() => void) | undefined,
-  reload: undefined as (() => void) | undefined
+  /** What a signal does instead of stopping the command. */
+  instead: {} as { [signal in Stopping]?: () => void }
 }
 
 /** Whether this process has begun on a terminal: `nohup` and systemd leave it none. A closed terminal is no terminal any more. */
@@ -41,17 +42,37 @@ export const asService: Effect.Effect<void> = Effect.sync(() => {
 /** Ends the command in order, with success: it has nothing left to do. */
 export const stop = (): void => state.interrupt()
 
-/** Calls `interrupted` for each SIGINT until the scope closes: where Ctrl-C is such a signal, and does not stop the command. */
-export const onInterrupt = (interrupted: () => void) =>
+/** After a signal this process ends with this status, and not by the signal. */
+export const endWith = (status: number): void => {
+  state.status = status
+}
+
+/** These signals stop this process, too, until the scope closes. */
+export const stopOn = (signals: ReadonlyArray<Stopping>) =>
   Effect.acquireRelease(
     Effect.sync(() => {
-      state.onInterrupt = interrupted
+      for (const signal of signals) process.on(signal, received)
     }),
     () =>
       Effect.sync(() => {
-        state.onInterrupt = undefined
+        for (const signal of signals) process.off(signal, received)
       })
   )
+
+/** Calls `act` for each such signal until the scope closes: where the signal does not stop the command. */
+export const insteadOf = (signal: Stopping, act: () => void) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      state.instead[signal] = act
+    }),
+    () =>
+      Effect.sync(() => {
+        delete state.instead[signal]
+      })
+  )
+
+/** Calls `interrupted` for each SIGINT until the scope closes: where Ctrl-C is such a signal. */
+export const onInterrupt = (interrupted: () => void) => insteadOf("SIGINT", interrupted)
 
 /**
  * Runs `reload` on SIGHUP until the scope closes. On a terminal SIGHUP says that the terminal was closed, and stops this
@@ -61,21 +82,13 @@ export const reloadOnHangup = Effect.fnUntraced(function* <R>(reload: Effect.Eff
   if (onTerminal) return
   // One signal that comes during a reload is kept, for what changes meanwhile. More than one would change nothing.
   const hangups = yield* Queue.sliding<void>(1)
-  yield* Effect.acquireRelease(
-    Effect.sync(() => {
-      state.reload = () => Queue.offerUnsafe(hangups, undefined)
-    }),
-    () =>
-      Effect.sync(() => {
-        state.reload = undefined
-      })
-  )
+  yield* insteadOf("SIGHUP", () => Queue.offerUnsafe(hangups, undefined))
   yield* Queue.take(hangups).pipe(Effect.andThen(reload), Effect.forever, Effect.forkScoped)
 })
 
 const received = (signal: Stopping): void => {
-  const { first, onInterrupt, reload } = state
-  const instead = { SIGHUP: reload, SIGINT: onInterrupt, SIGTERM: undefined }[signal]
+  const { first } = state
+  const instead = state.instead[signal]
   if (instead !== undefined) {
     instead()
     return
@@ -92,14 +105,18 @@ const received = (signal: Stopping): void => {
   if (!isCopy) process.exit(128 + constants.signals[signal])
 }
 
+/** How long the system may take to end this process by a signal, in milliseconds. */
+const ENDING_MS = 100
+
 /** Ends this process as if it had never listened to the signal. */
 const endBy = (signal: Stopping): void => {
   // The system keeps the first process of a container from such an end.
-  if (process.pid !== 1) {
+  const isFirst = process.pid === 1
+  if (!isFirst) {
     process.removeAllListeners(signal)
     process.kill(process.pid, signal)
   }
-  process.exit(128 + constants.signals[signal])
+  setTimeout(() => process.exit(128 + constants.signals[signal]), isFirst ? 0 : ENDING_MS)
 }
 
 /** What a terminal does when it is closed. Its end may be seen before its signal comes. */
@@ -114,8 +131,9 @@ export const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
       const end = Effect.sync(() => {
         const signal = stoppedBy()
         const isInterrupted = Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
-        if (isInterrupted && signal !== undefined && !state.isService) endBy(signal)
-        process.exit(status)
+        const isEndedBySignal = isInterrupted && !state.isService && state.status === undefined
+        if (signal !== undefined && isEndedBySignal) endBy(signal)
+        else process.exit(isInterrupted ? (state.status ?? status) : status)
       })
       Effect.runFork(Effect.andThen(flush, end))
     })
