@@ -1,82 +1,27 @@
 /** That `rankd lead` never leaves its command behind, and that two commands never run at a time: by their own records. */
 import { execFileSync } from "node:child_process"
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { gone, type Run, rankd, says } from "../support/process.ts"
-import { Port, serverLayer } from "../support/wire.ts"
+import {
+  job,
+  lead,
+  livesIn,
+  now,
+  processesOf,
+  recordFile,
+  started,
+  stateOf,
+  watchdogOf,
+  withServer
+} from "../support/lead.ts"
+import { gone, rankd, says } from "../support/process.ts"
+import { Port } from "../support/wire.ts"
 
-const withServer = <A, E, R>(test: Effect.Effect<A, E, R>) =>
-  test.pipe(Effect.scoped, Effect.provide(serverLayer())) as Effect.Effect<A, E>
-
-const life = fileURLToPath(new URL("../support/life.py", import.meta.url))
-
-/** Processes whose arguments contain the text. */
-const processesOf = (text: string): ReadonlyArray<number> =>
-  readdirSync("/proc").flatMap((name) => {
-    try {
-      return /^\d+$/.test(name) && readFileSync(`/proc/${name}/cmdline`, "latin1").includes(text) ? [Number(name)] : []
-    } catch {
-      return []
-    }
-  })
-
-/** A file in which jobs record their lives. When the scope closes, no process is left that knows the file. */
-const recordFile = Effect.map(
-  Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "rankd-lead-"))),
-    (folder) =>
-      Effect.sync(() => {
-        for (const pid of processesOf(folder)) process.kill(pid, "SIGKILL")
-        rmSync(folder, { recursive: true })
-      })
-  ),
-  (folder) => join(folder, "record")
-)
-
-interface Life {
-  readonly pid: number
-  readonly from: number
-  readonly to: number
-}
-
-/** Each job, from its first to its last line, in the order of their starts. */
-const livesIn = (file: string): ReadonlyArray<Life> => {
-  const lives = new Map<number, Life>()
-  for (const line of existsSync(file) ? readFileSync(file, "utf8").trimEnd().split("\n") : []) {
-    const [pid = 0, time = 0] = line.split(" ").map(Number)
-    lives.set(pid, { pid, from: lives.get(pid)?.from ?? time, to: time })
-  }
-  return [...lives.values()]
-}
-
-/** Waits until so many jobs have started. */
-const started = (file: string, jobs: number) =>
-  Effect.gen(function* () {
-    while (livesIn(file).length < jobs) yield* Effect.sleep("10 millis")
-    return livesIn(file)[jobs - 1]!
-  })
-
-const job = (file: string, ...how: ReadonlyArray<string>) => ["--", "python3", life, file, ...how]
-
-const lead = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
-  return yield* rankd(["lead", "--port", `${yield* Port}`, ...args])
-})
-
-const now = () => Number(process.hrtime.bigint()) / 1e9
-
-/** The children of a process. */
-const childrenOf = ({ child }: Run): ReadonlyArray<number> =>
-  readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8").trim().split(" ").map(Number)
-
-const watchdogOf = (run: Run): number =>
-  childrenOf(run).find((pid) => readFileSync(`/proc/${pid}/cmdline`, "latin1").startsWith("rankd watchdog"))!
+/** How often `lead` is killed: 50 and more on demand. */
+const KILLS = Number(process.env.RANKD_KILLS ?? 8)
 
 describe("a job", () => {
-  it.live.each(["KILL", "PWR", "IO", "STKFLT", "RTMIN+3", "RTMAX", "SEGV"])(
+  it.live.each(["KILL", "PWR", "IO", "RTMAX"])(
     "does not outlive its `lead` that SIG%s ends",
     (signal) =>
       withServer(
@@ -147,6 +92,59 @@ describe("a job", () => {
         yield* gone(pid)
         yield* gone(watchdog)
         yield* says(run.stderr, /the watchdog does not answer/)
+      })
+    )
+  )
+
+  it.live(`does not outlive its \`lead\` that is killed at any moment, ${KILLS} times`, () =>
+    withServer(
+      Effect.gen(function* () {
+        const file = yield* recordFile
+        const port = `${yield* Port}`
+        const once = (kill: number) =>
+          Effect.gen(function* () {
+            const run = yield* rankd([
+              "lead",
+              "--port",
+              port,
+              "--group",
+              `g${kill}`,
+              ...job(`${file}${kill}`, "stubborn")
+            ])
+            // From before the start of the command to long after it.
+            yield* Effect.sleep(300 + (kill % 10) * 100)
+            run.child.kill("SIGKILL")
+            yield* Effect.sleep("1 second")
+            assert.deepStrictEqual(processesOf(`${file}${kill}`), [], `kill ${kill}`)
+          }).pipe(Effect.scoped)
+        yield* Effect.forEach(Array.from({ length: KILLS }).keys(), once, { concurrency: 2 })
+      })
+    )
+  )
+
+  it.live("stops with its `lead` at Ctrl-Z, continues with it, and ends when the lease is over", () =>
+    withServer(
+      Effect.gen(function* () {
+        const file = yield* recordFile
+        const run = yield* lead(["--heartbeat", "1s", "--kill-after", "500ms", ...job(file)])
+        const { pid } = yield* started(file)
+        const stop = Effect.gen(function* () {
+          run.child.kill("SIGTSTP")
+          while (stateOf(run.child.pid!) !== "T") yield* Effect.sleep("10 millis")
+          assert.strictEqual(stateOf(pid), "T")
+        })
+        yield* stop
+        run.child.kill("SIGCONT")
+        while (stateOf(pid) === "T") yield* Effect.sleep("10 millis")
+        yield* Effect.sleep("2 seconds")
+        assert.notStrictEqual(stateOf(run.child.pid!), "T")
+        assert.strictEqual(livesIn(file).length, 1)
+        yield* stop
+        const at = now()
+        yield* gone(pid)
+        assert.isBelow(now(), at + 2.1)
+        run.child.kill("SIGCONT")
+        yield* started(file, 2)
       })
     )
   )
