@@ -21,23 +21,21 @@ import { Port } from "../support/wire.ts"
 const KILLS = Number(process.env.RANKD_KILLS ?? 8)
 
 describe("a job", () => {
-  it.live.each(["KILL", "PWR", "IO", "RTMAX"])(
-    "does not outlive its `lead` that SIG%s ends",
-    (signal) =>
-      withServer(
-        Effect.gen(function* () {
-          const file = yield* recordFile
-          const run = yield* lead(job(file, "stubborn"))
-          yield* started(file, 1)
-          const watchdog = watchdogOf(run)
-          execFileSync("bash", ["-c", `kill -${signal} ${run.child.pid}`])
-          const at = now()
-          yield* Effect.sleep("1 second")
-          assert.deepStrictEqual(processesOf(file), [])
-          assert.isBelow(livesIn(file)[0]!.to, at + 1)
-          yield* gone(watchdog)
-        })
-      )
+  it.live.each(["KILL", "PWR", "IO", "RTMAX"])("does not outlive its `lead` that SIG%s ends", (signal) =>
+    withServer(
+      Effect.gen(function* () {
+        const file = yield* recordFile
+        const run = yield* lead(job(file, "stubborn"))
+        yield* started(file, 1)
+        const watchdog = watchdogOf(run)
+        execFileSync("bash", ["-c", `kill -${signal} ${run.child.pid}`])
+        const at = now()
+        yield* Effect.sleep("1 second")
+        assert.deepStrictEqual(processesOf(file), [])
+        assert.isBelow(livesIn(file)[0]!.to, at + 1)
+        yield* gone(watchdog)
+      })
+    )
   )
 
   it.live("ends within the lease of a `lead` that is stopped, though it does not heed SIGTERM", () =>

@@ -63,13 +63,12 @@ const killAfterOf = Effect.fnUntraced(function* ({ heartbeat, killAfter }: Optio
 /** EX_TEMPFAIL of sysexits.h. */
 const EX_TEMPFAIL = 75
 
-/** Ends this command if it does not lead in time. */
+/** Fails if this client does not lead in time. */
 const stopWaiting = ({ json, timeout }: Options) =>
   Option.match(timeout, {
     onNone: () => Effect.never,
     onSome: (limit) =>
       awaitLeader.pipe(
-        Effect.andThen(Effect.never),
         Effect.timeoutOrElse({
           duration: limit,
           orElse: () =>
@@ -77,7 +76,8 @@ const stopWaiting = ({ json, timeout }: Options) =>
               say(json, "Failed", `not the leader within ${inUnits(limit)}`),
               new ExitStatus({ status: EX_TEMPFAIL })
             )
-        })
+        }),
+        Effect.andThen(Effect.never)
       )
   })
 
