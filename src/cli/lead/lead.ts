@@ -8,13 +8,14 @@ import * as Client from "../connection/client.ts"
 import { ExitStatus, NotRun, Unusable } from "../connection/failures.ts"
 import { type Connecting, rows as connectionRows } from "../connection/flags.ts"
 import { notices } from "../connection/notices.ts"
-import { duration, inUnits } from "../flags/kinds.ts"
+import { duration, inUnits, onOff } from "../flags/kinds.ts"
 import { flagsOf, optional, type ValuesOf, withDefault } from "../flags/rows.ts"
 import { say } from "../say.ts"
 import * as Spawner from "../spawner.ts"
 import { json } from "../terminal/text.ts"
 import { Guard } from "./Guard.ts"
 import * as Job from "./Job.ts"
+import { Once } from "./Once.ts"
 import { passSignalsOn } from "./passSignalsOn.ts"
 import { withTimestamps } from "./timestamps.ts"
 
@@ -22,6 +23,7 @@ const HEARTBEAT = Duration.seconds(2)
 const KILL_AFTER = Duration.seconds(2)
 const MAX_HEARTBEAT = Duration.hours(1)
 const MAX_TIMEOUT = Duration.days(365)
+const MAX_ONCE_FOR = Duration.days(7)
 
 /** The flags that only this command has. */
 export const rows = {
@@ -39,6 +41,20 @@ export const rows = {
     kind: duration(Duration.zero, MAX_HEARTBEAT),
     shown: "2s, or a heartbeat if that is less",
     help: "How long the command may take to end after SIGTERM, a heartbeat at most. Then SIGKILL ends it"
+  }),
+  once: withDefault(
+    {
+      name: "once",
+      kind: onOff,
+      shown: "",
+      help: "The job is done when the command has exited with 0 on one machine: the others exit with 0, too. It runs at least once: again if its machine fails before the others know"
+    },
+    false
+  ),
+  onceFor: optional({
+    name: "once-for",
+    kind: duration(Duration.zero, MAX_ONCE_FOR),
+    help: "Like `--once`, and the machine that has done the job stays so long, so that machines that start late exit with 0"
   }),
   timeout: optional({
     name: "timeout",
@@ -85,7 +101,7 @@ const stopWaiting = ({ json, timeout }: Options) =>
 const statusOf = (status: 126 | 127 | "failed"): number => (status === "failed" ? 126 : status)
 
 const lead = Effect.fnUntraced(
-  function* (options: Options, killAfter: Duration.Duration) {
+  function* (options: Options, killAfter: Duration.Duration, once: Once | undefined) {
     const file = options.command[0] ?? ""
     const ranks = yield* RankClient
     const guard = yield* Effect.acquireRelease(
@@ -105,9 +121,14 @@ const lead = Effect.fnUntraced(
       const problem = yield* unstartable(file, process.cwd(), process.env.PATH ?? "")
       if (problem !== undefined) return yield* notRun(problem.reason, statusOf(problem.status))
       const member = SubscriptionRef.getUnsafe(ranks.standing)?.member ?? ""
-      return yield* Effect.mapError(Job.run(job, { epoch, member }), (reason) => notRun(reason))
+      const running = Effect.mapError(Job.run(job, { epoch, member }), (reason) => notRun(reason))
+      return yield* once === undefined ? running : once.run(ranks, epoch, running)
     })
-    const { signal, status } = yield* Effect.raceFirst(whileLeader(work), stopWaiting(options))
+    const { signal, status } = yield* Effect.raceAllFirst([
+      whileLeader(work),
+      once?.elsewhere ?? Effect.never,
+      stopWaiting(options)
+    ])
     if (signal !== undefined) {
       yield* Console.error(
         options.json ? json({ _tag: "Ended", status, signal }) : `rankd: ended by ${signal}: ${file}`
@@ -116,7 +137,8 @@ const lead = Effect.fnUntraced(
     if (status !== 0) return yield* new ExitStatus({ status })
   },
   Effect.scoped,
-  (effect, options) => Effect.provide(effect, Client.layer(options, undefined, { heartbeat: options.heartbeat })),
+  (effect, options, _, once) =>
+    Effect.provide(effect, Client.layer(options, once?.handler, { heartbeat: options.heartbeat })),
   // Outermost, so that it outlives every process.
   Effect.provide(Spawner.layer)
 )
@@ -124,7 +146,9 @@ const lead = Effect.fnUntraced(
 const run = Effect.fnUntraced(function* (options: Options) {
   if (options.command[0] === "") return yield* unusable("<command> is empty")
   const killAfter = yield* killAfterOf(options)
-  yield* withTimestamps(options.json, lead(options, killAfter))
+  const isOnce = options.once || Option.isSome(options.onceFor)
+  const once = isOnce ? new Once(Option.getOrElse(options.onceFor, () => Duration.zero)) : undefined
+  yield* withTimestamps(options.json, lead(options, killAfter, once))
 })
 
 export const command = Command.make(
@@ -141,8 +165,12 @@ export const command = Command.make(
   Command.withDescription("Run a command while this client has rank 0, and exit with its status"),
   Command.withExamples([
     {
-      command: "rankd lead --name $HOSTNAME -- ./worker",
-      description: "Run this on several machines: one of them does the work, and the next one when that one fails"
+      command: "rankd lead --group worker --name $HOSTNAME -- ./worker",
+      description: "A daemon: run this on several machines. One does the work, and the next one when that one fails"
+    },
+    {
+      command: "rankd lead --group backup --once-for 10m --timeout 1h -- ./backup.sh",
+      description: "For cron on several machines: one of them runs the backup, and the others wait until it is done"
     }
   ])
 )
