@@ -27,7 +27,7 @@ describe("a job", () => {
         const file = yield* recordFile
         const run = yield* lead(job(file, "stubborn"))
         yield* started(file, 1)
-        const watchdog = watchdogOf(run)
+        const watchdog = watchdogOf(run)!
         execFileSync("bash", ["-c", `kill -${signal} ${run.child.pid}`])
         const at = now()
         yield* Effect.sleep("1 second")
@@ -66,7 +66,7 @@ describe("a job", () => {
         const file = yield* recordFile
         const run = yield* lead(job(file))
         const { pid } = yield* started(file, 1)
-        process.kill(watchdogOf(run), "SIGKILL")
+        process.kill(watchdogOf(run)!, "SIGKILL")
         const at = now()
         yield* gone(pid)
         assert.isBelow(livesIn(file)[0]!.to, at + 1)
@@ -85,7 +85,7 @@ describe("a job", () => {
         const file = yield* recordFile
         const run = yield* lead(job(file))
         const { pid } = yield* started(file, 1)
-        const watchdog = watchdogOf(run)
+        const watchdog = watchdogOf(run)!
         process.kill(watchdog, "SIGSTOP")
         yield* gone(pid)
         yield* gone(watchdog)
@@ -143,6 +143,21 @@ describe("a job", () => {
         assert.isBelow(now(), at + 2.1)
         run.child.kill("SIGCONT")
         yield* started(file, 2)
+      })
+    )
+  )
+
+  it.live("runs on with the shortest heartbeat", () =>
+    withServer(
+      Effect.gen(function* () {
+        const file = yield* recordFile
+        yield* lead(["--heartbeat", "250ms", ...job(file)])
+        const { pid } = yield* started(file)
+        yield* Effect.sleep("3 seconds")
+        assert.deepStrictEqual(
+          livesIn(file).map((life) => life.pid),
+          [pid]
+        )
       })
     )
   )

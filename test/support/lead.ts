@@ -73,9 +73,12 @@ export const lead = Effect.fnUntraced(function* (args: ReadonlyArray<string>, en
 export const stateOf = (pid: number): string | undefined =>
   /\) (\S)/.exec(readFileSync(`/proc/${pid}/stat`, "latin1"))?.[1]
 
-export const watchdogOf = ({ child }: Run): number =>
-  readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8")
-    .trim()
-    .split(" ")
-    .map(Number)
-    .find((pid) => readFileSync(`/proc/${pid}/cmdline`, "latin1").startsWith("rankd watchdog"))!
+/** The watchdog of a `lead`, if it has one now. */
+export const watchdogOf = ({ child }: Run): number | undefined =>
+  processesOf("rankd watchdog").find((pid) => {
+    try {
+      return Number(/\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, "latin1"))?.[1]) === child.pid
+    } catch {
+      return false
+    }
+  })

@@ -9,31 +9,37 @@ import { leaseLeft } from "../../client/Leader.ts"
 import { RankClient } from "../../client/RankClient.ts"
 import { type Deadline, deadlineIn, isOver, until, Watchdog } from "./Watchdog.ts"
 
-/** How often the watchdog hears until when the group may run, if that has changed. */
-const RENEWAL = Duration.millis(100)
+/** The watchdog hears of a longer lease within a twentieth of a heartbeat, and within this time. */
+const RENEWALS_IN_HEARTBEAT = 20
+const LONGEST_RENEWAL = Duration.millis(100)
+
+/** What a timer of Node can keep to on a machine that does other work. */
+const SHORTEST_RENEWAL = Duration.millis(10)
 
 /** Renewals after which the watchdog hears the same again: its answer shows that it is alive. */
 const REPEATED_AFTER = 5
 
-/** Changes of the deadline that are smaller, in milliseconds, come from the clocks alone. */
-const GRAIN = 15
-
 /** How often to look whether the lease is long enough for a start. */
 const LOOK = Duration.millis(20)
 
-/** How much longer than `--kill-after` the lease has to last for a start of the command, in milliseconds. */
-const LEAST_RUN = 100
+/** A command starts only if the lease lasts so many times as long as the command may take to end. */
+const LEAST_RUN = 1.2
 
 export class Guard {
   readonly #ranks: RankClient["Service"]
   readonly #killAfter: number
+  readonly #renewal: Duration.Duration
   /** Started before this client leads, so that no command waits for it. */
   #watchdog = new Watchdog()
   #running: { readonly group: number; deadline: Deadline } | undefined
 
-  constructor(ranks: RankClient["Service"], killAfter: Duration.Duration) {
+  constructor(ranks: RankClient["Service"], heartbeat: Duration.Duration, killAfter: Duration.Duration) {
     this.#ranks = ranks
     this.#killAfter = Duration.toMillis(killAfter)
+    this.#renewal = Duration.clamp(Duration.millis(Duration.toMillis(heartbeat) / RENEWALS_IN_HEARTBEAT), {
+      minimum: SHORTEST_RENEWAL,
+      maximum: LONGEST_RENEWAL
+    })
   }
 
   /** Milliseconds for which this client may act as the leader. */
@@ -46,7 +52,7 @@ export class Guard {
 
   /** Succeeds when the lease is long enough for a start of the command, and there is a watchdog. */
   readonly ready = Effect.gen({ self: this }, function* () {
-    while ((yield* this.#left) < this.#killAfter + LEAST_RUN) yield* Effect.sleep(LOOK)
+    while ((yield* this.#left) < this.#killAfter * LEAST_RUN || (yield* this.#left) <= 0) yield* Effect.sleep(LOOK)
     if (this.#watchdog.isLost) this.#watchdog = new Watchdog()
   })
 
@@ -60,14 +66,15 @@ export class Guard {
 
   /** Tells the watchdog again and again until when the group may run. Succeeds with why it no longer can. */
   readonly keep = Effect.gen({ self: this }, function* () {
-    for (let unchanged = 0; !this.#watchdog.isLost && this.#running !== undefined; ) {
-      yield* Effect.sleep(RENEWAL)
-      this.#watchdog.watch()
+    const renewal = Duration.toMillis(this.#renewal)
+    for (let count = 1; !this.#watchdog.isLost && this.#running !== undefined; count++) {
+      yield* Effect.sleep(renewal)
+      this.#watchdog.watch(renewal)
       const left = yield* this.#left
       const deadline = deadlineIn(left)
-      const isChanged = Math.abs(deadline.monotonic - this.#running.deadline.monotonic) > GRAIN
-      unchanged = isChanged ? 0 : unchanged + 1
-      if (left <= 0 || (!isChanged && unchanged % REPEATED_AFTER !== 0)) continue
+      // The grain of the clocks alone makes a difference.
+      const isLonger = Math.abs(deadline.monotonic - this.#running.deadline.monotonic) >= renewal / 2
+      if (left <= 0 || !(isLonger || count % REPEATED_AFTER === 0)) continue
       this.#running.deadline = deadline
       this.#watchdog.tell(until(deadline))
     }

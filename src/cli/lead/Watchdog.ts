@@ -46,8 +46,8 @@ export const isOver = (deadline: Deadline): boolean => {
   return monotonic() >= deadline.monotonic || (Number.isFinite(now) && now >= deadline.uptime)
 }
 
-/** Calls of `watch` without an answer after which the watchdog is lost: a second and a half, at one each 100 milliseconds. */
-const PATIENCE = 15
+/** Milliseconds without an answer after which the watchdog is lost. */
+const PATIENCE = 1500
 
 type Answered = (answer: string) => void
 
@@ -57,7 +57,7 @@ export class Watchdog {
   readonly #process: ChildProcess
   /** What waits for an answer, in order. */
   readonly #asked: Array<Answered> = [() => {}]
-  /** Calls of `watch` since the last answer. */
+  /** Milliseconds since the last answer. */
   #silent = 0
 
   constructor() {
@@ -102,11 +102,11 @@ export class Watchdog {
   }
 
   /**
-   * To be called again and again: counts the calls until the watchdog answers. A count stands still while this process is
-   * stopped, when the answers wait to be read; a time would not.
+   * To be called every `interval` milliseconds. It counts the calls until the watchdog answers, and not the time: while this
+   * process is stopped, the answers wait to be read.
    */
-  watch(): void {
-    this.#silent = this.#asked.length === 0 ? 0 : this.#silent + 1
+  watch(interval: number): void {
+    this.#silent = this.#asked.length === 0 ? 0 : this.#silent + interval
     if (this.#silent > PATIENCE) this.#lose("the watchdog does not answer")
   }
 

@@ -105,7 +105,7 @@ const lead = Effect.fnUntraced(
     const file = options.command[0] ?? ""
     const ranks = yield* RankClient
     const guard = yield* Effect.acquireRelease(
-      Effect.sync(() => new Guard(ranks, killAfter)),
+      Effect.sync(() => new Guard(ranks, options.heartbeat, killAfter)),
       (guard) => Effect.sync(() => guard.end())
     )
     const job: Job.JobOptions = {
