@@ -161,4 +161,29 @@ describe("a job", () => {
       })
     )
   )
+
+  it.live("starts under another watchdog if that of a waiting `lead` was stopped or killed", () =>
+    withServer(
+      Effect.gen(function* () {
+        const file = yield* recordFile
+        const first = yield* lead(job(file))
+        yield* started(file)
+        const second = yield* lead(job(file))
+        yield* says(second.stderr, /rank 1 of 2/)
+        for (const signal of ["SIGKILL", "SIGSTOP"]) {
+          const watchdog = watchdogOf(second)!
+          process.kill(watchdog, signal)
+          yield* gone(watchdog)
+          while (watchdogOf(second) === undefined) yield* Effect.sleep("10 millis")
+        }
+        process.kill(watchdogOf(second)!, "SIGSTOP")
+        first.child.kill("SIGTERM")
+        yield* Effect.race(started(file, 2), second.exit)
+        second.child.kill("SIGKILL")
+        yield* Effect.sleep("1 second")
+        assert.deepStrictEqual(processesOf(file), [])
+        assert.strictEqual(livesIn(file).length, 2)
+      })
+    )
+  )
 })

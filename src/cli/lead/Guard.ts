@@ -16,6 +16,9 @@ const LONGEST_RENEWAL = Duration.millis(100)
 /** What a timer of Node can keep to on a machine that does other work. */
 const SHORTEST_RENEWAL = Duration.millis(10)
 
+/** How often to see that the watchdog answers while no command runs. */
+const TENDING = Duration.millis(500)
+
 /** Renewals after which the watchdog hears the same again: its answer shows that it is alive. */
 const REPEATED_AFTER = 5
 
@@ -42,6 +45,11 @@ export class Guard {
     })
   }
 
+  /** Whether the watchdog is lost: `ready` starts another one. */
+  get isLost(): boolean {
+    return this.#watchdog.isLost
+  }
+
   /** Milliseconds for which this client may act as the leader. */
   readonly #left = Effect.suspend(() =>
     leaseLeft.pipe(
@@ -50,16 +58,27 @@ export class Guard {
     )
   )
 
+  /** Keeps a watchdog ready while no command runs. */
+  readonly tend = Effect.gen({ self: this }, function* () {
+    while (true) {
+      yield* Effect.sleep(TENDING)
+      if (this.#running !== undefined) continue
+      this.#watchdog.watch(Duration.toMillis(TENDING))
+      if (this.#watchdog.isLost) this.#watchdog = new Watchdog()
+      else this.#watchdog.tell("verdict")
+    }
+  })
+
   /** Succeeds when the lease is long enough for a start of the command, and there is a watchdog. */
   readonly ready = Effect.gen({ self: this }, function* () {
     while ((yield* this.#left) < this.#killAfter * LEAST_RUN || (yield* this.#left) <= 0) yield* Effect.sleep(LOOK)
     if (this.#watchdog.isLost) this.#watchdog = new Watchdog()
   })
 
-  /** Begins to guard a group. Fails when the watchdog is lost. */
+  /** Begins to guard a group. Fails when the watchdog is lost. The next one is another one. */
   readonly begin = Effect.fnUntraced({ self: this }, function* (group: number) {
     const deadline = deadlineIn(yield* this.#left)
-    yield* this.#watchdog.ask(`guard ${group} ${this.#killAfter}`)
+    this.#watchdog.tell(`guard ${group} ${this.#killAfter}`)
     yield* this.#watchdog.ask(until(deadline))
     this.#running = { group, deadline }
   })

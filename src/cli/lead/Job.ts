@@ -1,6 +1,6 @@
 /** The command that `lead` runs while it leads: how it starts, and how it ended. */
 import { isatty } from "node:tty"
-import { Duration, Effect, type Scope } from "effect"
+import { Duration, Effect, Result, type Scope } from "effect"
 import { ChildProcessSpawner } from "effect/process"
 import * as Program from "../../agent/Program.ts"
 import { endWith, stoppedBy } from "../signals.ts"
@@ -58,13 +58,22 @@ const once = Effect.fnUntraced(function* (
   return (yield* guard.hasEnded) ? "this process was stopped for too long" : ended
 })
 
+/** Watchdogs in a row that may be lost before the command starts. Then the next machine shall lead. */
+const MOST_LOST = 3
+
 /** Runs the command until it ends by itself: again, if something else has ended it and this client still leads. */
 export const run = Effect.fnUntraced(function* (options: JobOptions, lead: Lead) {
-  while (true) {
-    yield* options.guard.ready
-    const ended = yield* Effect.scoped(once(options, lead))
-    if (typeof ended !== "string") return ended
-    yield* options.notice(`${ended}, so the command was ended. It starts again`)
+  const { guard, notice } = options
+  for (let lost = 0; ; ) {
+    yield* guard.ready
+    const ended = yield* Effect.result(Effect.scoped(once(options, lead)))
+    if (Result.isFailure(ended)) {
+      if (!guard.isLost || ++lost === MOST_LOST) return yield* Effect.fail(ended.failure)
+      continue
+    }
+    if (typeof ended.success !== "string") return ended.success
+    lost = 0
+    yield* notice(`${ended.success}, so the command was ended. It starts again`)
     yield* Effect.sleep(PAUSE)
   }
 })

@@ -49,6 +49,8 @@ export const isOver = (deadline: Deadline): boolean => {
 /** Milliseconds without an answer after which the watchdog is lost. */
 const PATIENCE = 1500
 
+const SILENT = "the watchdog does not answer"
+
 type Answered = (answer: string) => void
 
 export class Watchdog {
@@ -95,10 +97,18 @@ export class Watchdog {
     this.#process.stdin?.write(`${line}\n`)
   }
 
-  /** Says a line; succeeds with the answer. Fails when the watchdog is lost. */
+  /** Says a line; succeeds with the answer. Fails when the watchdog is lost, as it is without an answer. */
   ask(line: string): Effect.Effect<string, string> {
     const answer = Effect.callback<string>((resume) => this.tell(line, (text) => resume(Effect.succeed(text))))
-    return Effect.raceFirst(answer, Effect.flatMap(Deferred.await(this.lost), Effect.fail))
+    const silence = Effect.delay(
+      Effect.sync(() => this.#lose(SILENT)),
+      PATIENCE
+    )
+    return Effect.raceAllFirst([
+      answer,
+      Effect.andThen(silence, Effect.never),
+      Effect.flatMap(Deferred.await(this.lost), Effect.fail)
+    ])
   }
 
   /**
@@ -107,7 +117,7 @@ export class Watchdog {
    */
   watch(interval: number): void {
     this.#silent = this.#asked.length === 0 ? 0 : this.#silent + interval
-    if (this.#silent > PATIENCE) this.#lose("the watchdog does not answer")
+    if (this.#silent > PATIENCE) this.#lose(SILENT)
   }
 
   /** It kills the group that it still guards. */

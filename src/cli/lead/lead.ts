@@ -108,6 +108,7 @@ const lead = Effect.fnUntraced(
       Effect.sync(() => new Guard(ranks, options.heartbeat, killAfter)),
       (guard) => Effect.sync(() => guard.end())
     )
+    yield* Effect.forkScoped(guard.tend)
     const job: Job.JobOptions = {
       argv: options.command,
       killAfter,
