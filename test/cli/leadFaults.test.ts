@@ -1,7 +1,7 @@
 /** Two `rankd lead` and random faults: two jobs never run at a time, by their own records. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Random } from "effect"
-import { job, lead, livesIn, recordFile, started, watchdogOf, withServer } from "../support/lead.ts"
+import { job, lead, livesIn, parentOf, recordFile, started, watchdogOf, withServer } from "../support/lead.ts"
 import type { Run } from "../support/process.ts"
 
 /** How many faults there are: more on demand. */
@@ -22,10 +22,12 @@ describe("faults", () => {
           const start = lead(["--heartbeat", "500ms", "--kill-after", "300ms", ...job(file, "stubborn")])
           const runs: Array<Run> = [yield* start, yield* start]
           for (let fault = 0; fault < FAULTS; fault++) {
-            const { pid } = yield* started(file, livesIn(file).length || 1)
+            const { pid } = yield* started(file, Math.max(1, livesIn(file).length))
             yield* Effect.sleep(yield* Random.nextIntBetween(50, 1000))
             const { how, who } = faults[fault % faults.length]!
-            const run = runs[(yield* Random.nextInt) & 1]!
+            // A shell is between a job and its `lead`.
+            const leader = parentOf(parentOf(pid) ?? 0)
+            const run = runs.find(({ child }) => child.pid === leader) ?? runs[0]!
             const victim = { lead: run.child.pid, watchdog: watchdogOf(run), job: pid }[who]
             yield* signal(victim, how)
             yield* Effect.sleep(yield* Random.nextIntBetween(100, 3000))
@@ -35,7 +37,7 @@ describe("faults", () => {
           yield* Effect.sleep("2 seconds")
           const lives = livesIn(file)
           for (const [at, { from }] of lives.entries()) {
-            if (at > 0) assert.isAbove(from, lives[at - 1]!.to, `job ${at}`)
+            assert.isAbove(from, Math.max(0, ...lives.slice(0, at).map(({ to }) => to)), `job ${at}`)
           }
           assert.isAbove(lives.length, 1)
         })

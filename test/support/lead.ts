@@ -73,12 +73,14 @@ export const lead = Effect.fnUntraced(function* (args: ReadonlyArray<string>, en
 export const stateOf = (pid: number): string | undefined =>
   /\) (\S)/.exec(readFileSync(`/proc/${pid}/stat`, "latin1"))?.[1]
 
+export const parentOf = (pid: number): number | undefined => {
+  try {
+    return Number(/\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, "latin1"))?.[1])
+  } catch {
+    return undefined
+  }
+}
+
 /** The watchdog of a `lead`, if it has one now. */
 export const watchdogOf = ({ child }: Run): number | undefined =>
-  processesOf("rankd watchdog").find((pid) => {
-    try {
-      return Number(/\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, "latin1"))?.[1]) === child.pid
-    } catch {
-      return false
-    }
-  })
+  processesOf("rankd watchdog").find((pid) => parentOf(pid) === child.pid)
