@@ -158,7 +158,9 @@ export const command = Command.make(
     ...flagsOf({ ...connectionRows, ...rows }),
     command: Argument.String("command").pipe(
       Argument.variadic({ min: 1 }),
-      Argument.withDescription("Command to run and its arguments, after --")
+      Argument.withDescription(
+        "Command to run and its arguments, after --. It gets standard input from a pipe or a file; on a terminal its input is empty"
+      )
     )
   },
   run
