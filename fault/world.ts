@@ -22,8 +22,8 @@ const OWN_DESCRIPTORS = 40
 
 const SERVER = ["--max-clients", "3000", "--command-timeout", `${COMMAND_TIMEOUT}`]
 
-/** It ends when its parent is gone, so that a killed leader leaves nothing behind. */
-const LEADING = 'echo "leads $RANKD_EPOCH"; while kill -0 $PPID 2>/dev/null; do sleep 0.2; done'
+/** It gets the signals of its leader that end nothing. */
+const LEADING = 'trap : HUP USR1; echo "leads $RANKD_EPOCH"; while :; do sleep 0.2; done'
 
 /** A process that can be restarted. */
 export class Child {

@@ -1,5 +1,7 @@
 /** The examples, run as a user runs them. */
+import { spawnSync } from "node:child_process"
 import { createServer } from "node:net"
+import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schedule } from "effect"
 import { says, shell } from "./support/process.ts"
@@ -65,4 +67,10 @@ describe("examples", { concurrent: true }, () => {
       yield* Effect.retry(Effect.catchDefect(both, Effect.fail), Schedule.spaced("50 millis"))
     }).pipe(Effect.scoped)
   )
+})
+
+it.skipIf(spawnSync("systemd-analyze", ["--version"]).status !== 0)("systemd accepts the unit of lead", () => {
+  const unit = fileURLToPath(new URL("../examples/rankd-lead.service", import.meta.url))
+  const { status, stderr } = spawnSync("systemd-analyze", ["verify", unit], { encoding: "utf8" })
+  assert.deepStrictEqual([status, stderr], [0, ""])
 })

@@ -38,9 +38,11 @@ interface Options extends Pick<ChildProcess.CommandOptions, "env" | "extendEnv">
   readonly killDelay: Duration.Duration
   /**
    * `pipe`: no input, and all output on `stdout`, in the order in which it was written. `inherit`: the input and output
-   * of this process.
+   * of this process. `no input`: its output alone.
    */
-  readonly stdio: "pipe" | "inherit"
+  readonly stdio: "pipe" | "inherit" | "no input"
+  /** Runs when the process group exists, and before the program does. If it fails, or this process ends, nothing runs. */
+  readonly before?: (group: number) => Effect.Effect<void, string>
 }
 
 /**
@@ -56,16 +58,26 @@ const waiting = (prepare: string, stderr: 1 | 4): string =>
 /** A shell adds these to the environment. */
 const UNSET = "unset PWD OLDPWD SHLVL; "
 
-const command = (argv: ReadonlyArray<string>, { killDelay, stdio, ...options }: Options): ChildProcess.Command => {
+/** The shell waits for this line on descriptor 5. Without it, the end of this process ends the shell. */
+const GO = new TextEncoder().encode("go\n")
+const WAIT_TO_GO = "read -r rankd_go <&5 || exit 1; exec 5<&-; "
+
+const command = (
+  argv: ReadonlyArray<string>,
+  { before, killDelay: _, stdio, ...options }: Options
+): ChildProcess.Command => {
   const [script, streams] =
     stdio === "pipe"
       ? [waiting(UNSET, 1), { stdin: "ignore", stderr: "ignore" } as const]
-      : [waiting("", 4), { stdin: stdio, stdout: stdio, stderr: stdio }]
-  return ChildProcess.make("/bin/sh", ["-c", script, "sh", ...argv], {
+      : [
+          waiting("", 4),
+          { stdin: stdio === "inherit" ? stdio : "ignore", stdout: "inherit", stderr: "inherit" } as const
+        ]
+  return ChildProcess.make("/bin/sh", ["-c", before === undefined ? script : WAIT_TO_GO + script, "sh", ...argv], {
     ...options,
     ...streams,
     killSignal: "SIGKILL",
-    additionalFds: { fd3: { type: "output" } }
+    additionalFds: { fd3: { type: "output" }, ...(before === undefined ? {} : { fd5: { type: "input" } }) }
   })
 }
 
@@ -139,6 +151,10 @@ export const start = Effect.fnUntraced(function* (
     Effect.catchDefect((defect) => Effect.fail(defect)),
     Effect.mapError((error) => systemProblem(error, options.cwd))
   )
+  if (options.before !== undefined) {
+    yield* options.before(shell.pid)
+    yield* Effect.ignore(Stream.run(Stream.make(GO), shell.getInputFd(5)))
+  }
   const report = new Report()
   const exit = yield* Deferred.make<Exit, string>()
   yield* Effect.forkScoped(Deferred.into(report.read(shell), exit))

@@ -20,12 +20,13 @@ const SAME_SIGNAL_MS = 100
 const state = {
   first: undefined as { readonly signal: NodeJS.Signals; readonly at: number } | undefined,
   isService: false,
+  /** The status with which the command ends after a signal, if it does not end by that signal. */
+  status: undefined as number | undefined,
   interrupt: (): void => {},
-  /** What SIGINT does instead. */
-  onInterrupt: undefined as (() => void) | undefined,
-  /** What SIGHUP does without a terminal; undefined until the command decides. */
-  onHangup: undefined as (() => void) | undefined,
-  /** SIGHUP came before that. */
+  /** What a signal does instead of stopping the command. */
+  instead: {} as { [signal in NodeJS.Signals]?: () => void },
+  /** Whether the command has decided what SIGHUP does without a terminal, and whether it came before that. */
+  hangupIsDecided: false,
   isHungUp: false
 }
 
@@ -43,27 +44,35 @@ export const asService: Effect.Effect<void> = Effect.sync(() => {
 /** Ends the command in order, with success: it has nothing left to do. */
 export const stop = (): void => state.interrupt()
 
-/** Calls `interrupted` for each SIGINT until the scope closes: where Ctrl-C is such a signal, and does not stop the command. */
-export const onInterrupt = (interrupted: () => void) =>
+/** After a signal this process ends with this status, and not by the signal. */
+export const endWith = (status: number): void => {
+  state.status = status
+}
+
+/** Calls `act` for each such signal until the scope closes: where the signal does not stop the command. */
+export const insteadOf = (signal: NodeJS.Signals, act: () => void) =>
   Effect.acquireRelease(
     Effect.sync(() => {
-      state.onInterrupt = interrupted
+      state.instead[signal] = act
+      if (signal === "SIGHUP") decideHangup()
     }),
     () =>
       Effect.sync(() => {
-        state.onInterrupt = undefined
+        delete state.instead[signal]
       })
   )
 
-const decideHangup = (onHangup: () => void): void => {
-  state.onHangup = onHangup
-  if (!state.isHungUp) return
+/** Calls `interrupted` for each SIGINT until the scope closes: where Ctrl-C is such a signal. */
+export const onInterrupt = (interrupted: () => void) => insteadOf("SIGINT", interrupted)
+
+const decideHangup = (): void => {
+  state.hangupIsDecided = true
+  if (state.isHungUp) received("SIGHUP")
   state.isHungUp = false
-  onHangup()
 }
 
 /** For commands that SIGHUP stops, on a terminal or not. */
-export const stopOnHangup: Effect.Effect<void> = Effect.sync(() => decideHangup(() => stopBy("SIGHUP")))
+export const stopOnHangup: Effect.Effect<void> = Effect.sync(decideHangup)
 
 /**
  * Runs `reload` on SIGHUP until the scope closes. On a terminal SIGHUP says that the terminal was closed, and stops this
@@ -73,13 +82,7 @@ export const reloadOnHangup = Effect.fnUntraced(function* <R>(reload: Effect.Eff
   if (onTerminal) return
   // One signal that comes during a reload is kept, for what changes meanwhile. More than one would change nothing.
   const hangups = yield* Queue.sliding<void>(1)
-  yield* Effect.acquireRelease(
-    Effect.sync(() => decideHangup(() => Queue.offerUnsafe(hangups, undefined))),
-    () =>
-      Effect.sync(() => {
-        state.onHangup = () => {}
-      })
-  )
+  yield* insteadOf("SIGHUP", () => Queue.offerUnsafe(hangups, undefined))
   yield* Queue.take(hangups).pipe(Effect.andThen(reload), Effect.forever, Effect.forkScoped)
 })
 
@@ -100,15 +103,10 @@ const stopBy = (signal: NodeJS.Signals): void => {
 }
 
 const received = (signal: NodeJS.Signals): void => {
-  const { onHangup, onInterrupt } = state
-  if (signal === "SIGHUP" && !onTerminal) {
-    if (onHangup === undefined) state.isHungUp = true
-    else onHangup()
-  } else if (signal === "SIGINT" && onInterrupt !== undefined) {
-    onInterrupt()
-  } else {
-    stopBy(signal)
-  }
+  const instead = state.instead[signal]
+  if (instead !== undefined) instead()
+  else if (signal === "SIGHUP" && !onTerminal && !state.hangupIsDecided) state.isHungUp = true
+  else stopBy(signal)
 }
 
 /** Until the scope closes, these signals stop the command in order, too. */
@@ -145,8 +143,8 @@ export const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
         const signal = stoppedBy()
         const isInterrupted = Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
         const isUsual = state.isService && STOPPING.some((stopping) => stopping === signal)
-        if (isInterrupted && signal !== undefined && !isUsual) endBy(signal)
-        process.exit(status)
+        if (isInterrupted && signal !== undefined && !isUsual && state.status === undefined) endBy(signal)
+        process.exit(isInterrupted ? (state.status ?? status) : status)
       })
       Effect.runFork(Effect.andThen(flush, end))
     })

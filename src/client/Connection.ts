@@ -64,6 +64,8 @@ export interface Connection {
   readonly want: (identity: Identity) => void
   /** The longest line that this client may send, in bytes: 512 until the server says more. */
   readonly maxLine: () => number
+  /** Milliseconds for which the client may count on its standing; zero or less while it may not. */
+  readonly leaseLeft: () => number
   /** The number of the connection; each connection has another. */
   readonly connection: () => number
   /** Connects, and connects again whenever the connection ends. */
@@ -91,6 +93,7 @@ interface State extends Pick<Connection, "standing" | "refused" | "failure" | "l
   readonly outgoing: SendQueue
   maxLine: number
   connections: number
+  lease: Lease | undefined
 }
 
 /** How this side ends a connection. */
@@ -211,6 +214,7 @@ const live = Effect.fnUntraced(function* (state: State, { heard }: User) {
   const writer = yield* state.socket.writer
   const send = yield* state.outgoing.open(writer)
   const lease = new Lease(state.clock, state.heartbeat)
+  state.lease = lease
   state.outgoing.add(state.hello.message)
   const unwelcome: Effect.Effect<End> = Effect.flatMap(Effect.sleep(WELCOME_TIMEOUT), () =>
     isAdmitted(state) ? Effect.never : Effect.succeed({})
@@ -255,7 +259,8 @@ export const make = Effect.fnUntraced(function* (
     failure: yield* SubscriptionRef.make<Socket.SocketError | undefined>(undefined),
     limits: yield* SubscriptionRef.make<ServerLimits | undefined>(undefined),
     maxLine: MIN_LINE_BYTES,
-    connections: 0
+    connections: 0,
+    lease: undefined
   }
   const { failure, hello, limits, outgoing, refused, standing } = state
   return {
@@ -271,6 +276,7 @@ export const make = Effect.fnUntraced(function* (
     tell: (message) => outgoing.add(message),
     want: (identity) => hello.request(identity),
     maxLine: () => state.maxLine,
+    leaseLeft: () => (isAdmitted(state) ? (state.lease?.left ?? 0) : 0),
     connection: () => state.connections,
     run: (user) => reconnecting(liveAndEnd(state, user))
   }

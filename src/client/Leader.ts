@@ -14,7 +14,7 @@
  * the epoch to whatever the leader changes (a database, a store), and have that reject an epoch smaller
  * than the largest it has seen: the epoch is a fencing token.
  */
-import { Deferred, Effect, FiberHandle, Stream, SubscriptionRef } from "effect"
+import { Deferred, Duration, Effect, FiberHandle, Option, Stream, SubscriptionRef } from "effect"
 import type { Standing } from "./Connection.ts"
 import { RankClient } from "./RankClient.ts"
 
@@ -31,6 +31,16 @@ export const awaitLeader: Effect.Effect<number, never, RankClient> = Effect.gen(
   )
   return led._tag === "Some" ? led.value : yield* Effect.never
 })
+
+/** How long this client may still act as the leader; none if it does not lead. */
+export const leaseLeft: Effect.Effect<Option.Option<Duration.Duration>, never, RankClient> = Effect.map(
+  RankClient,
+  ({ leaseLeft, standing }) => {
+    const left = leaseLeft()
+    const leads = epochOf(SubscriptionRef.getUnsafe(standing)) !== undefined
+    return leads && left > 0 ? Option.some(Duration.millis(left)) : Option.none()
+  }
+)
 
 /**
  * Runs an effect while this client leads. The effect gets the epoch, its fencing token. When the lead is lost

@@ -33,6 +33,8 @@ export class RankClient extends Context.Service<
     readonly refused: Connection.Connection["refused"]
     /** Why the last connection broke, or could not be made; undefined until one did. Admission does not clear it. */
     readonly failure: Connection.Connection["failure"]
+    /** Milliseconds for which the client may count on its standing; zero or less while it may not. */
+    readonly leaseLeft: Connection.Connection["leaseLeft"]
     /** The limits of the server that admitted the client last; undefined until one did. */
     readonly limits: Connection.Connection["limits"]
     /**
@@ -150,6 +152,7 @@ const make = Effect.fnUntraced(function* ({ handler, ...options }: ClientOptions
     refused: connection.refused,
     failure: connection.failure,
     limits: connection.limits,
+    leaseLeft: connection.leaseLeft,
     exec,
     execAll,
     execFirst,

@@ -616,12 +616,12 @@ describe("rankd lead", { concurrent: true }, () => {
       Effect.gen(function* () {
         const killed = yield* rankd(["lead", ...(yield* to), "--json", "--", "sh", "-c", "kill -9 $$"])
         assert.strictEqual(yield* killed.exit, 137)
-        const [ranked, ended] = parsed(killed.stderr())
+        const [ranked, { time: _, ...ended }] = parsed(killed.stderr())
         assert.deepInclude(ranked, { _tag: "Ranked", rank: 0, member: "m1" })
         assert.deepStrictEqual(ended, { _tag: "Ended", status: 137, signal: "SIGKILL" })
         const realTime = yield* rankd(["lead", ...(yield* to), "--", "sh", "-c", "kill -40 $$"])
         assert.strictEqual(yield* realTime.exit, 168)
-        assert.match(realTime.stderr(), /^rankd: ended by SIGRTMIN\+6: sh$/m)
+        assert.match(realTime.stderr(), /^rankd: \S+ ended by SIGRTMIN\+6: sh$/m)
       })
     )
   )
@@ -642,7 +642,7 @@ describe("rankd lead", { concurrent: true }, () => {
       yield* gone(child)
       yield* rankd(["--port", port])
       yield* says(run.stdout, /stopped\nleads/)
-      assert.match(run.stderr(), /connection lost; trying again\n(?:rankd: .*\n)*rankd: rank 0 of 1/)
+      assert.match(run.stderr(), /connection lost; trying again\n(?:rankd: .*\n)*rankd: \S+ rank 0 of 1/)
     }).pipe(Effect.scoped)
   )
 

@@ -5,6 +5,7 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { markdown } from "../../src/cli/flags/rows.ts"
+import { rows as leadRows } from "../../src/cli/lead/lead.ts"
 import { rows } from "../../src/cli/serve/flags.ts"
 import { limits } from "../../src/server/Settings.ts"
 import { rankdHere } from "../support/cli.ts"
@@ -340,4 +341,10 @@ it("the table of flags in docs/operations.md is the one of Settings", () => {
   assert.deepStrictEqual(lines(table!), lines(markdown(rows)))
   for (const [limit, row] of Object.entries(limits))
     assert.strictEqual(table!.includes(row.help), !("flag" in row), limit)
+})
+
+it("the table of flags of lead in docs/cli.md is the one of its rows", () => {
+  const page = readFileSync(new URL("../../docs/cli.md", import.meta.url), "utf8")
+  const [, table] = /<!-- lead flags -->\n([\s\S]*?)\n<!-- \/lead flags -->/.exec(page)!
+  assert.deepStrictEqual(lines(table!), lines(markdown(leadRows)))
 })

@@ -3,6 +3,7 @@ import { Config, Effect, Layer, Option, Schema } from "effect"
 import * as Connection from "../../client/Connection.ts"
 import type { Handler } from "../../client/Executor.ts"
 import * as NodeClient from "../../client/NodeClient.ts"
+import type { ClientOptions } from "../../client/RankClient.ts"
 import type { Rejected } from "../../client/Rejected.ts"
 import { Secret } from "../../protocol/Ids.ts"
 import { readFile } from "../flags/readFile.ts"
@@ -65,12 +66,12 @@ const identity = Effect.fnUntraced(function* (options: Connecting) {
   }
 })
 
-/** A client that issues commands, and executes them with `handler`. */
-export const layer = (options: Connecting, handler?: Handler) =>
+/** A client that issues commands, and executes them with `handler`. `more` are other options of a client. */
+export const layer = (options: Connecting, handler?: Handler, more: Pick<ClientOptions, "heartbeat"> = {}) =>
   Layer.unwrap(
     Effect.gen(function* () {
       const [to, as] = [yield* address(options), yield* identity(options)]
-      return NodeClient.layer({ ...to, ...as, ...(handler === undefined ? {} : { handler }) })
+      return NodeClient.layer({ ...to, ...as, ...more, ...(handler === undefined ? {} : { handler }) })
     })
   ).pipe(Layer.catchTag("Rejected", (rejected) => Layer.effectContext(unusable(rejected))))
 

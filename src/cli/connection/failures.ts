@@ -14,10 +14,12 @@ export class NoServer extends Schema.TaggedError<NoServer>()("NoServer", { messa
   override readonly [Runtime.errorReported] = false
 }
 
-/** The command to run does not start: 127, as in a shell. */
-export class NotRun extends Schema.TaggedError<NotRun>()("NotRun", { message: Schema.String }) {
-  override readonly [Runtime.errorExitCode] = 127
+/** The command to run does not start. The status is that of a shell. */
+export class NotRun extends Schema.TaggedError<NotRun>()("NotRun", { message: Schema.String, status: Schema.Int }) {
   override readonly [Runtime.errorReported] = false
+  override get [Runtime.errorExitCode]() {
+    return this.status
+  }
 }
 
 /** Ends the process with this status and prints nothing. */

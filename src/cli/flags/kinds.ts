@@ -1,6 +1,6 @@
 /** Kinds of values: what one looks like, how it is read from text, and what an error says about it. */
 import { isIPv6 } from "node:net"
-import { Effect, type FileSystem } from "effect"
+import { Duration, Effect, type FileSystem } from "effect"
 import { Flag, Param, Primitive } from "effect/cli"
 import { pathError } from "./pathError.ts"
 
@@ -42,6 +42,34 @@ const wholeNumber = (expected: string, least: number, most: number, metavar: str
 
 export const whole = (least: number, most: number, unit: "number" | "seconds" | "bytes" = "number"): Kind<number> =>
   wholeNumber(`a whole number${unit === "number" ? "" : ` of ${unit}`} from ${least} to ${most}`, least, most, unit)
+
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** A number with a unit; seconds without one. */
+const durationIn = (text: string): Duration.Duration | undefined => {
+  const [, number, unit = "s"] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(text) ?? []
+  const factor = UNITS[unit]
+  return number === undefined || factor === undefined ? undefined : Duration.millis(Math.round(Number(number) * factor))
+}
+
+/** Times like `500ms`, `2s` or `5m`. */
+export const duration = (least: Duration.Duration, most: Duration.Duration): Kind<Duration.Duration> =>
+  text(
+    `a duration from ${inUnits(least)} to ${inUnits(most)}, like 500ms, 2s or 5m`,
+    (text) => {
+      const duration = durationIn(text)
+      if (duration === undefined || !Duration.between(duration, { minimum: least, maximum: most })) return undefined
+      return duration
+    },
+    "duration"
+  )
+
+/** A duration as `duration` reads it. */
+export const inUnits = (duration: Duration.Duration): string => {
+  const millis = Duration.toMillis(duration)
+  const [unit = "ms", factor = 1] = Object.entries(UNITS).findLast(([, factor]) => millis % factor === 0) ?? []
+  return millis === 0 ? "0s" : `${millis / factor}${unit}`
+}
 
 const MAX_PORT = 65_535
 
