@@ -5,6 +5,9 @@ import { BaseSequencer, type TestSpecification } from "vitest/node"
 const timed = ["test/client/{faults,liveness}.test.ts", "test/net/node/tls.test.ts", "test/server/wire.test.ts"]
 const loads = ["test/server/admission/crowds.test.ts", "test/server/hostile.test.ts"]
 
+/** They start the program some hundred times: `npm run test:commands` runs them. */
+const commands = ["test/cli/**/*.test.ts", "test/agent/**/*.test.ts", "test/{examples,package}.test.ts"]
+
 /** Files that start processes wait for most of their time: they begin first, and others work meanwhile. */
 class WaitingFirst extends BaseSequencer {
   override async sort(files: Array<TestSpecification>) {
@@ -25,10 +28,11 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          ...{ name: "together", include: ["test/**/*.test.ts"], exclude: [...timed, ...loads] },
+          ...{ name: "together", include: ["test/**/*.test.ts"], exclude: [...timed, ...loads, ...commands] },
           ...{ maxWorkers: 2, sequence: { groupOrder: 0 } }
         }
       },
+      { extends: true, test: { name: "commands", include: commands, maxWorkers: 2, sequence: { groupOrder: 0 } } },
       { extends: true, test: { name: "timed", include: timed, maxWorkers: 3, sequence: { groupOrder: 1 } } },
       { extends: true, test: { name: "loads", include: loads, maxWorkers: 1, sequence: { groupOrder: 2 } } }
     ]

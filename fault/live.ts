@@ -140,7 +140,8 @@ export const fuzz = async (server: Server, ranked: boolean, random: Random, seed
   let connections = 0
   const worker = async (random: Random) => {
     while (performance.now() < deadline) {
-      if (random.chance(0.5)) {
+      // To find lines that begin a connection costs much: more of them would leave no time for the others.
+      if (random.chance(0.1)) {
         connections++
         count += await open(server.port, random, seed)
         continue

@@ -18,10 +18,12 @@ export default async () => {
     logLevel: "warn",
     ssr: { noExternal: true },
     build: {
-      ...{ ssr: "src/main.ts", outDir, target: "node22" },
-      rolldownOptions: { output: { entryFileNames: "main.mjs" } }
+      // Node reads a short program faster, and a compiled one faster still.
+      ...{ ssr: "src/main.ts", outDir, target: "node22", minify: true },
+      rolldownOptions: { output: { entryFileNames: "main.mjs", keepNames: true } }
     }
   })
   process.env.RANKD_PROGRAM = join(outDir, "main.mjs")
+  process.env.NODE_COMPILE_CACHE = join(outDir, "compiled")
   return () => rmSync(outDir, { recursive: true, force: true })
 }
