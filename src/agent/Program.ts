@@ -58,7 +58,7 @@ const waiting = (prepare: string, stderr: 1 | 4): string =>
 /** A shell adds these to the environment. */
 const UNSET = "unset PWD OLDPWD SHLVL; "
 
-/** The shell waits for this line on descriptor 5. Without it, the end of this process ends the shell. */
+/** The program starts after this line on descriptor 5. If this process ends before, it never does. */
 const GO = new TextEncoder().encode("go\n")
 const WAIT_TO_GO = "read -r rankd_go <&5 || exit 1; exec 5<&-; "
 
@@ -66,14 +66,15 @@ const command = (
   argv: ReadonlyArray<string>,
   { before, killDelay: _, stdio, ...options }: Options
 ): ChildProcess.Command => {
+  const wait = before === undefined ? "" : WAIT_TO_GO
   const [script, streams] =
     stdio === "pipe"
-      ? [waiting(UNSET, 1), { stdin: "ignore", stderr: "ignore" } as const]
+      ? [waiting(wait + UNSET, 1), { stdin: "ignore", stderr: "ignore" } as const]
       : [
-          waiting("", 4),
+          waiting(wait, 4),
           { stdin: stdio === "inherit" ? stdio : "ignore", stdout: "inherit", stderr: "inherit" } as const
         ]
-  return ChildProcess.make("/bin/sh", ["-c", before === undefined ? script : WAIT_TO_GO + script, "sh", ...argv], {
+  return ChildProcess.make("/bin/sh", ["-c", script, "sh", ...argv], {
     ...options,
     ...streams,
     killSignal: "SIGKILL",

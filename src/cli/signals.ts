@@ -3,8 +3,8 @@
  * SIGTERM ends the process at once.
  *
  * Invariants: a command that a signal has interrupted ends by that signal, so that a shell stops its loop or script; a service,
- * which only a signal ends, exits with 0. What was printed is flushed before the end, for a second at most. No signal is
- * lost that comes before the command can act on it.
+ * which only a signal ends, exits with 0; `endWith` names another status. What was printed is flushed before the end, for a
+ * second at most. No signal is lost that comes before the command can act on it.
  */
 import { constants } from "node:os"
 import { isatty } from "node:tty"

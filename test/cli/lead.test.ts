@@ -166,9 +166,10 @@ describe("a job", () => {
     withServer(
       Effect.gen(function* () {
         const file = yield* recordFile
-        const first = yield* lead(job(file))
+        const patient = ["--kill-after", "500ms", ...job(file)]
+        const first = yield* lead(patient)
         yield* started(file)
-        const second = yield* lead(job(file))
+        const second = yield* lead(patient)
         yield* says(second.stderr, /rank 1 of 2/)
         for (const signal of ["SIGKILL", "SIGSTOP"]) {
           const watchdog = watchdogOf(second)!

@@ -8,6 +8,10 @@ import { client } from "../support/wire.ts"
 
 const linesOf = (file: string) => (existsSync(file) ? readFileSync(file, "utf8").split("\n").slice(0, -1) : [])
 
+/** The less of the lease the end of the command needs, the longer the machine of the test may be busy with other work. */
+const patient = ["--kill-after", "500ms"]
+const once = [...patient, "--once"]
+
 /** A job that writes a line, and ends with a status: at once, or when `go` says so. */
 const noting = (file: string, line: string, when: "at once" | "later", status = 0) => {
   const wait = when === "later" ? `while ! [ -e ${file}.go ]; do sleep 0.05; done; ` : ""
@@ -34,9 +38,9 @@ describe("lead --once", { concurrent: true }, () => {
     withServer(
       Effect.gen(function* () {
         const file = yield* recordFile
-        const one = yield* leading(["--once", ...noting(file, "one", "later")], file)
-        const two = yield* waiting(["--once", ...noting(file, "two", "at once")])
-        const three = yield* waiting(["--once", ...noting(file, "three", "at once")])
+        const one = yield* leading([...once, ...noting(file, "one", "later")], file)
+        const two = yield* waiting([...once, ...noting(file, "two", "at once")])
+        const three = yield* waiting([...once, ...noting(file, "three", "at once")])
         yield* go(file)
         assert.deepStrictEqual([yield* one.exit, yield* two.exit, yield* three.exit], [0, 0, 0])
         assert.deepStrictEqual(linesOf(file), ["one"])
@@ -48,8 +52,8 @@ describe("lead --once", { concurrent: true }, () => {
     withServer(
       Effect.gen(function* () {
         const file = yield* recordFile
-        const one = yield* leading(["--once", ...noting(file, "one", "later", 7)], file)
-        const two = yield* waiting(["--once", ...noting(file, "two", "at once")])
+        const one = yield* leading([...once, ...noting(file, "one", "later", 7)], file)
+        const two = yield* waiting([...once, ...noting(file, "two", "at once")])
         if (how === "is killed") one.child.kill("SIGKILL")
         else yield* go(file)
         assert.strictEqual(yield* one.exit, how === "fails" ? 7 : null)
@@ -63,13 +67,13 @@ describe("lead --once", { concurrent: true }, () => {
     withServer(
       Effect.gen(function* () {
         const file = yield* recordFile
-        const one = yield* leading(["--once-for", "10s", ...noting(file, "one", "at once")], file)
-        const two = yield* lead(["--once", ...noting(file, "two", "at once")])
+        const one = yield* leading([...patient, "--once-for", "10s", ...noting(file, "one", "at once")], file)
+        const two = yield* lead([...once, ...noting(file, "two", "at once")])
         assert.strictEqual(yield* two.exit, 0)
         assert.isFalse(one.ended())
         assert.strictEqual(yield* one.exit, 0)
         assert.deepStrictEqual(linesOf(file), ["one"])
-        const three = yield* lead(["--once", ...noting(file, "three", "at once")])
+        const three = yield* lead([...once, ...noting(file, "three", "at once")])
         assert.strictEqual(yield* three.exit, 0)
         assert.deepStrictEqual(linesOf(file), ["one", "three"])
       })
@@ -80,7 +84,7 @@ describe("lead --once", { concurrent: true }, () => {
     withServer(
       Effect.gen(function* () {
         const file = yield* recordFile
-        const one = yield* leading(["--once-for", "1h", ...noting(file, "one", "at once")], file)
+        const one = yield* leading([...patient, "--once-for", "1h", ...noting(file, "one", "at once")], file)
         yield* Effect.sleep("1 second")
         one.child.kill("SIGTERM")
         assert.strictEqual(yield* one.exit, 0)
@@ -97,7 +101,7 @@ describe("lead --once", { concurrent: true }, () => {
         const [, , epoch = "0"] = (yield* leader.until((line) => line.startsWith("RANK"))).at(-1)!.split(" ").slice(1)
         const other = yield* client
         yield* other.until((line) => line.startsWith("RANK"))
-        const run = yield* waiting(["--once", ...noting(file, "x", "at once")])
+        const run = yield* waiting([...once, ...noting(file, "x", "at once")])
         other.send(`EXEC#1 2 rankd lead: done under epoch ${epoch}`)
         yield* other.until((line) => line === "RESULT#1 2 denied")
         leader.send(`EXEC#1 2 rankd lead: done under epoch 9007199254740991`)

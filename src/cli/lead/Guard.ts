@@ -75,12 +75,12 @@ export class Guard {
     if (this.#watchdog.isLost) this.#watchdog = new Watchdog()
   })
 
-  /** Begins to guard a group. Fails when the watchdog is lost. The next one is another one. */
+  /** Begins to guard a group. Fails when the watchdog is lost. */
   readonly begin = Effect.fnUntraced({ self: this }, function* (group: number) {
     const deadline = deadlineIn(yield* this.#left)
+    this.#running = { group, deadline }
     this.#watchdog.tell(`guard ${group} ${this.#killAfter}`)
     yield* this.#watchdog.ask(until(deadline))
-    this.#running = { group, deadline }
   })
 
   /** Tells the watchdog again and again until when the group may run. Succeeds with why it no longer can. */

@@ -3,7 +3,6 @@ import { Console, DateTime, Effect } from "effect"
 
 const PREFIX = "rankd: "
 
-/** In the same place as `stamp`'s, whatever the message is. */
 const stamped = (asJson: boolean, time: string, message: string): string => {
   if (asJson) return message.startsWith("{") ? `{"time":"${time}",${message.slice(1)}` : message
   return message.startsWith(PREFIX) ? `${PREFIX}${time} ${message.slice(PREFIX.length)}` : message
