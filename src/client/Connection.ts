@@ -6,14 +6,16 @@
  * and the lease (`Lease`) runs. The user hears every message of the server in order, then `broken` once for
  * each connection, and nothing between `broken` and the next connection.
  */
-import { Clock, Effect, SubscriptionRef } from "effect"
+import { Duration, Effect, FiberHandle, SubscriptionRef } from "effect"
 import { Socket } from "effect/socket"
 import { codecOf } from "../protocol/codecs.ts"
 import { jsonCodec } from "../protocol/json/JsonCodec.ts"
 import { Lines, MIN_LINE_BYTES, Next } from "../protocol/Lines.ts"
 import type { ClientMessage, ServerMessage } from "../protocol/Messages.ts"
 import { type ConnectionOptions, decode, type Identity } from "./Identity.ts"
-import { Lease } from "./Lease.ts"
+import { Lease } from "./lease/Lease.ts"
+import { Stopwatch } from "./lease/Stopwatch.ts"
+import { Terms } from "./lease/Terms.ts"
 import { NextHello, reconnecting } from "./Reconnect.ts"
 import { type Rejected, rejectedBy } from "./Rejected.ts"
 import { SendQueue } from "./SendQueue.ts"
@@ -58,6 +60,12 @@ export interface Connection {
    * has never seen it.
    */
   readonly say: (message: ClientMessage, sent?: () => void) => Effect.Effect<void>
+  /** When this client may act on its rank. */
+  readonly terms: Terms
+  /** The heartbeat of its lease, in milliseconds, whether it has one already or not. */
+  readonly leaseHeartbeat: number
+  /** Asks the server for a lease, if this client has none yet. */
+  readonly requestLease: Effect.Effect<void>
   /** Sends a message if there is a connection, and does not wait. */
   readonly tell: (message: ClientMessage) => void
   /** Changes what the next `Hello` asks for. */
@@ -73,8 +81,12 @@ export interface Connection {
 /** Bytes of the longest line of a server: the roster of a large group is one line. */
 const MAX_LINE_BYTES = 64 * 1024 * 1024
 
-/** How long the server may take to welcome the client. */
-const WELCOME_TIMEOUT = "5 seconds"
+/** How long the server may take to welcome the client. A client with a lease waits for a heartbeat only. */
+const WELCOME_TIMEOUT = Duration.seconds(5)
+const LEAST_WELCOME_TIMEOUT = Duration.seconds(1)
+
+/** The longest wait before a client whose work still runs connects again, in milliseconds: it does not run for long. */
+const WAIT_AT_WORK = 100
 
 /** How long `Quit` may hold up the end of the client if the server does not read. */
 const QUIT_TIMEOUT = "500 millis"
@@ -82,52 +94,85 @@ const QUIT_TIMEOUT = "500 millis"
 const utf8 = new TextDecoder()
 
 /** What all connections of one client share. */
-interface State extends Pick<Connection, "standing" | "refused" | "failure" | "limits"> {
+interface State extends Pick<Connection, "standing" | "refused" | "failure" | "limits" | "terms"> {
   readonly socket: Socket.Socket
-  readonly clock: Clock.Clock
-  /** In milliseconds. */
-  readonly heartbeat: number
+  readonly stopwatch: Stopwatch
   readonly hello: NextHello
   readonly outgoing: SendQueue
   maxLine: number
   connections: number
+  present: Present | undefined
+}
+
+/** What belongs to the present connection. */
+interface Present {
+  readonly lease: Lease
+  /** Whether the last `Hello` asked for a lease. */
+  asked: boolean
+  /** Whether the answer to that `Hello` is still to come. */
+  awaited: boolean
 }
 
 /** How this side ends a connection. */
 interface End {
   /** Why the server did not admit the client. */
   readonly refusal?: Rejected
-  /** Whether the client led until its lease expired. */
+  /** Whether the client led until its lease expired, and the server does not know of the lease. */
   readonly led?: boolean
 }
 
 const isAdmitted = ({ standing }: State): boolean => SubscriptionRef.getUnsafe(standing) !== undefined
 
+/** Says `Hello`; from now on the lease is what it asks for. */
+const sayHello = ({ hello, outgoing }: State, present: Present): void => {
+  const { message } = hello
+  present.asked = message.lease === true
+  present.awaited = true
+  present.lease.restart(hello.heartbeat)
+  outgoing.add(message)
+}
+
 /** The lease has expired: everything that counts on the standing must stop now. */
-const expire = ({ standing }: State): Effect.Effect<End> =>
+const expire = ({ standing, terms }: State): Effect.Effect<End> =>
   Effect.suspend(() => {
-    const led = SubscriptionRef.getUnsafe(standing)?.rank === 0
-    return Effect.as(SubscriptionRef.set(standing, undefined), { led })
+    const led = SubscriptionRef.getUnsafe(standing)?.rank === 0 && !terms.isGranted
+    return Effect.as(Effect.andThen(SubscriptionRef.set(standing, undefined), terms.end), { led })
   })
 
+/** Applies the answer to a `Hello`. */
+const welcomed = Effect.fnUntraced(function* (
+  state: State,
+  present: Present,
+  message: ServerMessage & { readonly _tag: "Welcome" }
+) {
+  const { commandTimeout, epoch, group, maxCommandTimeout, member, rank, size } = message
+  const { hello, terms } = state
+  const isLate = hello.message.lease === true && !present.asked
+  present.awaited = false
+  state.maxLine = message.maxLine
+  hello.welcomed(message)
+  yield* SubscriptionRef.set(state.refused, undefined)
+  yield* SubscriptionRef.set(state.limits, { commandTimeout, maxCommandTimeout })
+  yield* SubscriptionRef.set(state.standing, { epoch, group, member, rank, size })
+  if (isLate) return sayHello(state, present)
+  terms.welcomed(present.asked)
+  if (hello.hasLease) yield* terms.told(message)
+})
+
 /** Applies what a message says about this client; succeeds with whether the user hears it. */
-const note = Effect.fnUntraced(function* (state: State, lease: Lease, message: ServerMessage) {
+const note = Effect.fnUntraced(function* (state: State, present: Present, message: ServerMessage) {
   const now = SubscriptionRef.getUnsafe(state.standing)
   if (now !== undefined && "epoch" in message && message.epoch !== undefined) state.hello.saw(now.group, message.epoch)
   switch (message._tag) {
-    case "Welcome": {
-      const { commandTimeout, epoch, group, maxCommandTimeout, member, rank, size } = message
-      state.maxLine = message.maxLine
-      state.hello.welcomed(message)
-      yield* SubscriptionRef.set(state.refused, undefined)
-      yield* SubscriptionRef.set(state.limits, { commandTimeout, maxCommandTimeout })
-      yield* SubscriptionRef.set(state.standing, { epoch, group, member, rank, size })
+    case "Welcome":
+      yield* welcomed(state, present, message)
       return true
-    }
     case "Rank": {
-      const { epoch, member, rank, size } = message
       // A rank before the welcome may be one in another group than the `Hello` asks for.
-      if (now !== undefined) yield* SubscriptionRef.set(state.standing, { ...now, epoch, member, rank, size })
+      if (now === undefined) return true
+      const { epoch, member, rank, size } = message
+      yield* SubscriptionRef.set(state.standing, { ...now, epoch, member, rank, size })
+      if (state.hello.hasLease && !present.awaited) yield* state.terms.told(message)
       return true
     }
     case "Named":
@@ -137,11 +182,21 @@ const note = Effect.fnUntraced(function* (state: State, lease: Lease, message: S
       state.outgoing.add({ _tag: "Pong" })
       return false
     case "Pong":
-      return !lease.answered(message.text)
+      return !present.lease.answered(message.text)
+    case "Error":
+      if (message.id === undefined && message.reason === "rate limited") yield* state.terms.yieldAgain
+      return true
     default:
       return true
   }
 })
+
+/** Whether the message rejects the last `Hello`. */
+const isRefusal = (state: State, { awaited }: Present, message: ServerMessage): message is RejectedMessage =>
+  message._tag === "Error" &&
+  (!isAdmitted(state) || (awaited && message.id === undefined && message.reason !== "no such command"))
+
+type RejectedMessage = ServerMessage & { readonly _tag: "Error" }
 
 /** The message on the line that `lines` has found; undefined if it is none. */
 const messageOn = ({ bytes, end, start }: Lines): Effect.Effect<ServerMessage | undefined> => {
@@ -158,7 +213,7 @@ const messageOn = ({ bytes, end, start }: Lines): Effect.Effect<ServerMessage | 
 /** Reads what the server sends, until it refuses the client, sends a line that is too long, or the lease has expired. */
 const read = Effect.fnUntraced(function* (
   state: State,
-  lease: Lease,
+  present: Present,
   pull: Effect.Effect<ReadonlyArray<Uint8Array>, Socket.SocketError>,
   heard: User["heard"]
 ): Effect.fn.Return<End, Socket.SocketError> {
@@ -166,20 +221,20 @@ const read = Effect.fnUntraced(function* (
   while (true) {
     const chunks = yield* pull
     // After a pause of the process this may run before the timer of the lease does.
-    if (lease.left <= 0) return yield* expire(state)
+    if (present.lease.left <= 0) return yield* expire(state)
     for (const chunk of chunks) {
       lines.push(chunk)
       for (let next = lines.next(); next !== Next.More; next = lines.next()) {
         if (next === Next.TooLong) return {}
         const message = yield* messageOn(lines)
         if (message === undefined) continue
-        if (message._tag === "Error" && !isAdmitted(state)) {
+        if (isRefusal(state, present, message)) {
           const refusal = rejectedBy(message)
           if (!state.hello.isSimplerAfter(refusal)) return { refusal }
-          state.outgoing.add(state.hello.message)
+          sayHello(state, present)
           continue
         }
-        if (yield* note(state, lease, message)) yield* heard(message)
+        if (yield* note(state, present, message)) yield* heard(message)
       }
     }
   }
@@ -203,24 +258,51 @@ const quit = ({ hello }: State, writer: Socket.Writer) =>
       : Effect.void
   )
 
+const openTimeout = () =>
+  new Socket.SocketError({
+    reason: new Socket.SocketOpenError({ kind: "Timeout", cause: new Error("the server does not answer") })
+  })
+
+/** How long the server may take to accept a connection, and to welcome the client. */
+const patience = ({ hello }: State): Duration.Duration =>
+  hello.hasLease
+    ? Duration.clamp(Duration.millis(hello.heartbeat), { minimum: LEAST_WELCOME_TIMEOUT, maximum: WELCOME_TIMEOUT })
+    : WELCOME_TIMEOUT
+
 /** One connection, from the first line to its end; succeeds with why the server refused the client, if it did. */
 const live = Effect.fnUntraced(function* (state: State, { heard }: User) {
+  const { hello, outgoing, socket, terms } = state
   state.connections++
   state.maxLine = MIN_LINE_BYTES
-  const pull = yield* Socket.readerBytes(state.socket)
-  const writer = yield* state.socket.writer
-  const send = yield* state.outgoing.open(writer)
-  const lease = new Lease(state.clock, state.heartbeat)
-  state.outgoing.add(state.hello.message)
-  const unwelcome: Effect.Effect<End> = Effect.flatMap(Effect.sleep(WELCOME_TIMEOUT), () =>
+  const duration = patience(state)
+  const pull = yield* Effect.timeoutOrElse(Socket.readerBytes(socket), {
+    duration,
+    orElse: () => Effect.fail(openTimeout())
+  })
+  const writer = yield* socket.writer
+  const send = yield* outgoing.open(writer)
+  const lease = new Lease(state.stopwatch, hello.heartbeat)
+  const present: Present = { lease, asked: false, awaited: false }
+  state.present = present
+  terms.open({
+    lease,
+    beginning: yield* FiberHandle.make<void>(),
+    ping: (text) => outgoing.add({ _tag: "Ping", text }),
+    yield: () => {
+      outgoing.add({ _tag: "Yield" })
+      lease.restart()
+    }
+  })
+  sayHello(state, present)
+  const unwelcome: Effect.Effect<End> = Effect.flatMap(Effect.sleep(duration), () =>
     isAdmitted(state) ? Effect.never : Effect.succeed({})
   )
   const { led, refusal } = yield* Effect.onInterrupt(
-    Effect.raceAllFirst([read(state, lease, pull, heard), unwelcome, keep(state, lease), send]),
+    Effect.raceAllFirst([read(state, present, pull, heard), unwelcome, keep(state, lease), send]),
     () => quit(state, writer)
   )
   // The server promotes the next leader once this connection closes: until then this one has time to stop.
-  if (led) yield* Effect.sleep(state.heartbeat / 2)
+  if (led) yield* Effect.sleep(hello.heartbeat / 2)
   return refusal
 }, Effect.scoped)
 
@@ -232,7 +314,9 @@ const liveAndEnd = Effect.fnUntraced(function* (state: State, user: User) {
     Effect.onExit(() =>
       Effect.suspend(() => {
         state.outgoing.close()
-        return Effect.andThen(SubscriptionRef.set(state.standing, undefined), user.broken)
+        state.present = undefined
+        const left = Effect.andThen(SubscriptionRef.set(state.standing, undefined), state.terms.closed)
+        return Effect.andThen(left, user.broken)
       })
     )
   )
@@ -243,26 +327,39 @@ const liveAndEnd = Effect.fnUntraced(function* (state: State, user: User) {
 export const make = Effect.fnUntraced(function* (
   options: ConnectionOptions
 ): Effect.fn.Return<Connection, Rejected, Socket.Socket> {
-  const { heartbeat, ...identity } = yield* decode(options)
+  const { heartbeat, identity, lease, leaseHeartbeat } = yield* decode(options)
   const state: State = {
     socket: yield* Socket.Socket,
-    clock: yield* Clock.Clock,
-    heartbeat,
-    hello: new NextHello(identity, heartbeat),
+    stopwatch: yield* Stopwatch.make,
+    hello: new NextHello(identity, heartbeat, lease),
+    terms: yield* Terms.make,
     outgoing: new SendQueue(),
     standing: yield* SubscriptionRef.make<Standing | undefined>(undefined),
     refused: yield* SubscriptionRef.make<Rejected | undefined>(undefined),
     failure: yield* SubscriptionRef.make<Socket.SocketError | undefined>(undefined),
     limits: yield* SubscriptionRef.make<ServerLimits | undefined>(undefined),
     maxLine: MIN_LINE_BYTES,
-    connections: 0
+    connections: 0,
+    present: undefined
   }
-  const { failure, hello, limits, outgoing, refused, standing } = state
+  const { failure, hello, limits, outgoing, refused, standing, terms } = state
+  const longestWait = () => {
+    if (terms.present !== undefined) return WAIT_AT_WORK
+    return hello.hasLease ? Math.max(WAIT_AT_WORK, hello.heartbeat / 2) : Number.POSITIVE_INFINITY
+  }
   return {
     standing,
     refused,
     failure,
     limits,
+    terms,
+    leaseHeartbeat,
+    requestLease: Effect.sync(() => {
+      if (hello.hasLease) return
+      hello.lease(leaseHeartbeat)
+      // Before its welcome the client cannot ask twice: it asks then.
+      if (state.present !== undefined && !state.present.awaited) sayHello(state, state.present)
+    }),
     say: (message, sent) =>
       Effect.suspend(() => {
         outgoing.add(message, sent)
@@ -272,6 +369,6 @@ export const make = Effect.fnUntraced(function* (
     want: (identity) => hello.request(identity),
     maxLine: () => state.maxLine,
     connection: () => state.connections,
-    run: (user) => reconnecting(liveAndEnd(state, user))
+    run: (user) => Effect.raceFirst(reconnecting(liveAndEnd(state, user), longestWait), terms.run)
   }
 })

@@ -24,6 +24,9 @@ export interface ClientOptions extends ConnectionOptions {
   readonly handler?: Executor.Handler
 }
 
+/** What `Leader` needs. */
+export type Lead = Pick<Connection.Connection, "terms" | "requestLease" | "leaseHeartbeat">
+
 export class RankClient extends Context.Service<
   RankClient,
   {
@@ -64,6 +67,8 @@ export class RankClient extends Context.Service<
     readonly handle: <R>(
       handler: (command: Executor.IncomingCommand) => Effect.Effect<Executor.Ended, never, R>
     ) => Effect.Effect<void, never, R | Scope.Scope>
+    /** When this client may act on its rank, and for how long. `Leader` is made of it. */
+    readonly lead: Lead
     /**
      * Runs the effect when the layer's scope closes, before the client disconnects. The next member gets its rank
      * only after that, or after 10 seconds.
@@ -154,6 +159,7 @@ const make = Effect.fnUntraced(function* ({ handler, ...options }: ClientOptions
     execAll,
     execFirst,
     roster: watch.roster,
+    lead: connection,
     beforeLeaving: (effect) =>
       Effect.asVoid(
         Effect.acquireRelease(
