@@ -1,12 +1,12 @@
 /** The decoders under fire: no input makes them throw, and they agree with each other. */
 // As in the server.
 import "effect/schema/SchemaJITCompiler/enable"
-import { deepStrictEqual } from "node:assert"
+import { deepEqual, deepStrictEqual } from "node:assert"
 import { isUtf8 } from "node:buffer"
 import { Result } from "effect"
 import { jsonCodec } from "../src/protocol/json/JsonCodec.ts"
 import { Lines, Next } from "../src/protocol/Lines.ts"
-import type { ClientMessage } from "../src/protocol/Messages.ts"
+import type { ClientMessage, ServerMessage } from "../src/protocol/Messages.ts"
 import { ExecScanner } from "../src/protocol/text/ExecScanner.ts"
 import { ResultScanner } from "../src/protocol/text/ResultScanner.ts"
 import { textCodec } from "../src/protocol/text/TextCodec.ts"
@@ -24,10 +24,10 @@ export type Said = ReturnType<typeof textCodec.decodeClient>
 
 /** A control character other than TAB. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: it looks for control characters
-const CONTROL = /[\0-\x08\n-\x1f\x7f]/
+export const CONTROL = /[\0-\x08\n-\x1f\x7f-\x9f]/
 
 /** Whether a line is UTF-8 without control characters. */
-export const isPlain = (line: Buffer): boolean => isUtf8(line) && !CONTROL.test(line.toString("latin1"))
+export const isPlain = (line: Buffer): boolean => isUtf8(line) && !CONTROL.test(line.toString())
 
 /** The message that the server must read from a line without its CR, or the rejection. */
 export const read = (line: Buffer): Said => {
@@ -66,6 +66,22 @@ const scanned = (line: Buffer): ClientMessage | undefined => {
   return undefined
 }
 
+/** What other clients get of a message; undefined where they get nothing of it. */
+const passedOn = (message: ClientMessage): ServerMessage | undefined => {
+  switch (message._tag) {
+    case "Exec":
+      return { _tag: "Exec", from: 0, command: message.command }
+    case "Output":
+      return { _tag: "Output", id: message.id, rank: 0, text: message.text }
+    case "Result": {
+      const { id, output, status } = message
+      return { _tag: "Result", id, rank: 0, status, ...(output && { output }) }
+    }
+    default:
+      return undefined
+  }
+}
+
 /** Details that passed the check. */
 const told = new Set<string | undefined>()
 
@@ -89,6 +105,16 @@ const agree = (line: Buffer): void => {
     return
   }
   if (fast !== undefined) deepStrictEqual(fast, said.success)
+  const passed = passedOn(said.success)
+  for (const codec of [textCodec, jsonCodec]) {
+    if (passed === undefined) break
+    const line = codec.encodeServer(passed)
+    check(!CONTROL.test(line), () => `is passed on with a control character: ${JSON.stringify(line)}`)
+    const back = codec.decodeServer(line)
+    check(back._tag === "Success", () => `cannot be passed on: ${JSON.stringify(line)}`)
+    // Loosely: a line has no -0.
+    if (back._tag === "Success") deepEqual(back.success, passed)
+  }
   // An accepted message stays the same when it is written again.
   const again = jsonCodec.decodeClient(jsonCodec.encodeClient(said.success))
   check(again._tag === "Success", () => "is not accepted any more when it is written again")
@@ -118,7 +144,10 @@ const framed = (random: Random, bytes: Buffer): Array<Buffer | "too long"> => {
     at += length
     for (let next = lines.next(); next !== Next.More; next = lines.next()) {
       if (next === Next.TooLong) return [...found, "too long"]
-      found.push(Buffer.from(lines.bytes.subarray(lines.start, lines.end)))
+      const line = Buffer.from(lines.bytes.subarray(lines.start, lines.end))
+      const isRight = !isUtf8(line) || lines.control === CONTROL.test(line.toString())
+      check(isRight, () => `control characters are not found: ${JSON.stringify(line.toString())}`)
+      found.push(line)
     }
   }
   return found

@@ -48,11 +48,12 @@ const words = [
   ...["*", "0-1", "2-1", "0-99999999999999999999", "@a", "@m1", "@", "@m99999999999999999", "-", ".", "a", "m1", "b c"],
   ...["#", "#1", "#a", `#${"i".repeat(65)}`, " ", "  ", "\t", "\r", "\0", "\x1b[2J", "\x7f", "\\n", "\\x1b", "\\"],
   ...["__proto__", "constructor", "toString", "hasOwnProperty", "\u00e4", "\u{1f600}", "\ufeff", "\u2028", "\u202e"],
-  ...["denied", "failed", "lost", "default", "GET / HTTP/1.1", "Host: x", "{", "}", "[", '"', ":", ","]
+  ...["\u0080", "\u0085", "\u009b2J", "\u009f", "\u00a0", "\\x9b"],
+  ...["denied", "failed", "lost", "default", "GET / HTTP/1.1", " HTTP/1.1", "Host: x", "{", "}", "[", '"', ":", ","]
 ].map((word) => Buffer.from(word))
 
 /** Bytes that are not UTF-8: cut off, overlong, a surrogate. */
-const broken = ["\xff", "\xc3", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80"].map((bytes) =>
+const broken = ["\xff", "\xc3", "\xc2", "\x9b", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80"].map((bytes) =>
   Buffer.from(bytes, "latin1")
 )
 
@@ -72,7 +73,20 @@ const keys = [
     "name",
     "who"
   ],
-  ...["group", "token", "protocol", "resume", "heartbeat", "__proto__", "constructor", "x", "", "\\ud800", "\\u001b[2J"]
+  ...[
+    "group",
+    "token",
+    "protocol",
+    "resume",
+    "heartbeat",
+    "__proto__",
+    "constructor",
+    "x",
+    "",
+    "\\ud800",
+    "\\u001b[2J"
+  ],
+  ...["\\u009b", "\u0085"]
 ]
 
 const nested = (random: Random): string => {
@@ -94,7 +108,10 @@ const value = (random: Random): string => {
     case 2:
       return nested(random)
     case 3:
-      return random.pick(['"\\ud800"', '"\\u0000"', '"a\\nb"', '"\\udc00\\ud800"', '"\\u007f"', '"\\ud83d\\ude00"'])
+      return random.pick([
+        ...['"\\ud800"', '"\\u0000"', '"a\\nb"', '"\\udc00\\ud800"', '"\\u007f"', '"\\ud83d\\ude00"'],
+        ...['"\\u0080"', '"\\u009b2J"', '"\u0085"', '"x\u009f"', '"\\u00a0"']
+      ])
     default:
       return JSON.stringify(random.pick(words).toString())
   }
@@ -118,6 +135,33 @@ const sentence = (random: Random): Buffer => {
 
 const noise = (random: Random): Buffer =>
   Buffer.from(Array.from({ length: 1 + random.below(40) }, () => random.below(256)))
+
+const methods = ["GET", "POST", "SEARCH", "M-SEARCH", "get", "brew", "PRI", "PROXY", "x", ...tags, "OUTPUT#1"]
+
+/** A line of an HTTP request, or one that looks like it. */
+export const ofRequest = (random: Random): Buffer => {
+  if (random.chance(0.2)) return Buffer.from(random.pick(["Host: x", "host:x", "Hosts: x", "Accept: */*"]))
+  const path = random.pick(["/", "*", "/?EXEC%20*", "/a b", "1 /", "localhost:5000", `/${random.pick(words)}`])
+  const version = random.pick([
+    "HTTP/1.1",
+    "HTTP/1.0",
+    "HTTP/2",
+    "HTTP/3.0",
+    "http/1.1",
+    "HTTP/",
+    "HTTPS/1.1",
+    "SIP/2.0"
+  ])
+  const end = random.chance(0.1) ? random.pick(words) : ""
+  const space = random.chance(0.9) ? " " : "\t"
+  return Buffer.from(`${random.pick(methods)} ${path}${space}${version}${end}`)
+}
+
+/** What a TLS client sends first, or what looks like it; perhaps only the beginning of it. */
+export const ofTls = (random: Random): Buffer => {
+  const head = random.chance(0.7) ? [0x16, 3, random.below(6)] : [0x80, random.below(256), 1, random.pick([0, 2, 3])]
+  return Buffer.concat([Buffer.from(head), noise(random)]).subarray(0, random.chance(0.7) ? undefined : random.below(5))
+}
 
 const mutated = (random: Random, line: Uint8Array): Buffer => {
   const at = random.below(line.length + 1)
@@ -159,11 +203,18 @@ const long = (random: Random, limit: number): Buffer => {
   return Buffer.from((head + fill.repeat(Math.ceil(length / Buffer.byteLength(fill)))).slice(0, head.length + length))
 }
 
+const ofCorpus = (random: Random): Buffer => random.pick(corpus)
+
+/** Each as often as it is listed. */
+const makers: ReadonlyArray<(random: Random) => Buffer> = [
+  ...Array.from({ length: 9 }, () => ofCorpus),
+  ...[object, object, object, sentence, sentence, sentence, noise, ofRequest, ofTls]
+]
+
 /** A random line. Many are lines of the corpus, unchanged; a few are long. */
 export const lineOf = (random: Random, limit: number): Buffer => {
   if (random.chance(0.0005)) return long(random, limit)
-  const kind = random.below(16)
-  let line = kind < 9 ? random.pick(corpus) : kind < 12 ? object(random) : kind < 15 ? sentence(random) : noise(random)
+  let line = random.pick(makers)(random)
   for (let left = random.below(4); left > 0; left--) line = mutated(random, line)
   return line.includes(0x0a) ? Buffer.from(line.filter((byte) => byte !== 0x0a)) : line
 }

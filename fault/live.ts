@@ -6,8 +6,9 @@ import { jsonCodec } from "../src/protocol/json/JsonCodec.ts"
 import type { ServerMessage } from "../src/protocol/Messages.ts"
 import { textCodec } from "../src/protocol/text/TextCodec.ts"
 import { UNASKED, wrongWith } from "./answers.ts"
-import { read } from "./decoder.ts"
+import { CONTROL, read } from "./decoder.ts"
 import { keep, lineOf } from "./inputs.ts"
+import { isForeign, open, STOLEN } from "./openings.ts"
 import type { Random } from "./random.ts"
 import { check, until, Violation } from "./run.ts"
 import type { Server } from "./server.ts"
@@ -20,10 +21,6 @@ const BATCH = 48
 
 /** Connections at the same time: most of them have members above and below. */
 const CONNECTIONS = 12
-
-/** First lines that look like HTTP: docs/protocol.md closes the connection without an answer. */
-export const looksLikeHttp = (line: Uint8Array) =>
-  /^(?:(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT|PRI) |Host:)/i.test(Buffer.from(line).toString("latin1"))
 
 /** A client, its unanswered lines, and the messages received meanwhile. */
 class Fuzzed {
@@ -76,6 +73,7 @@ class Fuzzed {
 
   /** Takes a line of the server. Returns what is wrong with it. */
   #take(text: string): string | undefined {
+    if (CONTROL.test(text)) return `the server sends a control character: ${JSON.stringify(text.slice(0, 300))}`
     const said = text.startsWith("{") ? jsonCodec.decodeServer(text) : textCodec.decodeServer(text)
     if (said._tag === "Failure") return `the server says ${text.slice(0, 300)}: ${said.failure.detail}`
     const message = said.success
@@ -100,7 +98,7 @@ class Fuzzed {
     const ranked = this.#ranked
     this.#ranked ||= heard.some(({ _tag }) => _tag === "Rank" || _tag === "Welcome")
     if (whole.length === 0) return undefined
-    if (this.#first && looksLikeHttp(whole)) return this.#describe(whole, "HTTP was answered", heard)
+    if (this.#first && isForeign(whole)) return this.#describe(whole, "another protocol was answered", heard)
     const wrong = wrongWith(read(whole), ranked, heard)
     return wrong && this.#describe(whole, wrong, heard)
   }
@@ -114,7 +112,7 @@ class Fuzzed {
     const words = heard.at(-1)
     const says = (reason: string) => words?._tag === "Error" && words.reason === reason
     if (line.length + 1 > LIMIT && says("line too long")) return undefined
-    if (this.#first && looksLikeHttp(whole) && heard.every(({ _tag }) => UNASKED.has(_tag))) return undefined
+    if (this.#first && isForeign(whole) && heard.every(({ _tag }) => UNASKED.has(_tag))) return undefined
     const said = read(whole)
     if (said._tag === "Success") {
       const { _tag: tag } = said.success
@@ -142,6 +140,11 @@ export const fuzz = async (server: Server, ranked: boolean, random: Random, seed
   let connections = 0
   const worker = async (random: Random) => {
     while (performance.now() < deadline) {
+      if (random.chance(0.5)) {
+        connections++
+        count += await open(server.port, random, seed)
+        continue
+      }
       const client = new Fuzzed(server.port, seed, ranked)
       connections++
       const lives = random.chance(0.3) ? 1 : 1 + random.below(60)
@@ -154,7 +157,15 @@ export const fuzz = async (server: Server, ranked: boolean, random: Random, seed
       else client.wire.socket.end()
     }
   }
+  const watching = new Wire(server.port)
+  let stolen: string | undefined
+  watching.hear = (line) => {
+    if (line.includes(STOLEN)) stolen ??= line
+  }
+  watching.say(...(ranked ? [] : ["JOIN default"]), "WATCH")
   await Promise.all(Array.from({ length: CONNECTIONS }, () => worker(random.fork())))
+  check(stolen === undefined, () => `a line behind another protocol was executed: ${stolen}`)
+  watching.socket.destroy()
   server.checkSound()
   return { count, connections }
 }

@@ -5,7 +5,7 @@
  */
 import { read } from "./decoder.ts"
 import { keep, lineOf } from "./inputs.ts"
-import { looksLikeHttp } from "./live.ts"
+import { isForeign, open } from "./openings.ts"
 import type { Random } from "./random.ts"
 import { check, until } from "./run.ts"
 import type { Server } from "./server.ts"
@@ -23,8 +23,9 @@ const ANSWER =
 
 /** Whether the line may end the connection: then no further answer is expected. */
 const mayEnd = (line: Buffer, first: boolean): boolean => {
-  if (line.length + 1 > LIMIT || (first && looksLikeHttp(line))) return true
-  const said = read(line.at(-1) === CR ? line.subarray(0, -1) : line)
+  const whole = line.at(-1) === CR ? line.subarray(0, -1) : line
+  if (line.length + 1 > LIMIT || (first && isForeign(whole))) return true
+  const said = read(whole)
   if (said._tag === "Failure") return false
   // The server checks the token, and these are all wrong.
   return said.success._tag === "Quit" || said.success._tag === "Auth" || "token" in said.success
@@ -63,7 +64,11 @@ export const fuzz = async (server: Server, random: Random, seed: number, deadlin
   const watching = new Wire(server.port)
   let count = 0
   const worker = async (random: Random) => {
-    while (performance.now() < deadline) count += await converse(new Wire(server.port), random, seed)
+    while (performance.now() < deadline) {
+      count += await (random.chance(0.5)
+        ? open(server.port, random, seed)
+        : converse(new Wire(server.port), random, seed))
+    }
   }
   await Promise.all(Array.from({ length: CONNECTIONS }, () => worker(random.fork())))
   server.checkSound()

@@ -13,7 +13,7 @@ import { notices } from "./connection/notices.ts"
 import { outliveOutput } from "./connection/output.ts"
 import { file, folder, type Kind, whole } from "./flags/kinds.ts"
 import { readFile } from "./flags/readFile.ts"
-import { flagsOf, optional, several, type ValuesOf, withDefault } from "./flags/rows.ts"
+import { flagsOf, optional, several, type ValuesOf, Variables, withDefault } from "./flags/rows.ts"
 import { printBounded } from "./output/output.ts"
 import { say } from "./say.ts"
 import { asService, reloadOnHangup } from "./signals.ts"
@@ -108,7 +108,10 @@ const warnOfTimeout = ({ json, timeout }: Options, { limits }: RankClient["Servi
       if (longest === undefined || timeout * 1000 <= longest) return Effect.void
       const wait = Duration.format(Duration.millis(longest))
       const limit = `the server ends every command after ${wait} at most (its --max-command-timeout)`
-      return say(json, "Notice", `--timeout ${timeout}: ${limit}, and drops later outcomes`)
+      return Effect.flatMap(Variables, (variables) => {
+        const given = variables.get("timeout")?.withValue ?? `--timeout ${timeout}`
+        return say(json, "Notice", `${given}: ${limit}, and drops later outcomes`)
+      })
     })
   )
 

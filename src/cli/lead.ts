@@ -11,7 +11,7 @@ import { ExitStatus, NotRun } from "./connection/failures.ts"
 import { type Connecting, flags } from "./connection/flags.ts"
 import { notices } from "./connection/notices.ts"
 import { say } from "./say.ts"
-import { asService, reloadOnHangup } from "./signals.ts"
+import { reloadOnHangup } from "./signals.ts"
 import * as Spawner from "./spawner.ts"
 import { json } from "./terminal/text.ts"
 
@@ -53,7 +53,6 @@ const run = Effect.fnUntraced(
   },
   Effect.scoped,
   (effect, options) => Effect.provide(effect, Client.layer(options)),
-  (effect) => Effect.andThen(asService, effect),
   // Outermost, so that it outlives every process.
   Effect.provide(Spawner.layer)
 )

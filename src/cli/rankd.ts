@@ -5,6 +5,8 @@ import { Stdio } from "effect/Stdio"
 import packageJson from "../../package.json" with { type: "json" }
 import * as Agent from "./agent.ts"
 import * as Connect from "./connect/connect.ts"
+import { requireWritten } from "./connection/output.ts"
+import { Variables } from "./flags/rows.ts"
 import * as Lead from "./lead.ts"
 import { stdout } from "./output/output.ts"
 import * as Ranks from "./ranks.ts"
@@ -62,10 +64,13 @@ export const run = Effect.gen(function* () {
   const args = yield* (yield* Stdio).args
   const asJson = asksForJson(args)
   const exit = yield* runWith(withHelpFlag(args)).pipe(
-    Effect.tapErrorTag(["StartError", "Unusable", "NoServer", "NotRun"], ({ message }) =>
+    Effect.andThen(stdout.drained),
+    Effect.andThen(requireWritten(stdout)),
+    Effect.tapErrorTag(["StartError", "Unusable", "NoServer", "NotRun", "NotWritten"], ({ message }) =>
       say(asJson, "Failed", message)
     ),
     Effect.provide(services(asJson)),
+    Effect.provideService(Variables, new Map()),
     Effect.exit
   )
   // What it was asked to print waits for its reader. A signal ends the wait.

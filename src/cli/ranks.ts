@@ -8,9 +8,11 @@ import * as Client from "./connection/client.ts"
 import { type Connecting, flags } from "./connection/flags.ts"
 import { ranked } from "./connection/ranked.ts"
 import { memberTable } from "./members.ts"
+import { stopOnHangup } from "./signals.ts"
 import { json, styled } from "./terminal/text.ts"
 
 const run = Effect.fnUntraced(function* (options: Connecting) {
+  yield* stopOnHangup
   const link = yield* Client.link(options)
   const listed = yield* Deferred.make<ServerMessage & { _tag: "Roster" }>()
   const heard = (message: ServerMessage) => {

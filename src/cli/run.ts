@@ -5,7 +5,7 @@ import { Console, Effect } from "effect"
 import { console } from "./output/output.ts"
 import * as Rankd from "./rankd.ts"
 import { asksForJson, say } from "./say.ts"
-import { runMain } from "./signals.ts"
+import { replay, runMain } from "./signals.ts"
 
 /** Node itself would write them to a terminal that may be stopped. It does not listen where the user wants no warnings. */
 const takeWarnings = (): void => {
@@ -16,7 +16,8 @@ const takeWarnings = (): void => {
   })
 }
 
-export const run = (): void => {
+/** `early` are signals that came before. */
+export const run = (early: ReadonlyArray<NodeJS.Signals>): void => {
   takeWarnings()
   // The reader of the output may end, as `head` does. The server continues.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {})
@@ -25,4 +26,5 @@ export const run = (): void => {
     Effect.provide(NodeServices.layer),
     runMain({ disableErrorReporting: true, teardown: Rankd.teardown })
   )
+  replay(early)
 }

@@ -1,8 +1,9 @@
 /** Runs processes for `agent` and `lead`. None outlives this process, unless a signal ends it that cannot be caught. */
 import { Effect, Layer } from "effect"
 import { ChildProcessSpawner } from "effect/process"
+import { stopOn } from "./signals.ts"
 
-/** Signals that would end this process at once, and that somebody may send. */
+/** More signals that would end this process at once, and that somebody may send. */
 const ENDING = ["SIGQUIT", "SIGABRT", "SIGALRM", "SIGUSR2", "SIGVTALRM", "SIGXCPU"] as const
 
 const make = Effect.gen(function* () {
@@ -17,18 +18,11 @@ const make = Effect.gen(function* () {
       }
     }
   }
-  const end = () => process.kill(process.pid, "SIGTERM")
   yield* Effect.acquireRelease(
-    Effect.sync(() => {
-      process.on("exit", killAll)
-      for (const signal of ENDING) process.on(signal, end)
-    }),
-    () =>
-      Effect.sync(() => {
-        process.off("exit", killAll)
-        for (const signal of ENDING) process.off(signal, end)
-      })
+    Effect.sync(() => process.on("exit", killAll)),
+    () => Effect.sync(() => process.off("exit", killAll))
   )
+  yield* stopOn(ENDING)
   return ChildProcessSpawner.make((command) =>
     Effect.gen(function* () {
       let pid: number | undefined

@@ -9,8 +9,9 @@ import * as Tokens from "../server/admission/Tokens.ts"
 import { appendLine } from "./appendLine.ts"
 import { Unusable } from "./connection/failures.ts"
 import { name } from "./connection/flags.ts"
+import { requireWritten } from "./connection/output.ts"
 import { choice, onOff, path, word } from "./flags/kinds.ts"
-import { flagsOf, optional, withDefault } from "./flags/rows.ts"
+import { flagsOf, optional, quoted, withDefault } from "./flags/rows.ts"
 import { stderr } from "./output/output.ts"
 import { json } from "./terminal/text.ts"
 
@@ -44,29 +45,42 @@ const flags = flagsOf({
 const option = (name: string, value: Option.Option<string>) =>
   Option.match(value, { onNone: () => [], onSome: (value) => [`${name}=${value}`] })
 
+const reasonOf = ({ errno, message }: NodeJS.ErrnoException): string =>
+  errno === undefined ? message : getSystemErrorMessage(errno)
+
 /** A file that does not exist yet is for its owner alone. */
 const append = (path: string, line: string) =>
   Effect.try({
     try: () => {
       const file = openSync(path, "a+", 0o600)
       try {
-        appendLine(file, fstatSync(file).size, line)
+        const stat = fstatSync(file)
+        if (!stat.isFile()) throw new Error("not a file")
+        appendLine(file, stat.size, line)
       } finally {
         closeSync(file)
       }
     },
-    catch: (error) =>
-      new Unusable({ message: `--append ${path}: ${getSystemErrorMessage((error as NodeJS.ErrnoException).errno!)}` })
+    catch: (error) => new Unusable({ message: `--append ${quoted(path)}: ${reasonOf(error as NodeJS.ErrnoException)}` })
   })
 
-/** `>> tokens`: the last line of the file may have no end, and cannot be read here. */
-const isAppended = (): boolean => {
-  const output = fstatSync(process.stdout.fd)
-  return output.isFile() && output.size > 0
+/**
+ * A line of its own, also behind `>> tokens` or `2>> log`: the last line of that file may have no end, and cannot be read
+ * here. An empty line means nothing in a token file.
+ */
+const ownLine = (line: string, { fd }: { readonly fd: number }): string => {
+  const output = fstatSync(fd)
+  return output.isFile() && output.size > 0 ? `\n${line}` : line
 }
 
-/** On standard output. An empty line means nothing in a token file. */
-const print = (line: string) => Effect.suspend(() => Console.log(isAppended() ? `\n${line}` : line))
+const print = (line: string) => Effect.suspend(() => Console.log(ownLine(line, process.stdout)))
+
+/** Nobody can print it again. */
+const show = Effect.fnUntraced(function* (token: string) {
+  yield* Console.error(ownLine(`The token, which is shown this once: ${token}`, process.stderr))
+  yield* stderr.drained
+  yield* requireWritten(stderr)
+})
 
 export const command = Command.make(
   "token",
@@ -76,9 +90,7 @@ export const command = Command.make(
     const made = yield* Tokens.generate(Option.getOrUndefined(name), words)
     if (Option.isSome(file)) yield* append(file.value, made.line)
     if (asJson) return yield* print(json(made))
-    yield* Console.error(`The token, which is shown this once: ${made.token}`)
-    // Nobody can print it again.
-    yield* stderr.drained
+    yield* show(made.token)
     if (Option.isNone(file)) yield* print(made.line)
   }, Effect.provide(NodeCrypto.layerDigest))
 ).pipe(

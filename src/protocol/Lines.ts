@@ -23,6 +23,10 @@ const CR = 0x0d
 const TAB = 0x09
 const DEL = 0x7f
 
+/** U+0080 to U+009F, the control characters above DEL, are C2 80 to C2 9F in UTF-8. */
+const C1_LEAD = 0xc2
+const endsC1 = (byte: number | undefined): boolean => byte !== undefined && byte >= 0x80 && byte <= 0x9f
+
 const NOTHING = new Uint8Array(0)
 
 /** Bytes of a word, and its binary logarithm. */
@@ -45,7 +49,7 @@ export class Lines {
   end = 0
   /** Whether it has a byte above 0x7F, so that it may be invalid UTF-8. */
   wide = false
-  /** Whether it has a control character other than TAB. */
+  /** Whether it has a control character other than TAB, if it is UTF-8. */
   control = false
 
   /** The most bytes in a line, with its LF. */
@@ -70,6 +74,7 @@ export class Lines {
     this.#chunk = chunk
     this.#at = 0
     this.#words = undefined
+    if (this.#carry?.[this.#carried - 1] === C1_LEAD && endsC1(chunk[0])) this.#carryControls++
     if (chunk.length < MIN_WORDS_BYTES) return
     this.#wordsFrom = chunk.byteOffset & ~(WORD_BYTES - 1)
     const words = (chunk.byteOffset + chunk.length - this.#wordsFrom) >> WORD_BITS
@@ -107,8 +112,10 @@ export class Lines {
       const byte = chunk[i]!
       if (byte >= 0x20 && byte < DEL) continue
       if (byte !== LF) {
-        if (byte > DEL) wide = true
-        else if (byte !== TAB) controls++
+        if (byte > DEL) {
+          wide = true
+          if (byte === C1_LEAD && endsC1(chunk[i + 1])) controls++
+        } else if (byte !== TAB) controls++
         continue
       }
       if (this.#carried + (i + 1 - start) > this.limit) return Next.TooLong
@@ -137,6 +144,12 @@ export class Lines {
     this.#words = undefined
     this.#at = 0
     return Next.More
+  }
+
+  /** Up to `count` bytes of the line that is not complete, or too long, after `next` has found no other. */
+  beginning(count: number): Uint8Array {
+    const carried = this.#carry?.subarray(0, Math.min(count, this.#carried)) ?? NOTHING
+    return Buffer.concat([carried, this.#chunk.subarray(this.#at, this.#at + count - carried.length)])
   }
 
   /** Sets the line that ends at `end` of the chunk; its beginning may be in the carry. */

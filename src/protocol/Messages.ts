@@ -17,7 +17,7 @@ const isWellFormed = Schema.makeFilter((text: string) => text.isWellFormed(), {
 /** Text that fits on one line: no control character but TAB, no lone surrogate. */
 export const Words = matching(
   // biome-ignore lint/suspicious/noControlCharactersInRegex: it rejects control characters
-  /^[^\u0000-\u0008\u000a-\u001f\u007f]+$/,
+  /^[^\u0000-\u0008\u000a-\u001f\u007f-\u009f]+$/,
   "text on one line"
 ).check(isWellFormed)
 

@@ -79,6 +79,44 @@ describe("tokens", { concurrent: true }, () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("stay whole where the token is printed into the same file", () =>
+    Effect.gen(function* () {
+      const file = join(yield* folder, "tokens")
+      writeFileSync(file, "the-first-token-of-the-file")
+      const run = yield* shell(`exec ${rankdCommand} token --name worker >>${file} 2>&1`)
+      assert.strictEqual(yield* run.exit, 0)
+      const [first, shown, ...rest] = readFileSync(file, "utf8").split("\n").filter(Boolean)
+      assert.strictEqual(first, "the-first-token-of-the-file")
+      assert.match(shown!, /^The token, which is shown this once: \S+$/)
+      assert.match(rest.join("\n"), /^sha256:[0-9a-f]{64} name=worker$/)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("are shown only if their line is in the file", () =>
+    Effect.gen(function* () {
+      const where = yield* folder
+      const [pipe, full] = [join(where, "pipe"), join(where, "full")]
+      writeFileSync(full, "#".repeat(1000))
+      const made = yield* shell(`mkfifo ${pipe}`)
+      yield* made.exit
+      for (const [file, limit, reason] of [
+        [pipe, "", "not a file"],
+        ["/dev/null", "", "not a file"],
+        ["/dev/full", "", "not a file"],
+        // As a disk that is full after half of the line.
+        [full, "prlimit --fsize=1030 ", "no space left on device"],
+        ['""', "", "no such file or directory"]
+      ] as const) {
+        const run = yield* shell(`exec ${limit}${rankdCommand} token --append ${file}`)
+        assert.deepStrictEqual(
+          [yield* run.exit, run.stdout(), run.stderr()],
+          [2, "", `rankd: --append ${file}: ${reason}\n`]
+        )
+      }
+      assert.strictEqual(readFileSync(full, "utf8"), "#".repeat(1000))
+    }).pipe(Effect.scoped)
+  )
+
   it.live("make a file that only its owner can read", () =>
     Effect.gen(function* () {
       const where = yield* folder

@@ -96,6 +96,15 @@ describe("a command that connects to a server", { concurrent: true }, () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("names the system's reason if it cannot connect", () =>
+    Effect.gen(function* () {
+      // A link-local address without its link.
+      const { status, stderr } = yield* rankdHere(["ranks", "--host", "fe80::1"])
+      assert.strictEqual(status, 69)
+      assert.match(stderr, /^rankd: no answer from \[fe80::1\]:5000: [a-z ]+\. Start a server there/)
+    })
+  )
+
   it.live("takes an IPv6 address in brackets, as the server prints it, and so does the server", () =>
     Effect.gen(function* () {
       const server = yield* rankd(["serve", "--host", "[::1]", "--port", "0"])
@@ -288,7 +297,7 @@ describe("rankd connect, with a script", { concurrent: true }, () => {
   it.live("prints outcomes as JSON that is harmless to a terminal", () =>
     withServer(
       Effect.gen(function* () {
-        const lines = "EXEC#1 2 0 \\x1b[2J\u009b\u202e\nEXEC#2 0 x\n"
+        const lines = "EXEC#1 2 0 \\x1b[2J\\x9b\u202e\nEXEC#2 0 x\n"
         const { status, stdout } = yield* between(lines, "--json")
         assert.strictEqual(status, 77)
         assert.include(stdout, "\\u001b[2J\\u009b\\u202e")
@@ -637,7 +646,8 @@ describe("rankd lead", { concurrent: true }, () => {
         yield* says(two.stderr, /rank 1 of 2/)
         assert.strictEqual(two.stdout(), "")
         one.child.kill("SIGTERM")
-        assert.strictEqual(yield* one.exit, 0)
+        assert.strictEqual(yield* one.exit, null)
+        assert.strictEqual(one.child.signalCode, "SIGTERM")
         assert.match(one.stdout(), /^leads [0-9]+\nstopped\n$/)
         yield* says(two.stdout, /leads/)
         const epoch = (output: string) => Number(/leads ([0-9]+)/.exec(output)![1])

@@ -31,6 +31,11 @@ describe("a wrong flag", () => {
     [["--port"], "--port needs a value"],
     [["--port", "1", "--port", "2"], "--port appears 2 times. Give it once"],
     [["--host", ""], '--host "": not a name or an address'],
+    [["--host", "a b"], '--host "a b": not a name or an address'],
+    [["ranks", "--host", "localhost:5000"], "--host localhost:5000: not a name or an address"],
+    [["ranks", "--host", "tcp://10.96.12.3:5000"], "--host tcp://10.96.12.3:5000: not a name or an address"],
+    [["agent", "--host", "[127.0.0.1]"], "--host [127.0.0.1]: not a name or an address"],
+    [["lead", "--host", "[::1", "--", "ls"], "--host [::1: not a name or an address"],
     [["--max-clients", "0"], "--max-clients 0: not a whole number from 1 to 1000000"],
     [["--max-line", "1e3.5"], "--max-line 1e3.5: not a whole number of bytes from 512 to 16777216"],
     [["--grace", "5s"], "--grace 5s: not a whole number of seconds from 0 to 604800"],
@@ -90,18 +95,92 @@ describe("a wrong environment variable", () => {
       "RANKD_AGENT_TIMEOUT=1m: not a whole number of seconds from 1 to 604800"
     ],
     [["agent"], { RANKD_AGENT_MAX_RUNNING: "0" }, "RANKD_AGENT_MAX_RUNNING=0: not a whole number from 1 to 10000"],
-    [["watch"], { RANKD_CA: "no/ca" }, "RANKD_CA: no such file: no/ca. Name the PEM file of the CA"]
+    [["watch"], { RANKD_CA: "no/ca" }, "RANKD_CA: no such file: no/ca. Name the PEM file of the CA"],
+    [["ranks"], { RANKD_HOST: "tcp://10.96.12.3:5000" }, "RANKD_HOST=tcp://10.96.12.3:5000: not a name or an address"],
+    [["serve"], { RANKD_PORT: " 5000\n" }, 'RANKD_PORT=" 5000\\n": not a port (a whole number from 0 to 65535)'],
+    [
+      ["serve"],
+      { RANKD_MAX_LINE: "1000000" },
+      "--max-pending 1048576: less than 4 times RANKD_MAX_LINE=1000000. Give 4000000 or more"
+    ],
+    [
+      ["--max-line", "1000000"],
+      { RANKD_MAX_PENDING: "70000" },
+      "RANKD_MAX_PENDING=70000: less than 4 times --max-line. Give 4000000 or more"
+    ],
+    [
+      ["serve"],
+      { RANKD_COMMAND_TIMEOUT: "7200" },
+      "--max-command-timeout 3600: less than RANKD_COMMAND_TIMEOUT=7200. Give 7200 or more"
+    ],
+    [["serve"], { RANKD_TLS_CERT: "x" }, "RANKD_TLS_CERT=x needs --tls-key, the private key of the certificate"],
+    [["serve"], { RANKD_TLS_KEY: "x" }, "RANKD_TLS_KEY=x needs --tls-cert, the certificate of the key"],
+    [["serve"], { RANKD_TLS_CA: "x" }, "RANKD_TLS_CA=x needs --tls-cert and --tls-key, the server's own"]
   ] as const)("is named with its value: %j", ([args, env, message]) =>
     Effect.gen(function* () {
       assert.strictEqual(yield* usageError(args, env), message)
     })
   )
 
+  it.live.each([
+    [
+      ["ranks"],
+      { RANKD_CA: "/proc/self/mem" },
+      2,
+      "RANKD_CA=/proc/self/mem cannot be read: i/o error. Name a PEM file"
+    ],
+    [["lead", "--", "ls"], { RANKD_CERT: "package.json" }, 2, "RANKD_CERT=package.json needs --key. Give both"],
+    [
+      ["watch"],
+      { RANKD_CERT: "package.json", RANKD_KEY: "LICENSE" },
+      2,
+      /^--ca, RANKD_CERT=package\.json and RANKD_KEY=LICENSE cannot be used: /
+    ],
+    [["ranks"], { RANKD_HOST: "no-such-host.invalid" }, 69, /RANKD_HOST=no-such-host\.invalid/],
+    [
+      ["serve"],
+      { RANKD_HOST: "0.0.0.0" },
+      69,
+      /^with RANKD_HOST=0\.0\.0\.0, anyone who reaches the port could connect/
+    ],
+    [
+      ["serve", "--insecure"],
+      { RANKD_HOST: "192.0.2.1" },
+      69,
+      /: RANKD_HOST=192\.0\.2\.1 is not an address of this machine/
+    ],
+    [["serve"], { RANKD_TOKEN_FILE: "LICENSE" }, 69, /^RANKD_TOKEN_FILE: line 1 of the token file LICENSE: /],
+    [
+      ["serve", "--port", "0", "--tls-key", "LICENSE"],
+      { RANKD_TLS_CERT: "package.json" },
+      69,
+      /^cannot speak TLS: RANKD_TLS_CERT: package\.json is not a certificate/
+    ]
+  ] as const)("is named where its value turns out to be wrong later: %j", ([args, env, status, message]) =>
+    Effect.gen(function* () {
+      const ended = yield* rankdHere(args, undefined, env as Record<string, string>)
+      assert.strictEqual(ended.status, status)
+      const said = ended.stderr.replace(/^rankd: /, "").trimEnd()
+      if (typeof message === "string") assert.strictEqual(said, message)
+      else assert.match(said, message)
+    })
+  )
+
+  it.live("is not named if its flag overrides it", () =>
+    Effect.gen(function* () {
+      const message = yield* usageError(["--tls-cert", "y", "--max-line", "1000000"], {
+        ...{ RANKD_TLS_CERT: "x", RANKD_TLS_KEY: "z" },
+        RANKD_MAX_LINE: "1000"
+      })
+      assert.strictEqual(message, "--max-pending 1048576: less than 4 times --max-line. Give 4000000 or more")
+    })
+  )
+
   it.live("is named for every flag that has one", () =>
     Effect.gen(function* () {
       for (const { name, variable } of Object.values(rows)) {
-        // Any text is a host, and a file is looked for later.
-        if (name === "host" || name === "token-file" || /^tls-(?:cert|key|ca)$/.test(name)) continue
+        // A file is looked for later.
+        if (name === "token-file" || /^tls-(?:cert|key|ca)$/.test(name)) continue
         assert.match(yield* usageError([], { [variable!]: "?" }), new RegExp(`^${variable}=\\?: not `))
       }
     })

@@ -55,6 +55,11 @@ describe("the history of a prompt", () => {
     assert.strictEqual(readFileSync(file, "utf8"), "PING a\n")
   })
 
+  it("returns no control characters, whatever is in the file", () => {
+    writeFileSync(file, "PING \u001b[2J\u009b2J\tx\nEXEC 1 \u007fuptime\n")
+    assert.deepStrictEqual(new History(file).past(), ["EXEC 1 uptime", "PING [2J2J\tx"])
+  })
+
   it("begins a line of its own where the last one has no end", () => {
     writeFileSync(file, "cut off")
     new History(file).keep("next")

@@ -85,16 +85,17 @@ describe("rankd", { concurrent: true }, () => {
       for (let i = 0; i < 200; i++) a.send(`EXEC 1 ${"x".repeat(60_000)}`)
       a.send("PING sent")
       yield* a.until((line) => line === "PONG sent")
-      const start = performance.now()
+      let start = performance.now()
       run.child.kill("SIGINT")
       assert.deepStrictEqual((yield* a.untilClosed).at(-1), "BYE shutting down")
       if (signals === 2) {
         // A copy of the first signal, as npm sends it, comes sooner than a person's second one.
         yield* Effect.sleep("200 millis")
+        start = performance.now()
         run.child.kill("SIGINT")
       }
       assert.strictEqual(yield* run.exit, signals === 1 ? 0 : 130)
-      assert.isBelow(performance.now() - start, signals === 1 ? 9000 : 2000)
+      assert.isBelow(performance.now() - start, signals === 1 ? 9000 : 1500)
     })
   )
 
@@ -215,7 +216,7 @@ describe("rankd", { concurrent: true }, () => {
 })
 
 describe("the hint", () => {
-  const [some, none] = [Option.some({ path: "x", source: "--x" }), Option.none()]
+  const [some, none] = [Option.some("x"), Option.none()]
   it.each([
     ["nc ::1 80 in two terminals, then type HELP", { tokenFile: none, tlsCert: none, tlsCa: none }],
     ["nc ::1 80 in two terminals, then type AUTH and a token", { tokenFile: some, tlsCert: none, tlsCa: none }],

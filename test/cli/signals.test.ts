@@ -119,6 +119,28 @@ describe("a script that is interrupted", { concurrent: true }, () => {
     )
   )
 
+  it.live("ends at once, and by the second signal, on a second one", () =>
+    withServer(
+      Effect.gen(function* () {
+        const server = yield* rankd(["--port", "0"])
+        const first = yield* server.connect
+        const run = yield* scriptOf(first.socket.remotePort!)
+        run.input("PING ready\n", "more")
+        yield* says(run.stdout, /PONG ready/)
+        yield* (yield* server.connect).until((line) => line.startsWith("RANK"))
+        run.input("EXEC#1 2 work\n", "more")
+        yield* Effect.sleep("300 millis")
+        server.child.kill("SIGSTOP")
+        run.child.kill("SIGTERM")
+        yield* says(run.stderr, /cancelling #1/)
+        run.child.kill("SIGINT")
+        assert.strictEqual(yield* run.exit, null)
+        server.child.kill("SIGCONT")
+        assert.strictEqual(run.child.signalCode, "SIGINT")
+      })
+    )
+  )
+
   it.live("as the first process of a container exits with 128 and the number of the signal", () =>
     withServer(
       Effect.gen(function* () {
@@ -188,6 +210,111 @@ describe("a command that is interrupted before it has finished", { concurrent: t
   )
 })
 
+describe("a command that leads", { concurrent: true }, () => {
+  const work = 'trap "echo stopped; exit 0" TERM; echo $$; sleep 60 & wait'
+
+  it.live.each(["SIGINT", "SIGTERM", "SIGQUIT", "SIGUSR2"] as const)(
+    "ends its work, and ends by that signal: %s",
+    (signal) =>
+      withServer(
+        Effect.gen(function* () {
+          const run = yield* rankd(["lead", "--port", `${yield* Port}`, "--", "sh", "-c", work])
+          yield* says(run.stdout, /^\d+\n/)
+          run.child.kill(signal)
+          assert.strictEqual(yield* run.exit, null)
+          const [pid, last] = run.stdout().split("\n")
+          assert.deepStrictEqual([run.child.signalCode, last], [signal, "stopped"])
+          yield* gone(Number(pid))
+        })
+      )
+  )
+
+  it.live("ends by the signal while it waits for rank 0", () =>
+    withServer(
+      Effect.gen(function* () {
+        yield* client
+        const { run } = yield* member(["lead", "--", "true"])
+        run.child.kill("SIGTERM")
+        assert.strictEqual(yield* run.exit, null)
+        assert.strictEqual(run.child.signalCode, "SIGTERM")
+      })
+    )
+  )
+
+  it.live("stops the loop of a shell", () =>
+    withServer(
+      Effect.gen(function* () {
+        const lead = `${rankdCommand} lead --port ${yield* Port} -- sh -c "echo leads; sleep 60"`
+        const run = yield* shell(`exec bash -c 'for i in 1 2; do ${lead}; done; echo next step'`)
+        yield* says(run.stdout, /leads/)
+        process.kill(-run.child.pid!, "SIGINT")
+        yield* run.exit
+        assert.strictEqual(run.stdout(), "leads\n")
+      })
+    )
+  )
+})
+
+describe("an agent", () => {
+  it.live.each(["SIGQUIT", "SIGUSR2"] as const)(
+    "ends what runs, and ends by a signal that is no usual stop: %s",
+    (signal) =>
+      withServer(
+        Effect.gen(function* () {
+          const { run, watcher } = yield* member(["agent", "--allow", "sleep *"])
+          watcher.send("EXEC#1 1 sleep 1000")
+          yield* Effect.sleep("300 millis")
+          run.child.kill(signal)
+          yield* watcher.until((line) => line.startsWith("RESULT#1 1 lost"))
+          assert.strictEqual(yield* run.exit, null)
+          assert.strictEqual(run.child.signalCode, signal)
+        })
+      )
+  )
+})
+
+/** Raises a signal while the program loads: after its first statement, which keeps the debugger shut. */
+const raised = (signal: string) => {
+  const raise = `queueMicrotask(()=>process.kill(process.pid,'${signal}'))`
+  const hook = `process.on('newListener',(name)=>name==='SIGUSR1'&&${raise})`
+  return { NODE_OPTIONS: `--import=data:text/javascript,${hook}` }
+}
+
+describe("a signal that comes while the program loads", { concurrent: true }, () => {
+  it.live.each([["--port", "0"], ["agent"], ["watch"], ["lead", "--", "sleep", "60"]])(
+    "waits, and ends no service: SIGHUP, %s",
+    (args) =>
+      withServer(
+        Effect.gen(function* () {
+          const to = args[0] === "--port" ? [] : ["--port", `${yield* Port}`]
+          const [first, ...rest] = args as [string, ...Array<string>]
+          const run = yield* rankd([first, ...to, ...rest], raised("SIGHUP"))
+          yield* says(run.stderr, /nothing to reload/)
+          assert.isFalse(run.ended())
+        })
+      )
+  )
+
+  it.live.each(["ranks", "connect"])("waits, and ends the command: SIGHUP, %s", (command) =>
+    Effect.gen(function* () {
+      const run = yield* rankd([command, "--port", "1"], raised("SIGHUP"))
+      assert.strictEqual(yield* run.exit, null)
+      assert.deepStrictEqual([run.child.signalCode, run.stderr()], ["SIGHUP", ""])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("ends the first process of a container, too", () =>
+    Effect.gen(function* () {
+      const own = process.getuid?.() === 0 ? "" : "--user --map-root-user"
+      const { NODE_OPTIONS } = raised("SIGTERM")
+      const env = `NODE_OPTIONS="${NODE_OPTIONS}"`
+      const run = yield* shell(`exec unshare ${own} --pid --fork env ${env} ${rankdCommand} --port 0`)
+      // The server may have begun to serve when it gets to the signal.
+      assert.include([0, 143], yield* run.exit)
+    }).pipe(Effect.scoped)
+  )
+})
+
 const folder = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "rankd-signals-"))),
   (path) => Effect.sync(() => rmSync(path, { recursive: true }))
@@ -217,7 +344,7 @@ describe("SIGHUP without a terminal", { concurrent: true }, () => {
           yield* says(run.stderr, /^rankd: nothing to reload$/m)
           run.child.kill("SIGTERM")
           yield* watcher.until((line) => line.startsWith("LEFT"))
-          assert.strictEqual(yield* run.exit, 0)
+          assert.strictEqual(yield* run.exit, args[0] === "lead" ? null : 0)
         })
       )
   )

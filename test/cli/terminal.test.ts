@@ -129,7 +129,7 @@ describe("in a terminal", { concurrent: true, timeout: 90_000 }, () => {
         yield* shows(/rank 0 of 2>/)
         yield* type("EXEC#1 1 x", "Enter")
         const id = yield* ordered(evil)
-        evil.send(`OUTPUT#${id} \\x1b[2J\\x1b]0;title\\x07\u009b31mred\u202egnp.exe\\rover`)
+        evil.send(`OUTPUT#${id} \\x1b[2J\\x1b]0;title\\x07\\x9b31mred\u202egnp.exe\\rover`)
         evil.send(`RESULT#${id} 0 done\\x08\\x08`)
         const screen = yield* shows(/RESULT#1 1 0 done$/m)
         assert.include(screen, "OUTPUT#1 1 [2J]0;title31mredgnp.exeover")

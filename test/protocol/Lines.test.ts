@@ -31,6 +31,10 @@ const cut = (text: Buffer, places: ReadonlyArray<number>): Array<Uint8Array> => 
   return [0, ...ends].map((start, i) => text.subarray(start, ends[i] ?? text.length))
 }
 
+/** A control character other than TAB, in the bytes of UTF-8. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are looked for
+const CONTROL = /[\x00-\x08\x0a-\x1f\x7f]|\xc2[\x80-\x9f]/
+
 const Place = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1000 }))
 const Piece = Schema.Literals([
   "\n",
@@ -44,6 +48,12 @@ const Piece = Schema.Literals([
   "\x7f",
   "\xc3\xa4",
   "\xff",
+  // U+009B, U+00A0, and halves of U+0080 to U+009F.
+  "\xc2\x9b",
+  "\xc2\xa0",
+  "\xc2",
+  "\x80",
+  "\x9f",
   "",
   // Long enough that four bytes are looked at together, and of lengths that no four divide.
   `${"~ ".repeat(65)}x`,
@@ -79,8 +89,7 @@ describe("Lines", () => {
         .slice(0, -1)
         .map((line) => line.replace(/\r$/, ""))
         .filter((line) => line !== "")
-        // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are looked for
-        .map((line) => ({ line, wide: /[\x80-\xff]/.test(line), control: /[\x00-\x08\x0a-\x1f\x7f]/.test(line) }))
+        .map((line) => ({ line, wide: /[\x80-\xff]/.test(line), control: CONTROL.test(line) }))
       assert.deepStrictEqual(linesOf([bytes(text)]), expected)
     },
     { arbitrary: { runs: 2000 } }
@@ -99,6 +108,24 @@ describe("Lines", () => {
     assert.deepStrictEqual(linesOf([bytes(`${"x".repeat(15)}\r\n`)], 16), ["too long"])
     assert.deepStrictEqual(linesOf([bytes("x".repeat(15))], 16), [])
     assert.deepStrictEqual(linesOf([bytes("x".repeat(16))], 16), ["too long"])
+  })
+
+  it("shows the beginning of a line that is not complete, or too long, wherever it was split", () => {
+    for (const [chunks, expected] of [
+      [["PING\n"], ""],
+      [["PING\nab"], "ab"],
+      [["PING\na", "b"], "ab"],
+      [["a", "bcdef"], "abcd"],
+      [["PING\n\nab", "c".repeat(20)], "abcc"],
+      [["PING\n", "d".repeat(20)], "dddd"]
+    ] as const) {
+      const lines = new Lines(16)
+      for (const chunk of chunks) {
+        lines.push(bytes(chunk))
+        while (lines.next() === Next.Line);
+      }
+      assert.strictEqual(Buffer.from(lines.beginning(4)).toString(), expected)
+    }
   })
 
   it("keeps no more than the limit of a line that comes byte by byte", () => {

@@ -214,6 +214,9 @@ describe("a browser", () => {
     "a WebSocket": `GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n${body}`,
     "a preflight": `OPTIONS / HTTP/1.1\r\n\r\n${body}`,
     "HTTP/2": `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n${body}`,
+    "a method of its own": `SEARCH / HTTP/1.1\r\nHost: localhost\r\n\r\n${body}`,
+    "a request that a proxy announces": `PROXY TCP4 10.0.0.1 10.0.0.2 5 6\r\nGET / HTTP/1.1\r\n\r\n${body}`,
+    TLS: Buffer.from("160301020001000100", "hex"),
     "a proxy's": `CONNECT localhost:5000 HTTP/1.1\r\n\r\n${body}`
   }
 

@@ -3,10 +3,12 @@ import { Effect } from "effect"
 import { Command } from "effect/cli"
 import { Stdio } from "effect/Stdio"
 import { type Connecting, flags } from "../connection/flags.ts"
+import { stopOnHangup } from "../signals.ts"
 import * as Prompt from "./prompt/prompt.ts"
 import * as Script from "./script.ts"
 
 const run = Effect.fnUntraced(function* (options: Connecting) {
+  yield* stopOnHangup
   const { stdinIsTerminal, stdoutIsTerminal } = yield* Stdio
   const person = (yield* stdinIsTerminal) && (yield* stdoutIsTerminal)
   return yield* (person ? Prompt.run : Script.run)(options)

@@ -6,6 +6,7 @@ import * as NodeClient from "../../client/NodeClient.ts"
 import type { Rejected } from "../../client/Rejected.ts"
 import { Secret } from "../../protocol/Ids.ts"
 import { readFile } from "../flags/readFile.ts"
+import { Variables } from "../flags/rows.ts"
 import { Unusable } from "./failures.ts"
 import type { Connecting } from "./flags.ts"
 import { endWithOutput } from "./output.ts"
@@ -22,18 +23,23 @@ const address = Effect.fnUntraced(function* ({ host, port, ...options }: Connect
     })
   const [ca, cert, key] = [yield* read("ca"), yield* read("cert"), yield* read("key")]
   if ((cert === undefined) !== (key === undefined)) {
-    const [given, missing] = cert === undefined ? ["key", "cert"] : ["cert", "key"]
-    return yield* new Unusable({ message: `--${given} needs --${missing}. Give both` })
+    const [flag, missing] = cert === undefined ? ["key", "cert"] : ["cert", "key"]
+    const given = (yield* Variables).get(flag)?.withValue ?? `--${flag}`
+    return yield* new Unusable({ message: `${given} needs --${missing}. Give both` })
   }
   const tls = options.tls || ca !== undefined || cert !== undefined
   return { host, port, tls: tls ? { ca, cert, key } : undefined }
 })
 
 /** Everything else that a client could reject was checked with the flags. */
-const unusable = ({ message }: Rejected) =>
-  new Unusable({
-    message: `--ca, --cert and --key cannot be used: ${message}. They name PEM files; the key belongs to the certificate`
+const unusable = Effect.fnUntraced(function* ({ message }: Rejected) {
+  const variables = yield* Variables
+  const [ca, cert, key] = ["ca", "cert", "key"].map((flag) => variables.get(flag)?.withValue ?? `--${flag}`)
+  const files = `${ca}, ${cert} and ${key}`
+  return yield* new Unusable({
+    message: `${files} cannot be used: ${message}. They name PEM files; the key belongs to the certificate`
   })
+})
 
 /** No flag holds the token itself: everyone on the machine can see flags. */
 const token = Effect.fnUntraced(function* ({ tokenFrom }: Connecting) {
@@ -66,7 +72,7 @@ export const layer = (options: Connecting, handler?: Handler) =>
       const [to, as] = [yield* address(options), yield* identity(options)]
       return NodeClient.layer({ ...to, ...as, ...(handler === undefined ? {} : { handler }) })
     })
-  ).pipe(Layer.catchTag("Rejected", (rejected) => Layer.effectContext(Effect.fail(unusable(rejected)))))
+  ).pipe(Layer.catchTag("Rejected", (rejected) => Layer.effectContext(unusable(rejected))))
 
 /** A connection alone, for a command that handles every message itself. */
 export const link = Effect.fnUntraced(
@@ -75,5 +81,5 @@ export const link = Effect.fnUntraced(
     const [to, as] = [yield* address(options), yield* identity(options)]
     return yield* Effect.provide(Connection.make(as), NodeClient.socket(to))
   },
-  Effect.catchTag("Rejected", (rejected) => Effect.fail(unusable(rejected)))
+  Effect.catchTag("Rejected", unusable)
 )

@@ -29,10 +29,13 @@ export const notices = Effect.fnUntraced(function* (options: Connecting, status:
   const refusals = Stream.runForEach(SubscriptionRef.changes(refused), (refusal) =>
     refusal === undefined ? Effect.void : notConnected(refusal.message, `not admitted: ${refusal.message}`)
   )
-  const failures = Stream.runForEach(SubscriptionRef.changes(failure), (error) => {
-    const message = error && lastingError(options, error)
-    return message === undefined ? Effect.void : notConnected(message)
-  })
+  const failures = Stream.runForEach(
+    SubscriptionRef.changes(failure),
+    Effect.fnUntraced(function* (error) {
+      const message = error && (yield* lastingError(options, error))
+      if (message !== undefined) yield* notConnected(message)
+    })
+  )
   const silence = Effect.delay(
     Effect.suspend(() => (last === undefined ? notConnected(unanswered(options, status).why) : Effect.void)),
     PATIENCE

@@ -1,6 +1,7 @@
 /** What happens to a command when its standard output cannot be written. */
-import { Effect, type Scope } from "effect"
+import { Effect, Runtime, Schema, type Scope } from "effect"
 import { flush, stdout } from "../output/output.ts"
+import type { Writer } from "../output/Writer.ts"
 import { say } from "../say.ts"
 import { stop } from "../signals.ts"
 import type { Connecting } from "./flags.ts"
@@ -29,6 +30,23 @@ const endWithReader = ({ code }: WriteError): boolean => {
 /** EX_IOERR of sysexits.h. */
 const EX_IOERR = 74
 
+const cannotWrite = ({ message }: WriteError): string => `cannot write the output: ${message}`
+
+/** A result could not be written. */
+export class NotWritten extends Schema.TaggedError<NotWritten>()("NotWritten", { message: Schema.String }) {
+  override readonly [Runtime.errorExitCode] = EX_IOERR
+  override readonly [Runtime.errorReported] = false
+}
+
+/** Fails where something could not be written that nobody else reports. */
+export const requireWritten = (writer: Writer): Effect.Effect<void, NotWritten> =>
+  Effect.suspend(() => {
+    const failure = writer.takeFailure()
+    return failure === undefined || READER_GONE.has(failure.code)
+      ? Effect.void
+      : Effect.fail(new NotWritten({ message: cannotWrite(failure) }))
+  })
+
 /** For commands whose output is all that they are for: they end. */
 export const endWithOutput = Effect.fnUntraced(function* ({ json }: Connecting) {
   const fork = Effect.runForkWith(yield* Effect.context<never>())
@@ -40,7 +58,7 @@ export const endWithOutput = Effect.fnUntraced(function* ({ json }: Connecting) 
   yield* onOutputError((error) => {
     if (isEnding || endWithReader(error)) return
     isEnding = true
-    fork(Effect.andThen(say(json, "Failed", `cannot write the output: ${error.message}`), exit))
+    fork(Effect.andThen(say(json, "Failed", cannotWrite(error)), exit))
   })
 })
 

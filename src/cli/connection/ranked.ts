@@ -25,10 +25,12 @@ const advice: { readonly [reason in Reason]?: string } = {
 export const ranked = (options: Connecting, status: Status): Effect.Effect<Standing, NoServer> => {
   const { failure, refused, standing } = status
   const lasting = SubscriptionRef.changes(failure).pipe(
-    Stream.runForEach((error) => {
-      const message = error && lastingError(options, error)
-      return message === undefined ? Effect.void : Effect.fail(new NoServer({ message: printable(message) }))
-    }),
+    Stream.runForEach(
+      Effect.fnUntraced(function* (error) {
+        const message = error && (yield* lastingError(options, error))
+        if (message !== undefined) return yield* new NoServer({ message: printable(message) })
+      })
+    ),
     Effect.andThen(Effect.never)
   )
   const refusal = Effect.flatMap(next(refused), ({ message, reason }) =>

@@ -1,4 +1,5 @@
 /** Kinds of values: what one looks like, how it is read from text, and what an error says about it. */
+import { isIPv6 } from "node:net"
 import { Effect, type FileSystem } from "effect"
 import { Flag, Param, Primitive } from "effect/cli"
 import { pathError } from "./pathError.ts"
@@ -47,10 +48,13 @@ const MAX_PORT = 65_535
 export const port = (least: 0 | 1): Kind<number> =>
   wholeNumber(`a port (a whole number from ${least} to ${MAX_PORT})`, least, MAX_PORT, "number")
 
-/** An IPv6 address may have the brackets with which it is printed beside a port. */
+/** An IPv6 address may have the brackets with which it is printed beside a port. A name may have letters of any language. */
 export const host: Kind<string> = text(
   "a name or an address",
-  (text) => (text === "" ? undefined : text.replace(/^\[(.*:.*)\]$/, "$1")),
+  (text) => {
+    const [, address = text] = /^\[(.*:.*)\]$/.exec(text) ?? []
+    return isIPv6(address) || /^[\p{L}\p{M}\p{N}._-]+$/u.test(address) ? address : undefined
+  },
   "host"
 )
 
@@ -78,18 +82,6 @@ const pathFlag =
       name,
       primitiveType: Object.assign(Primitive.Path(type), { parse: (path: string) => Effect.succeed(path) })
     })
-
-/** A file that a command opens later. Its errors name the flag or the variable, too. */
-export interface NamedPath {
-  readonly path: string
-  readonly source: string
-}
-
-export const namedPath: Kind<NamedPath> = {
-  metavar: "file",
-  flag: pathFlag("file"),
-  read: (path, { name }) => Effect.succeed({ path, source: name })
-}
 
 /** The path of a file that may be missing. */
 export const path: Kind<string> = {

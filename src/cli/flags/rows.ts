@@ -3,19 +3,25 @@
  * is known about one, so that the flag, its help and the table in the docs agree. An error names the flag or the variable,
  * the value, and what it should be; `usage.ts` prints it.
  */
-import { Config, Effect, Option } from "effect"
+import { Config, Context, Effect, Option } from "effect"
 import { CliError, Flag } from "effect/cli"
 import type { Kind, Source } from "./kinds.ts"
 
 /** What is wrong with the arguments, as an error of the command line. */
 export const invalid = (message: string): CliError.ValidationError => new CliError.ValidationError({ message })
 
-const quoted = (text: string): string => (/^[^\s"]+$/.test(text) ? text : JSON.stringify(text))
+/** Text as a person tells its ends. */
+export const quoted = (text: string): string => (/^[^\s"]+$/.test(text) ? text : JSON.stringify(text))
 
 const flagSource = (name: string, text: string): Source => ({
   name: `--${name}`,
   withValue: `--${name} ${quoted(text)}`
 })
+
+/** The variables that give values to flags, by the names of the flags: for errors that are found later. */
+export class Variables extends Context.Reference<Map<string, Source>>("rankd/cli/flags/rows/Variables", {
+  defaultValue: () => new Map()
+}) {}
 
 const readFlag = <A>(name: string, kind: Kind<A>, text: string) =>
   Effect.mapError(kind.read(text, flagSource(name, text)), invalid)
@@ -24,14 +30,15 @@ const readFlag = <A>(name: string, kind: Kind<A>, text: string) =>
 const isServiceLink = (variable: string, text: string): boolean =>
   variable.endsWith("_PORT") && /^(?:tcp|udp|sctp):\/\/\S+:[0-9]+$/i.test(text)
 
-const readVariable = Effect.fnUntraced(function* <A>(variable: string, kind: Kind<A>) {
+const readVariable = Effect.fnUntraced(function* <A>(name: string, variable: string, kind: Kind<A>) {
   const text = yield* Effect.orDie(Config.option(Config.String(variable)))
   if (Option.isNone(text)) return Option.none<A>()
   if (isServiceLink(variable, text.value)) {
     yield* Effect.logWarning(`${variable}=${text.value} is the address of a service. It is ignored`)
     return Option.none<A>()
   }
-  const source = { name: variable, withValue: `${variable}=${text.value}` }
+  const source = { name: variable, withValue: `${variable}=${quoted(text.value)}` }
+  ;(yield* Variables).set(name, source)
   return Option.some(yield* Effect.mapError(kind.read(text.value, source), invalid))
 })
 
@@ -72,7 +79,7 @@ export const optional = <A>(options: RowOptions<A>): Row<Option.Option<A>> => {
   const { help, kind, name, shown = "", variable } = options
   const flag = Flag.mapEffect(Flag.optional(primitive(options)), (text) => {
     if (Option.isSome(text)) return Effect.asSome(readFlag(name, kind, text.value))
-    return variable === undefined ? Effect.succeedNone : readVariable(variable, kind)
+    return variable === undefined ? Effect.succeedNone : readVariable(name, variable, kind)
   })
   return { name, variable, shown, help, flag: described(flag, options) }
 }

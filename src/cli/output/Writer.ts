@@ -31,6 +31,8 @@ export class Writer {
   /** A flush runs, or the next one has its time. */
   #flushing = false
   #lost = 0
+  /** The last one that no listener got. */
+  #failure: WriteError | undefined
 
   /** `open` is called before the first write; `dropped` says how many lines were dropped, once there is room again. */
   constructor(open: (failed: (error: WriteError) => void) => Sink, dropped: (lines: number) => void) {
@@ -65,6 +67,14 @@ export class Writer {
     const lines = this.#lost
     this.#lost = 0
     this.#dropped(lines)
+  }
+
+  /** The last failure that no listener got, if there is one. What it lost is not said again. */
+  takeFailure(): WriteError | undefined {
+    const failure = this.#failure
+    if (failure !== undefined) this.#lost = 0
+    this.#failure = undefined
+    return failure
   }
 
   /** Waits until the reader has everything, or is gone. */
@@ -136,7 +146,10 @@ export class Writer {
     const lines = this.#waiting.length
     this.#waiting = []
     this.#bytes = 0
-    if (this.#listeners.size === 0) this.#lost += lines
+    if (this.#listeners.size === 0) {
+      this.#lost += lines
+      this.#failure = error
+    }
     for (const failed of this.#listeners) failed(error, lines)
     this.#resume()
   }

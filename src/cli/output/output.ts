@@ -12,7 +12,8 @@ import { Writer } from "./Writer.ts"
 
 const tellDropped = (lines: number): void => {
   const asJson = asksForJson(process.argv.slice(2))
-  stderr.offer(`${asJson ? json({ _tag: "Dropped", lines }) : `rankd: ${lines} lines of output were dropped`}\n`)
+  const dropped = lines === 1 ? "1 line of output was dropped" : `${lines} lines of output were dropped`
+  stderr.offer(`${asJson ? json({ _tag: "Dropped", lines }) : `rankd: ${dropped}`}\n`)
 }
 
 export const stdout = new Writer((failed) => sinkOf(process.stdout, failed), tellDropped)

@@ -3,7 +3,7 @@ import { Duration } from "effect"
 import { Flag } from "effect/cli"
 import { MAX_HANDSHAKES } from "../../net/node/NodeServer.ts"
 import { defaults, type Limit, type LimitName, limits, type SettingsValues } from "../../server/Settings.ts"
-import { choice, host, namedPath, onOff, port, whole } from "../flags/kinds.ts"
+import { choice, host, onOff, path, port, whole } from "../flags/kinds.ts"
 import { flagsOf, optional, type Row, type ValuesOf, withDefault, withVariable } from "../flags/rows.ts"
 
 const MOST_HANDSHAKES = 100_000
@@ -45,7 +45,7 @@ export const rows = {
   port: withDefault({ ...withVariable("port"), kind: port(0), help: "Port to listen on. 0: any free port" }, 5000),
   tokenFile: optional({
     ...withVariable("token-file"),
-    kind: namedPath,
+    kind: path,
     help: "Admit only clients with a token from this file. SIGHUP reloads it"
   }),
   insecure: withDefault(
@@ -71,17 +71,17 @@ export const rows = {
   maxConnectionsPerAddress: optional({ ...limitOptions("maxConnectionsPerAddress"), shown: "`--max-connections`" }),
   tlsCert: optional({
     ...withVariable("tls-cert"),
-    kind: namedPath,
+    kind: path,
     help: "PEM file with the server's certificate. The server then speaks TLS only. Needs `--tls-key`"
   }),
   tlsKey: optional({
     ...withVariable("tls-key"),
-    kind: namedPath,
+    kind: path,
     help: "PEM file with the private key of the certificate"
   }),
   tlsCa: optional({
     ...withVariable("tls-ca"),
-    kind: namedPath,
+    kind: path,
     help: "PEM file with a CA. Every client needs a certificate from this CA that names it"
   }),
   tlsMinVersion: withDefault(

@@ -9,6 +9,7 @@ import { Access } from "../../server/admission/Access.ts"
 import type { Tokens } from "../../server/admission/Tokens.ts"
 import { RankServer } from "../../server/Server.ts"
 import { Settings } from "../../server/Settings.ts"
+import { Variables } from "../flags/rows.ts"
 import { asService } from "../signals.ts"
 import { check } from "./check.ts"
 import { connectionLimits } from "./connections.ts"
@@ -57,7 +58,9 @@ const run = Effect.fnUntraced(
   Effect.scoped,
   (effect, options) =>
     Effect.provideService(effect, References.MinimumLogLevel, severity(options.logLevel)).pipe(
-      Effect.catchTag("SocketServerError", (error) => Effect.fail(startError(options)(error)))
+      Effect.catchTag("SocketServerError", (error) =>
+        Effect.flatMap(Variables, (variables) => Effect.fail(startError(options, variables)(error)))
+      )
     )
 )
 

@@ -33,8 +33,12 @@ const parse = (line: string): unknown => {
   }
 }
 
-/** JSON escapes every control character but DEL, which no line may hold. */
-export const stringify = (value: unknown): string => JSON.stringify(value).replaceAll("\u007f", "\\u007f")
+/** The control characters that JSON itself does not escape. */
+const UNESCAPED = /[\u007f-\u009f]/g
+
+/** Without control characters. */
+export const stringify = (value: unknown): string =>
+  JSON.stringify(value).replace(UNESCAPED, (char) => `\\u00${char.charCodeAt(0).toString(16)}`)
 
 /** A key of the client's, quoted where it is no plain word: it may be anything. */
 const nameOf = (key: PropertyKey): string => {

@@ -7,7 +7,7 @@ import type { Word } from "./Layout.ts"
  */
 const escaped = (text: string): string =>
   // biome-ignore lint/suspicious/noControlCharactersInRegex: it escapes control characters
-  text.replace(/[\u0000-\u0008\u000a-\u001f\u007f\\]/g, (char) => {
+  text.replace(/[\u0000-\u0008\u000a-\u001f\u007f-\u009f\\]/g, (char) => {
     if (char === "\n") return "\\n"
     if (char === "\r") return "\\r"
     return char === "\\" ? "\\\\" : `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`

@@ -12,7 +12,7 @@ import * as Roster from "../../rank/Roster.ts"
 import type { RefusalCause } from "../events/CloseCause.ts"
 import type { Events } from "../events/Events.ts"
 import type { Group } from "../group/Group.ts"
-import { giveUp, type Seat } from "../group/Seat.ts"
+import type { Seat } from "../group/Seat.ts"
 import type { Peer } from "../Peer.ts"
 import type { Bearer } from "./Access.ts"
 import type { Reservations } from "./Reservations.ts"
@@ -34,6 +34,8 @@ export interface SeatRequest {
   readonly resume?: string | undefined
   /** The largest epoch that it knows of the group in which it gets the seat: if it gets it, the group's epoch is larger. */
   readonly epoch?: number | undefined
+  /** Whether the client says that its work in its present seat has ended: `JOIN` does. */
+  readonly workEnded?: boolean
   /** Whether the client did not ask: it only connected or authenticated, and may still send a resume token. */
   readonly implicit?: boolean
 }
@@ -103,7 +105,7 @@ export class Admission {
       const resumed = yield* reservations.resume(peer, bearer, resume)
       if (resumed === "own") return seat && seated(yield* keep(seat, epoch), bearer, true)
       if (resumed === undefined) return undefined
-      if (seat !== undefined) yield* giveUp(seat, "joined another group")
+      if (seat !== undefined) yield* reservations.vacate(peer, seat, false)
       const { group, member, scope } = resumed.seat
       const now = yield* group.ranks.replace(member.id, peer, announce(group, true), epoch, resumed.name)
       events.resumed(memberIdOf(member.id), now?.name, group.name, peer.address)
@@ -116,7 +118,7 @@ export class Admission {
     { self: this },
     function* (
       { bearer, peer, seat }: Applicant,
-      { epoch, group: asked, name: wanted }: SeatRequest,
+      { epoch, group: asked, name: wanted, workEnded = false }: SeatRequest,
       announce: Announcement
     ): Effect.fn.Return<Result.Result<Seat, Failure>> {
       const { draining, groups, reservations } = this.#options
@@ -129,6 +131,7 @@ export class Admission {
       }
       if (seat === undefined && draining()) return Result.fail("shutting down")
       const name = bearer.name ?? wanted ?? presentName(seat)
+      const vacate = seat && reservations.vacate(peer, seat, workEnded)
       const scope = yield* Scope.fork(reservations.scope)
       const group = yield* Scope.provide(groups.enter(groupName), scope)
       const takesNameOf = (holder: Peer) => reservations.givesUpName(holder, bearer)
@@ -138,7 +141,7 @@ export class Admission {
         yield* Scope.close(scope, Exit.void)
         return Result.fail(joined.failure._tag === "GroupFull" ? "group full" : "name taken")
       }
-      if (seat !== undefined) yield* giveUp(seat, "joined another group")
+      if (vacate !== undefined) yield* vacate
       return Result.succeed({ group, member: joined.success, scope })
     }
   )

@@ -159,6 +159,19 @@ export class Reservations {
   }
 
   /**
+   * Gives up the seat of a peer that gets another one. To be called before it gets that one. If its work may not have
+   * ended, the next leader waits until its lease has.
+   */
+  vacate(peer: Peer, seat: Seat, workEnded: boolean): Effect.Effect<void> {
+    const reason: LeaveReason = "joined another group"
+    const until = workEnded ? 0 : this.#leasedUntil(peer, seat, reason)
+    return Effect.suspend(() => {
+      this.#leadIns.defer(seat.group.name, until)
+      return giveUp(seat, reason)
+    })
+  }
+
+  /**
    * Gives the peer the seat of this token. If another connection still has the seat, it waits
    * for a moment, longer each time, disconnects that one, and waits until the seat is free; only
    * these waits are interruptible.

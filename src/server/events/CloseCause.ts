@@ -35,10 +35,20 @@ export type RefusalCause =
   | "name taken"
   | "server shutting down"
 
+/** The client speaks another protocol, so the server cuts it off without an answer. */
+export type OtherProtocolCause =
+  /** It sent a request, as browsers do. */
+  | "http"
+  /** It speaks TLS, and the server does not. */
+  | "tls"
+  /** It sent bytes that are no text. */
+  | "not UTF-8"
+
 /** Why a session ended. */
 export type CloseCause =
   | SlowConsumerCause
   | RefusalCause
+  | OtherProtocolCause
   /** The client sent `QUIT`. */
   | "quit"
   /** The client closed the connection. */
@@ -48,8 +58,6 @@ export type CloseCause =
   /** The client missed its heartbeats. */
   | "heartbeat"
   | "line too long"
-  /** The client's first line looks like HTTP. */
-  | "http"
   /** The operator removed or changed the client's token. */
   | "token revoked"
   /** Another connection showed the client's resume token. */

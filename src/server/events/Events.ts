@@ -8,7 +8,7 @@
  * A member is its id (`m7`), a connection its address and port.
  */
 import { Effect, type Scope } from "effect"
-import type { AuthFailure, CloseCause, RefusalCause, SlowConsumerCause } from "./CloseCause.ts"
+import type { AuthFailure, CloseCause, OtherProtocolCause, RefusalCause, SlowConsumerCause } from "./CloseCause.ts"
 import { count, Stats } from "./Stats.ts"
 
 /** Receives the events of a server. Every method is optional: an observer implements those that it needs. */
@@ -38,6 +38,8 @@ export interface Observer {
   readonly rejected?: (address: string, member: string | undefined, reason: string) => void
   /** The server disconnects a client that reads too slowly. */
   readonly slowConsumer?: (address: string, member: string | undefined, cause: SlowConsumerCause) => void
+  /** The server cuts off a client that speaks another protocol. `member` is undefined if it has no seat. */
+  readonly otherProtocol?: (address: string, member: string | undefined, cause: OtherProtocolCause) => void
   /** A tracked command was routed to so many targets. `id` is the issuer's. */
   readonly commandOpened?: (issuer: string, id: string, targets: number) => void
   /** A tracked command ended at one target. `issuer` is undefined if the issuer has left and gets no outcome. */
@@ -65,6 +67,7 @@ const names: { readonly [name in keyof Required<Observer>]: true } = {
   leaderChanged: true,
   rejected: true,
   slowConsumer: true,
+  otherProtocol: true,
   commandOpened: true,
   deliveryEnded: true,
   endedWithoutIssuer: true,
@@ -167,6 +170,11 @@ export class Events {
   slowConsumer(address: string, member: string | undefined, cause: SlowConsumerCause): void {
     count(this.stats.slowConsumers, cause)
     for (const observer of this.#observers) observer.slowConsumer?.(address, member, cause)
+  }
+
+  otherProtocol(address: string, member: string | undefined, cause: OtherProtocolCause): void {
+    count(this.stats.otherProtocols, cause)
+    for (const observer of this.#observers) observer.otherProtocol?.(address, member, cause)
   }
 
   commandOpened(issuer: string, id: string, targets: number): void {

@@ -2,7 +2,7 @@
  * Counters of a server: plain integers that only grow. The server adds to them where things
  * happen; a reader reads them whenever it likes. A counter costs one addition.
  */
-import type { RefusalCause, SlowConsumerCause } from "./CloseCause.ts"
+import type { OtherProtocolCause, RefusalCause, SlowConsumerCause } from "./CloseCause.ts"
 
 /** A number for each name. A name that never occurred is missing. */
 export type Counts<Name extends string = string> = { [name in Name]?: number }
@@ -37,4 +37,5 @@ export class Stats {
   bytesReceived = 0
   bytesSent = 0
   readonly slowConsumers: Counts<SlowConsumerCause> = {}
+  readonly otherProtocols: Counts<OtherProtocolCause> = {}
 }

@@ -25,9 +25,10 @@ export class LeadIns {
     if (until > Math.max(now, this.leasedUntil(group))) this.#leasedUntil.set(group, until)
   }
 
-  /** When the leases of former leaders of the group have ended. */
+  /** When the leases of former leaders of the group have ended; 0 if they have. */
   leasedUntil(group: string): number {
-    return this.#leasedUntil.get(group) ?? 0
+    const end = this.#leasedUntil.get(group) ?? 0
+    return end > this.#now() ? end : 0
   }
 
   /** The whole milliseconds that a client which gets rank 0 of the group now must wait; undefined if it need not. */

@@ -86,14 +86,14 @@ export class RankNotifier {
     if (data.lastRankSent === rank || data.leaving || data.absent || this.#stopping()) return
     data.lastRankSent = rank
     const leadIn = rank === 0 && data.lease !== undefined ? this.#leadIn() : undefined
-    data.send({
+    const message = {
       _tag: "Rank",
       rank,
       size: Roster.size(roster),
       epoch: roster.epoch,
-      member: memberIdOf(id),
-      ...(leadIn === undefined ? {} : { leadIn })
-    })
+      member: memberIdOf(id)
+    } as const
+    data.send(leadIn === undefined ? message : { ...message, leadIn })
   }
 
   /** Notes a change of the order and sends it to the watchers. It runs within the atomic step of the change. */

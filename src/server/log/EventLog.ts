@@ -3,7 +3,7 @@
  * operator. It uses the loggers and the log level of the context that it is made in.
  *
  * Invariant: a client cannot flood the log without reconnecting. The log has at most `UNSEATED_LINES` lines a second
- * about all clients without a seat together, and at most `LINES` about the `JOIN`, `NAME` and
+ * about clients that have no seat or speak another protocol, all of them together, and at most `LINES` about the `JOIN`, `NAME` and
  * `YIELD` of one member, and about the leader of one group. The next line has the number of
  * the others: `unlogged=12`.
  */
@@ -66,6 +66,7 @@ export const make: Effect.Effect<Observer> = Effect.gen(function* () {
     unlogged = 0
     fork(Effect.annotateLogs(Effect.logWithLevel(level)(message), Object.fromEntries(known)))
   }
+  /** About a client without a seat, or one that is about to lose it. */
   const logUnseated = (message: string, fields: Record<string, unknown>) => {
     if (unseated.take(now())) log("Warn", message, fields)
     else unlogged++
@@ -100,6 +101,7 @@ export const make: Effect.Effect<Observer> = Effect.gen(function* () {
       else unlogged++
     },
     slowConsumer: (address, member, cause) => log("Warn", "slow consumer", { member, address, cause }),
+    otherProtocol: (address, member, cause) => logUnseated("another protocol", { member, address, cause }),
     endedWithoutIssuer: (issuer, id, outcomes) =>
       log("Info", "ended without its issuer", { issuer, id, outcomes: outcomes.join(" ") }),
     lateResults: (results) => log("Debug", "dropped late results", { results }),

@@ -18,6 +18,7 @@ import type { Lease } from "../Lease.ts"
 import { Outbox } from "../outbound/Outbox.ts"
 import { NO_RANK, type Peer, type PendingDelivery } from "../Peer.ts"
 import { wakeLater } from "../wakeLater.ts"
+import { isOtherProtocol } from "./closings.ts"
 import type { ServerContext } from "./ServerContext.ts"
 
 /** The most bytes in a line of an unauthenticated client, with its LF. The longest token fits. */
@@ -172,7 +173,7 @@ export class ClientSession implements Peer {
     this.state = { _tag: "Closing", cause, detail, was: state._tag === "HalfClosed" ? state.was : state }
     this.outbox.close()
     // Waiting bytes must not reach a browser.
-    if (cause === "http") this.transport.cut()
+    if (isOtherProtocol(cause)) this.transport.cut()
   }
 
   /** Takes the seat from a session that ends, once: the caller must give it up or reserve it. */

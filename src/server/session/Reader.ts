@@ -14,8 +14,8 @@ import { ExecScanner } from "../../protocol/text/ExecScanner.ts"
 import { ResultScanner } from "../../protocol/text/ResultScanner.ts"
 import type { ClientSession } from "./ClientSession.ts"
 import { dispatch } from "./Dispatcher.ts"
-import { looksLikeHttp } from "./http.ts"
 import { issueScanned } from "./issuing.ts"
+import { beginsTls, judge, TLS_BYTES } from "./otherProtocol.ts"
 import { close, DONE, reject, retry, type Step } from "./Step.ts"
 
 /** All sessions share them: a line is finished before the next one, of any session, is scanned. */
@@ -40,7 +40,8 @@ const MIN_PORTION = 32
 export class Reader {
   readonly #session: ClientSession
   readonly #lines: Lines
-  #first = true
+  /** Whether no line was valid yet: a client of another protocol is cut off. */
+  #judging = true
   /** Whether to repeat the line that `#lines` found. */
   #repeat = false
   /** The tracked lines in the present batch, and after how many of them the outboxes are flushed. */
@@ -78,13 +79,8 @@ export class Reader {
       }
       if (!this.#repeat) {
         const next = this.#lines.next()
-        if (next === Next.More) {
-          session.forgetOrder()
-          return undefined
-        }
-        if (next === Next.TooLong) {
-          session.look()
-          session.close("line too long")
+        if (next !== Next.Line) {
+          this.#endBatch(next)
           return undefined
         }
       }
@@ -96,6 +92,20 @@ export class Reader {
       if (effect !== undefined) return effect
     }
     return undefined
+  }
+
+  /** No complete line is left. */
+  #endBatch(next: Next): void {
+    const session = this.#session
+    // A client that speaks TLS waits for an answer, and may never send an LF.
+    if (this.#judging && beginsTls(this.#lines.beginning(TLS_BYTES))) {
+      session.close("tls")
+    } else if (next === Next.TooLong) {
+      session.look()
+      session.close("line too long")
+    } else {
+      session.forgetOrder()
+    }
   }
 
   /** @param budget the budget before the line */
@@ -140,12 +150,14 @@ export class Reader {
     const { bytes, control, end, start, wide } = this.#lines
     const session = this.#session
     session.budget--
-    if (this.#first) {
-      this.#first = false
-      // Before all other checks: a malformed line may be HTTP, too.
-      if (looksLikeHttp(bytes, start, end)) return close("http")
-    }
     const codec = codecOf(bytes[start])
+    if (this.#judging) {
+      session.budget -= DECODED_COST
+      // Before the client gets its rank: one of another protocol gets nothing.
+      const judged = judge(codec, this.#lines)
+      if (judged === "valid") this.#judging = false
+      else if (judged !== undefined) return close(judged)
+    }
     if (codec !== session.codec) session.codec = codecAfter(session.codec, codec)
     session.look()
     if ((control && !codec.judgesControls) || (wide && !isUtf8(bytes.subarray(start, end)))) {

@@ -13,7 +13,7 @@ import { abandonDeliveries } from "../commands/Command.ts"
 import type { CloseCause } from "../events/CloseCause.ts"
 import { deadlineIn } from "../time.ts"
 import { ClientSession, type Closing } from "./ClientSession.ts"
-import { closingOf, isRefusal, isSlowConsumer, refusalReasonOf } from "./closings.ts"
+import { closingOf, isOtherProtocol, isRefusal, isSlowConsumer, refusalReasonOf } from "./closings.ts"
 import { closeInOrder, type Pull } from "./OrderlyClose.ts"
 import { Reader } from "./Reader.ts"
 import type { ServerContext } from "./ServerContext.ts"
@@ -122,6 +122,7 @@ const leave = Effect.fnUntraced(function* (session: ClientSession, pull: Pull): 
   const { cause, detail } = state
   const { events, liveness, outboxes, sessions, settings } = context
   if (isSlowConsumer(cause)) events.slowConsumer(session.address, session.member || undefined, cause)
+  if (isOtherProtocol(cause)) events.otherProtocol(session.address, session.member || undefined, cause)
   if (isRefusal(cause)) events.refused(session.address, cause, refusalReasonOf(cause), detail)
   yield* leaveSeat(session)
   sessions.delete(session)
@@ -129,7 +130,7 @@ const leave = Effect.fnUntraced(function* (session: ClientSession, pull: Pull): 
   session.orphanCommands()
   outboxes.flushQueue.flush()
   const closing = closeInOrder(transport, outbox, pull, lastWordsOf(session, state), settings.linger)
-  if (cause === "http") return transport.cut()
+  if (isOtherProtocol(cause)) return transport.cut()
   if (session.member !== "") return yield* closing
   if (context.lingering >= MAX_LINGERING) return transport.cut()
   context.lingering++

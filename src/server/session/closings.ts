@@ -1,7 +1,7 @@
 /** The end of a session on the wire, by its cause: the reason that watchers get, and the last line for the client. */
 import type { ServerMessage } from "../../protocol/Messages.ts"
 import type { ByeReason, LeaveReason, Reason } from "../../protocol/Reasons.ts"
-import type { CloseCause, RefusalCause, SlowConsumerCause } from "../events/CloseCause.ts"
+import type { CloseCause, OtherProtocolCause, RefusalCause, SlowConsumerCause } from "../events/CloseCause.ts"
 
 export interface Closing {
   /** For watchers, if the client has a seat. */
@@ -40,15 +40,22 @@ const refusals: { readonly [cause in RefusalCause]: ReturnType<typeof bye | type
   "server shutting down": refusal("shutting down")
 }
 
+/** Watchers know one reason for all of them. */
+const otherProtocols: { readonly [cause in OtherProtocolCause]: Closing } = {
+  http: { reason: "http" },
+  tls: { reason: "http" },
+  "not UTF-8": { reason: "http" }
+}
+
 const closings: { readonly [cause in CloseCause]: Closing } = {
   ...slowConsumers,
   ...refusals,
+  ...otherProtocols,
   quit: bye("quit"),
   closed: { reason: "closed" },
   reset: { reason: "reset" },
   heartbeat: bye("timed out"),
   "line too long": { reason: "line too long", lastWords: { _tag: "Error", reason: "line too long" } },
-  http: { reason: "http" },
   "token revoked": bye("kicked"),
   "resumed elsewhere": bye("kicked"),
   "shutting down": bye("shutting down"),
@@ -61,5 +68,7 @@ export const refusalReasonOf = (cause: RefusalCause): string => refusals[cause].
 export const closingOf = (cause: CloseCause): Closing => closings[cause]
 
 export const isRefusal = (cause: CloseCause): cause is RefusalCause => Object.hasOwn(refusals, cause)
+
+export const isOtherProtocol = (cause: CloseCause): cause is OtherProtocolCause => Object.hasOwn(otherProtocols, cause)
 
 export const isSlowConsumer = (cause: CloseCause): cause is SlowConsumerCause => Object.hasOwn(slowConsumers, cause)

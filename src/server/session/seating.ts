@@ -29,7 +29,7 @@ export const join = (session: ClientSession, group: string): Effect.Effect<Step>
   const { state } = session
   return state._tag === "Seated" && state.seat.group.name === group
     ? stepDown(session, state.seat)
-    : takeSeat(session, { group })
+    : takeSeat(session, { group, workEnded: true })
 }
 
 /** `NAME`. */
@@ -44,6 +44,8 @@ export const stepDown = (session: ClientSession, { group, member }: Seat): Effec
     return DONE
   })
 
+type Hello = ClientMessage & { readonly _tag: "Hello" }
+
 /** `Hello`. */
 export const hello = (session: ClientSession, message: Hello): Step => {
   session.greeted = true
@@ -56,8 +58,6 @@ export const hello = (session: ClientSession, message: Hello): Step => {
   if (state._tag !== "Unauthenticated" || message.token === undefined) return wait(greet(session, message))
   return wait(afterToken(session, message.token, () => greet(session, message)))
 }
-
-type Hello = ClientMessage & { readonly _tag: "Hello" }
 
 /** A lease lasts as long as the connection: a later `Hello` changes at most its heartbeat. */
 const hasLease = (session: ClientSession, { lease }: Hello): boolean => lease === true || session.lease !== undefined

@@ -11,7 +11,7 @@ const judged = (line: string) => {
 
 /** No line may hold one. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are looked for
-const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f]/
+const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f-\u009f]/
 
 const NO_TAG = "unknown command: try HELP; _tag must name a message"
 const TO = "malformed: to: expected a rank (3), a range (2-5), *, @name or @m7"
@@ -53,6 +53,7 @@ describe("JSON encoding", () => {
     ['{"_tag":"constructor"}', "unknown command: try HELP"],
     ['{"_tag":"Ranks","extra":1}', "malformed: extra: no such field"],
     ['{"_tag":"Ranks","two words":1}', 'malformed: "two words": no such field'],
+    ['{"_tag":"Ranks","a\\u0080\u009f\\u00a0":1}', 'malformed: "a\\u0080\\u009f\u00a0": no such field'],
     ['{"_tag":"Ranks","a\\u001b\\u007f\\ud800":1}', 'malformed: "a\\u001b\\u007f\\ud800": no such field'],
     [`{"_tag":"Ranks","${"k".repeat(5000)}":1}`, `malformed: ${"k".repeat(100)}: no such field`],
     ['{"_tag":"Exec","to":"01","command":"x"}', TO],
@@ -71,6 +72,14 @@ describe("JSON encoding", () => {
     ['{"_tag":"Exec","to":"1","command":""}', "malformed: command: expected text on one line"],
     ['{"_tag":"Exec","to":"1","command":"a\\nEXEC 1 b"}', "malformed: command: expected text on one line"],
     ['{"_tag":"Exec","to":"1","command":"a\\u0000"}', "malformed: command: expected text on one line"],
+    ['{"_tag":"Exec","to":"1","command":"\u009b2J"}', "malformed: command: expected text on one line"],
+    ['{"_tag":"Exec","to":"1","command":"\\u009b2J"}', "malformed: command: expected text on one line"],
+    [
+      '{"_tag":"Exec","id":"\u0085","to":"1","command":"x"}',
+      "malformed: id: expected an id: 1-64 of A-Z a-z 0-9 . _ -"
+    ],
+    ['{"_tag":"Name","name":"a\\u0080"}', `malformed: name: ${NAME}`],
+    ['{"_tag":"Ping","text":"\\u009f"}', "malformed: text: expected text on one line"],
     ['{"_tag":"Exec","to":"1","command":"\\ud800"}', "malformed: command: expected text without lone surrogates"],
     [
       '{"_tag":"Exec","to":"1","command":"x","timeout":0}',
@@ -107,7 +116,9 @@ describe("JSON encoding", () => {
     ['{"_tag":"Explain","to":-0}', { _tag: "Explain", to: { _tag: "Rank", rank: 0 } }],
     ['{"_tag":"Explain","to":3e0}', { _tag: "Explain", to: { _tag: "Rank", rank: 3 } }],
     ['{"_tag":"Whois","who":"@bob"}', { _tag: "Whois", who: "bob" }],
-    ['{"_tag":"Whois","who":"@m7"}', { _tag: "Whois", who: "m7" }]
+    ['{"_tag":"Whois","who":"@m7"}', { _tag: "Whois", who: "m7" }],
+    ['{"_tag":"Ping","text":"\u00a0"}', { _tag: "Ping", text: "\u00a0" }],
+    ['{"_tag":"Output","id":"1","text":"\u007f\u009b"}', { _tag: "Output", id: "1", text: "\u007f\u009b" }]
   ])("reads %s", (line, message) => {
     assert.deepStrictEqual<unknown>(judged(line), message)
   })

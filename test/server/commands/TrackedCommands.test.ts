@@ -331,8 +331,8 @@ describe("encodings", () => {
   it.effect("mix: any pairing delivers the same command, in exactly one line", () =>
     Effect.gen(function* () {
       const nasty = 'EXEC 1 "x"\\n{}'
-      const output = 'a\nRANK 0 1 1 m1\r\n\u001b[2J\\n "\u007f\u0000 \u2028 \u{1f600}'
-      const escaped = 'a\\nRANK 0 1 1 m1\\r\\n\\x1b[2J\\\\n "\\x7f\\x00 \u2028 \u{1f600}'
+      const output = 'a\nRANK 0 1 1 m1\r\n\u001b[2J\\n "\u007f\u0000\u0080\u009b \u2028\u00a0 \u{1f600}'
+      const escaped = 'a\\nRANK 0 1 1 m1\\r\\n\\x1b[2J\\\\n "\\x7f\\x00\\x80\\x9b \u2028\u00a0 \u{1f600}'
       for (const [issues, executes] of [
         ["text", "text"],
         ["text", "json"],

@@ -22,6 +22,7 @@ const everything: { readonly [method in Method]: Parameters<NonNullable<Observer
   leaderChanged: ["m2", undefined, "jobs", 7],
   rejected: ["10.0.0.1:5", "m1", "malformed"],
   slowConsumer: ["10.0.0.1:5", "m1", "pending bytes"],
+  otherProtocol: ["10.0.0.1:5", undefined, "tls"],
   commandOpened: ["m1", "job", 3],
   deliveryEnded: ["m1", "job", "m2", "lost"],
   endedWithoutIssuer: ["m1", "job", ["m2=lost", "m3=0"]],
@@ -103,6 +104,7 @@ const counted: { readonly [method in Method]?: Partial<{ -readonly [name in keyo
   left: { departures: { quit: 1 } },
   rejected: { rejections: { malformed: 1 } },
   slowConsumer: { slowConsumers: { "pending bytes": 1 } },
+  otherProtocol: { otherProtocols: { tls: 1 } },
   commandOpened: { trackedCommands: 1 },
   deliveryEnded: { outcomes: { lost: 1 } },
   lateResults: { lateResults: 4 }
@@ -158,7 +160,8 @@ describe("the counters", () => {
         trackedCommands: 1,
         outcomes: { ok: 1 },
         lateResults: 1,
-        slowConsumers: {}
+        slowConsumers: {},
+        otherProtocols: {}
       })
     }).pipe(server({ maxClients: 2 }))
   )

@@ -54,6 +54,16 @@ describe("the log of events", () => {
     })
   )
 
+  it.effect("says which other protocol a client speaks, as often as it speaks of clients without a seat", () =>
+    Effect.gen(function* () {
+      const { lines, log } = yield* setUp()
+      log.otherProtocol?.("10.0.0.1:5", "m1", "tls")
+      assert.deepStrictEqual(lines, ["WARN another protocol member=m1 address=10.0.0.1:5 cause=tls"])
+      for (let i = 0; i < 30; i++) log.otherProtocol?.("10.0.0.1:5", undefined, "http")
+      assert.strictEqual(lines.length, 10)
+    })
+  )
+
   it.effect("says which group a member joined, and not that it left the group before", () =>
     Effect.gen(function* () {
       const { lines, log } = yield* setUp()

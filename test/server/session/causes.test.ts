@@ -4,7 +4,7 @@ import { Duration, Effect } from "effect"
 import type { AccessPolicy, Grant } from "../../../src/server/admission/Access.ts"
 import type { CloseCause } from "../../../src/server/events/CloseCause.ts"
 import type { SettingsValues } from "../../../src/server/Settings.ts"
-import { isRefusal, isSlowConsumer } from "../../../src/server/session/closings.ts"
+import { isOtherProtocol, isRefusal, isSlowConsumer } from "../../../src/server/session/closings.ts"
 import type { MemorySocket } from "../../support/MemorySocket.ts"
 import { Network, passes, say, server, settled } from "../../support/memoryServer.ts"
 
@@ -167,7 +167,12 @@ const scenarios: { readonly [cause in Exclude<CloseCause, "authenticated too lat
     last: '{"_tag":"Bye","reason":"timed out"}'
   },
   "line too long": { settings: { maxLine: 512 }, run: saying("x".repeat(600)), last: "ERROR 0 line too long" },
-  http: { run: saying("GET / HTTP/1.1"), last: /^RANK / },
+  http: { run: saying("SEARCH / HTTP/1.1"), last: /^RANK / },
+  tls: { run: Effect.tap(connect(), (client) => Effect.sync(() => client.send("\x16\x03\x01"))), last: /^RANK / },
+  "not UTF-8": {
+    run: Effect.tap(connect(), (client) => Effect.sync(() => client.send(Buffer.from("\xff\n", "latin1")))),
+    last: /^RANK /
+  },
   "token revoked": {
     guarded: true,
     run: Effect.tap(saying("AUTH all"), () => Effect.map(settled, () => revokeAll())),
@@ -209,7 +214,8 @@ describe("a session that ends", () => {
         closed: (address, cause) => note("closed", address, cause),
         refused: (address, cause, reason) => note("refused", address, cause, reason),
         authFailed: (address, cause) => note("authFailed", address, cause),
-        slowConsumer: (address, _, cause) => note("slowConsumer", address, cause)
+        slowConsumer: (address, _, cause) => note("slowConsumer", address, cause),
+        otherProtocol: (address, _, cause) => note("otherProtocol", address, cause)
       })
       const client = yield* run
       yield* passes("15 seconds")
@@ -224,10 +230,12 @@ describe("a session that ends", () => {
         ["opened"],
         ...(authFailed ? [["authFailed", cause]] : []),
         ...(isSlowConsumer(known) ? [["slowConsumer", cause]] : []),
+        ...(isOtherProtocol(known) ? [["otherProtocol", cause]] : []),
         ...(isRefusal(known) ? [["refused", cause, reason]] : []),
         ["closed", cause]
       ])
       if (isRefusal(known)) assert.strictEqual(events.stats.refusals[known], 1)
+      assert.deepStrictEqual<object>(events.stats.otherProtocols, isOtherProtocol(known) ? { [cause]: 1 } : {})
       assert.deepStrictEqual<object>(events.stats.slowConsumers, isSlowConsumer(known) ? { [cause]: 1 } : {})
     }).pipe(Effect.scoped, server(settings, [], guarded ? access : undefined))
   })

@@ -18,6 +18,7 @@ import {
 import { homedir } from "node:os"
 import { join } from "node:path"
 import { appendLine } from "../../appendLine.ts"
+import { printable } from "../../terminal/text.ts"
 
 /** Lines that a prompt takes from the file. The file itself has up to twice as many. */
 export const HISTORY_LINES = 1000
@@ -46,7 +47,7 @@ export class History {
 
   /** The newest line first. */
   past(): Array<string> {
-    return this.#withFile(0, (file) => this.#shortened(readFileSync(file, "utf8"))) ?? []
+    return this.#withFile(0, (file) => this.#shortened(printable(readFileSync(file, "utf8")))) ?? []
   }
 
   keep(line: string): void {
