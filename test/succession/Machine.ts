@@ -20,6 +20,7 @@ export class Machine {
   #suspended = 0
   #suspendedAt: number | undefined
   #frozen = false
+  #dead = false
 
   constructor(time: Clock.Clock, rate: number) {
     this.#time = time
@@ -38,7 +39,7 @@ export class Machine {
   readonly uptime = (): number => Math.floor((this.#now() * this.#rate) / GRAIN) * GRAIN
 
   get runs(): boolean {
-    return !this.#frozen && this.#suspendedAt === undefined
+    return !this.#dead && !this.#frozen && this.#suspendedAt === undefined
   }
 
   freeze(): void {
@@ -48,6 +49,12 @@ export class Machine {
 
   suspend(): void {
     this.#suspendedAt ??= this.#now()
+    this.#update()
+  }
+
+  /** Its process ends without a last word. */
+  kill(): void {
+    this.#dead = true
     this.#update()
   }
 

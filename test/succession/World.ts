@@ -50,8 +50,10 @@ export interface WorldOptions {
 
 export class World {
   readonly candidates = new Set<Candidate>()
+  /** Lines of processes that have ended, with the last bytes on their way. */
+  readonly #left = new Set<Line>()
   server: ServerRun | undefined
-  delay = 0
+  readonly logged = { push: (line: string) => this.#options.log("server:", line) } as unknown as Array<string>
   readonly #options: WorldOptions
 
   constructor(options: WorldOptions) {
@@ -60,7 +62,7 @@ export class World {
 
   readonly start = Effect.fnUntraced({ self: this }, function* (machine: Machine) {
     const scope = yield* Scope.make()
-    const layer = Layer.fresh(Network.layer(this.#options.settings))
+    const layer = Layer.fresh(Network.layer(this.#options.settings, this.logged))
     const built = Layer.buildWithScope(layer, scope).pipe(Effect.provideService(Clock.Clock, machine.clock))
     this.server = { machine, scope, network: Context.get(yield* built, Network) }
   })
@@ -128,14 +130,17 @@ export class World {
   readonly leave = Effect.fnUntraced({ self: this }, function* (candidate: Candidate, isKilled: boolean) {
     if (isKilled) {
       this.candidates.delete(candidate)
-      candidate.machine.freeze()
+      candidate.machine.kill()
       for (const line of candidate.lines) {
         line.clientGone = true
         if (candidate.reachable) line.endServer()
       }
       return
     }
-    const gone = Effect.sync(() => this.candidates.delete(candidate))
+    const gone = Effect.sync(() => {
+      this.candidates.delete(candidate)
+      for (const line of candidate.lines) this.#left.add(line)
+    })
     yield* Effect.forkDetach(Effect.ensuring(Scope.close(candidate.scope, Exit.void), gone)).pipe(
       Effect.provideService(Clock.Clock, candidate.machine.clock)
     )
@@ -144,12 +149,14 @@ export class World {
   /** Moves all bytes that are due. */
   step(): void {
     const now = this.#options.now()
-    for (const { lines, machine } of this.candidates) {
+    const move = (lines: Set<Line>, clientRuns: boolean) => {
       for (const line of lines) {
-        line.step(now, machine.runs, this.server?.machine.runs ?? true)
+        line.step(now, clientRuns, this.server?.machine.runs ?? true)
         if (line.isOver) lines.delete(line)
       }
     }
+    for (const { lines, machine } of this.candidates) move(lines, machine.runs)
+    move(this.#left, true)
   }
 
   /** Who acts: with the work of a leader that runs, or is ending. */
@@ -171,7 +178,6 @@ export class World {
       if (server === undefined) return yield* Effect.fail(failed())
       if (!server.machine.runs) return yield* Effect.never
       line = new Line(yield* server.network.connect)
-      line.delay = this.delay
       lines.add(line)
       return line
     }).pipe(Effect.provideService(Clock.Clock, machine.clock))

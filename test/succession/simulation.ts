@@ -37,11 +37,10 @@ export const simulate = (seed: number): Effect.Effect<Violation | undefined> =>
     const now = () => Number(time.monotonicTimeNanosUnsafe()) / 1_000_000
     const log: Array<string> = []
     const note = (...words: ReadonlyArray<unknown>) => log.push([Math.round(now()), ...words].join(" "))
-    const world = new World({
-      now,
-      log: note,
-      settings: { grace: Duration.seconds(random.pick([0, 0, 1, 10])), settle: Duration.seconds(5) }
-    })
+    // A seat that is kept for longer than a lease blocks the next leader for as long.
+    const grace = random.pick([0, 0, 1000, 10_000])
+    const patience = WHOLE + Math.max(0, grace - 5000)
+    const world = new World({ now, log: note, settings: { grace: Duration.millis(grace), settle: Duration.seconds(5) } })
     const machine = machineOf(time, random)
     yield* world.start(machine)
     let names = 0
@@ -59,7 +58,7 @@ export const simulate = (seed: number): Effect.Effect<Violation | undefined> =>
       if (now() >= nextFault) {
         yield* fault
         // Bursts of faults, and long rests.
-        nextFault = now() + (random.chance(0.3) ? 13_000 : random.next() * 2500)
+        nextFault = now() + (random.chance(0.3) ? patience + 3000 : random.next() * 2500)
         wholeSince = Number.POSITIVE_INFINITY
       }
       for (const { at, heal } of heals.splice(0)) {
@@ -74,10 +73,9 @@ export const simulate = (seed: number): Effect.Effect<Violation | undefined> =>
       yield* settled
       const { acting } = world
       if (acting.length > 1) return { seed, log, what: `${acting.map(({ name }) => name).join(" and ")} act at ${now()}` }
-      if (acting.length === 0 && now() - wholeSince > WHOLE) {
+      if (acting.length === 0 && now() - wholeSince > patience) {
         return { seed, log, what: `nobody acts at ${now()}, whole since ${wholeSince}` }
       }
-      if (acting.length > 0 && wholeSince < now() - WHOLE) wholeSince = now() - WHOLE / 2
     }
     return undefined
   }).pipe(
@@ -147,14 +145,24 @@ const faults = (
         for (const line of candidate.lines) line.reset()
         later(8000, Effect.sync(() => void (candidate.reachable = true)))
       }),
-    delay: (candidate) => each(candidate, (line) => void (line.delay = random.next() * 700)),
+    delay: (candidate) =>
+      Effect.andThen(
+        each(candidate, (line) => void (line.delay = random.next() * 700)),
+        Effect.sync(() => later(8000, each(candidate, (line) => line.heal())))
+      ),
     "line too long": (candidate) => each(candidate, (line) => line.send("x".repeat(70_000), 0)),
     freeze: (candidate) => Effect.sync(() => pause(candidate, "freeze")),
     suspend: (candidate) => Effect.sync(() => pause(candidate, "suspend")),
     finish: (candidate) => Effect.sync(() => candidate.machine.runs && candidate.finish()),
     kill: (candidate) => Effect.andThen(world.leave(candidate, true), join()),
     leave: (candidate) => (candidate.machine.runs ? Effect.andThen(world.leave(candidate, false), join()) : Effect.void),
-    steal: (candidate) => (world.candidates.size < 6 ? join(candidate.token) : Effect.void)
+    steal: (candidate) =>
+      Effect.gen(function* () {
+        if (world.candidates.size >= 6) return
+        const thief = yield* join(candidate.token)
+        // They take the seat from each other until one of them ends.
+        later(4000, world.leave(random.pick([candidate, thief]), true))
+      })
   }
   const restart = (isKilled: boolean) =>
     Effect.gen(function* () {
