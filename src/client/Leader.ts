@@ -16,7 +16,7 @@
  */
 import { Clock, Deferred, Duration, Effect, Exit, Fiber, Option, Stream, SubscriptionRef } from "effect"
 import { GOOD_FOR, PING_AFTER } from "./lease/Lease.ts"
-import { TICK, type Term, type Terms } from "./lease/Terms.ts"
+import { type Term, type Terms, TICK } from "./lease/Terms.ts"
 import { RankClient } from "./RankClient.ts"
 import { Rejected } from "./Rejected.ts"
 
@@ -47,7 +47,9 @@ const termSuch = ({ current }: Terms, accepts: (term: Term) => boolean): Effect.
   SubscriptionRef.changes(current).pipe(
     Stream.filter((term) => term !== undefined && accepts(term)),
     Stream.runHead,
-    Effect.flatMap((term) => (term._tag === "Some" && term.value !== undefined ? Effect.succeed(term.value) : Effect.never))
+    Effect.flatMap((term) =>
+      term._tag === "Some" && term.value !== undefined ? Effect.succeed(term.value) : Effect.never
+    )
   )
 
 /** Waits until this client leads; succeeds with the epoch. */
@@ -141,7 +143,9 @@ const stop = Effect.fnUntraced(function* <A, E>(work: Fiber.Fiber<A, E>, millis:
     Effect.interruptible(Effect.as(Effect.sleep(millis), Option.none<Exit.Exit<A, E>>()))
   )
   if (Option.isSome(ended)) return ended
-  yield* Effect.logError(`the leader's work has not ended within ${Math.round(millis)} milliseconds of its interruption`)
+  yield* Effect.logError(
+    `the leader's work has not ended within ${Math.round(millis)} milliseconds of its interruption`
+  )
   if (onLate === "exit") process.exit(1)
   return ended
 })

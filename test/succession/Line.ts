@@ -25,9 +25,11 @@ export class Line {
   clientGone = false
   /** Whether the server has heard of the end, or never will. */
   #serverGone = false
-  /** Whether the client never hears of the end: a proxy between keeps its side open. */
+  /** Whether the client never hears anything more: a proxy between keeps its side open. */
   #silent = false
-  delay = 0
+  /** Whether the client never hears that the server closes, nor why. */
+  #deaf = false
+  #delay = 0
 
   constructor(server: MemorySocket) {
     this.#server = server
@@ -38,17 +40,22 @@ export class Line {
   }
 
   send(text: string, now: number): void {
-    this.#packets.up.push({ text, at: now + this.delay })
+    this.#packets.up.push({ text, at: now + this.#delay })
   }
 
   stall(direction: Direction): void {
     this.#stalled.add(direction)
   }
 
+  /** From now on bytes are so many milliseconds late. */
+  slow(millis: number): void {
+    this.#delay = millis
+  }
+
   /** Passes on again what it has held. */
   heal(): void {
     this.#stalled.clear()
-    this.delay = 0
+    this.#delay = 0
   }
 
   /** The client's end closes; the server hears of it later, unless the line is stalled. */
@@ -65,6 +72,11 @@ export class Line {
   halfClose(): void {
     this.#silent = true
     this.endServer()
+  }
+
+  /** The client never hears of the end of the connection; it hears what was on its way before. */
+  deafen(): void {
+    this.#deaf = true
   }
 
   endServer(): void {
@@ -84,10 +96,10 @@ export class Line {
       while (up[0] !== undefined && up[0].at <= now) this.#server.send(up.shift()!.text)
       if (this.clientGone && up.length === 0) this.endServer()
     }
-    const lines = this.#server.lines()
-    if (lines.length > 0) down.push({ text: lines.map((line) => `${line}\n`).join(""), at: now + this.delay })
+    const lines = this.#server.lines().filter((line) => !(this.#deaf && line.includes('"Bye"')))
+    if (lines.length > 0) down.push({ text: lines.map((line) => `${line}\n`).join(""), at: now + this.#delay })
     if (this.#silent || this.clientGone || !clientRuns || this.#stalled.has("down")) return
     while (down[0] !== undefined && down[0].at <= now) Queue.offerUnsafe(this.inbound, Buffer.from(down.shift()!.text))
-    if (down.length === 0 && (this.#server.destroyed || this.#server.ended)) this.endClient()
+    if (!this.#deaf && down.length === 0 && (this.#server.destroyed || this.#server.ended)) this.endClient()
   }
 }

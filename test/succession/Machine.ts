@@ -3,7 +3,7 @@
  * stands still while the machine is suspended; its uptime does not. While its process is frozen or the machine is
  * suspended, no timer fires.
  */
-import { Clock, Duration, Effect, Latch } from "effect"
+import { type Clock, Duration, Effect, Latch } from "effect"
 
 const NANOS_PER_MILLI = 1_000_000
 

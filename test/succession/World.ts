@@ -5,8 +5,8 @@
  */
 import { Clock, Context, Effect, Exit, Layer, Logger, Queue, Scope, Stream, SubscriptionRef } from "effect"
 import { Socket } from "effect/socket"
-import { Uptime } from "../../src/client/lease/Stopwatch.ts"
 import * as Leader from "../../src/client/Leader.ts"
+import { Uptime } from "../../src/client/lease/Stopwatch.ts"
 import { RankClient } from "../../src/client/RankClient.ts"
 import type { SettingsValues } from "../../src/server/Settings.ts"
 import { Network } from "../support/memoryServer.ts"
@@ -38,6 +38,7 @@ export interface Candidate {
   /** When the work may run on until, although its process was paused for longer than the lease. */
   excusedUntil: number
   paused: boolean
+  readonly reconnect: () => void
   /** Ends the work by itself. */
   finish: () => void
 }
@@ -76,55 +77,59 @@ export class World {
     yield* Effect.forkDetach(Scope.close(server.scope, Exit.void))
   })
 
-  readonly join = Effect.fnUntraced({ self: this }, function* (
-    name: string,
-    machine: Machine,
-    heartbeat: number,
-    stopMillis: number,
-    steals?: string
-  ) {
-    const candidate: Candidate = {
-      ...{ name, machine, lines: new Set<Line>(), scope: yield* Scope.make(), reachable: true, steals },
-      ...{ token: undefined, work: "none", excusedUntil: 0, paused: false, finish: () => {} }
-    }
-    this.candidates.add(candidate)
-    const layer = RankClient.layer({ heartbeat, lease: true }).pipe(
-      Layer.provide(Layer.succeed(Socket.Socket, this.#socketOf(candidate))),
-      Layer.provide(Layer.succeed(Uptime, machine.uptime))
-    )
-    const work = (epoch: number) =>
-      Effect.callback<void>((resume) => {
-        this.#options.log(name, "acts under", epoch)
-        candidate.work = "runs"
-        candidate.excusedUntil = 0
-        candidate.finish = () => resume(Effect.void)
-      }).pipe(
-        Effect.onInterrupt(() =>
-          Effect.suspend(() => {
-            candidate.work = "ending"
-            return Effect.sleep(stopMillis)
-          })
-        ),
-        Effect.ensuring(
-          Effect.sync(() => {
-            this.#options.log(name, "has stopped")
-            candidate.work = "none"
-          })
+  readonly join = Effect.fnUntraced(
+    { self: this },
+    function* (name: string, machine: Machine, heartbeat: number, stopMillis: number, steals?: string) {
+      const candidate: Candidate = {
+        ...{ name, machine, lines: new Set<Line>(), scope: yield* Scope.make(), reachable: true, steals },
+        ...{ token: undefined, work: "none", excusedUntil: 0, paused: false, finish: () => {} },
+        reconnect: () => {
+          candidate.reachable = true
+        }
+      }
+      this.candidates.add(candidate)
+      const layer = RankClient.layer({ heartbeat, lease: true }).pipe(
+        Layer.provide(Layer.succeed(Socket.Socket, this.#socketOf(candidate))),
+        Layer.provide(Layer.succeed(Uptime, machine.uptime))
+      )
+      const work = (epoch: number) =>
+        Effect.callback<void>((resume) => {
+          this.#options.log(name, "acts under", epoch)
+          candidate.work = "runs"
+          candidate.excusedUntil = 0
+          candidate.finish = () => resume(Effect.void)
+        }).pipe(
+          Effect.onInterrupt(() =>
+            Effect.suspend(() => {
+              candidate.work = "ending"
+              return Effect.sleep(stopMillis)
+            })
+          ),
+          Effect.ensuring(
+            Effect.sync(() => {
+              this.#options.log(name, "has stopped")
+              candidate.work = "none"
+            })
+          )
+        )
+      const ranks = Effect.flatMap(RankClient, ({ standing }) =>
+        Stream.runForEach(
+          Stream.changesWith(SubscriptionRef.changes(standing), (a, b) => a === b),
+          (now) =>
+            Effect.sync(() =>
+              this.#options.log(name, now === undefined ? "has no rank" : `has rank ${now.rank} as ${now.member}`)
+            )
         )
       )
-    const ranks = Effect.flatMap(RankClient, ({ standing }) =>
-      Stream.runForEach(Stream.changesWith(SubscriptionRef.changes(standing), (a, b) => a === b), (now) =>
-        Effect.sync(() => this.#options.log(name, now === undefined ? "has no rank" : `has rank ${now.rank} as ${now.member}`))
+      const leading = Effect.raceFirst(Effect.forever(Leader.whileLeader(work)), ranks).pipe(
+        Effect.provide(layer),
+        Effect.provide(Logger.layer([])),
+        Effect.tapCause((cause) => Effect.sync(() => this.#options.log(name, "fails", cause)))
       )
-    )
-    const leading = Effect.raceFirst(Effect.forever(Leader.whileLeader(work)), ranks).pipe(
-      Effect.provide(layer),
-      Effect.provide(Logger.layer([])),
-      Effect.tapCause((cause) => Effect.sync(() => this.#options.log(name, "fails", cause)))
-    )
-    yield* Effect.forkIn(leading, candidate.scope).pipe(Effect.provideService(Clock.Clock, machine.clock))
-    return candidate
-  })
+      yield* Effect.forkIn(leading, candidate.scope).pipe(Effect.provideService(Clock.Clock, machine.clock))
+      return candidate
+    }
+  )
 
   /** Its process ends: by itself, or at once. */
   readonly leave = Effect.fnUntraced({ self: this }, function* (candidate: Candidate, isKilled: boolean) {

@@ -12,7 +12,7 @@ import { type Candidate, World } from "./World.ts"
 const STEP = 20
 
 /** How long a run lasts, in milliseconds of its own time. */
-const LENGTH = 90_000
+const LENGTH = 60_000
 
 /** In milliseconds. */
 const WHOLE = 10_000
@@ -40,11 +40,16 @@ export const simulate = (seed: number): Effect.Effect<Violation | undefined> =>
     // A seat that is kept for longer than a lease blocks the next leader for as long.
     const grace = random.pick([0, 0, 1000, 10_000])
     const patience = WHOLE + Math.max(0, grace - 5000)
-    const world = new World({ now, log: note, settings: { grace: Duration.millis(grace), settle: Duration.seconds(5) } })
+    const world = new World({
+      now,
+      log: note,
+      settings: { grace: Duration.millis(grace), settle: Duration.seconds(5) }
+    })
     const machine = machineOf(time, random)
     yield* world.start(machine)
     let names = 0
-    const join = (steals?: string, heartbeat = random.pick(HEARTBEATS)) =>
+    const heartbeats = random.chance(0.5) ? HEARTBEATS : [random.pick(HEARTBEATS)]
+    const join = (steals?: string, heartbeat = random.pick(heartbeats)) =>
       world.join(`c${++names}`, machineOf(time, random), heartbeat, random.next() * 0.9 * heartbeat, steals)
     for (let i = 0; i < 3; i++) yield* join()
 
@@ -72,7 +77,8 @@ export const simulate = (seed: number): Effect.Effect<Violation | undefined> =>
       yield* TestClock.adjust(STEP)
       yield* settled
       const { acting } = world
-      if (acting.length > 1) return { seed, log, what: `${acting.map(({ name }) => name).join(" and ")} act at ${now()}` }
+      if (acting.length > 1)
+        return { seed, log, what: `${acting.map(({ name }) => name).join(" and ")} act at ${now()}` }
       if (acting.length === 0 && now() - wholeSince > patience) {
         return { seed, log, what: `nobody acts at ${now()}, whole since ${wholeSince}` }
       }
@@ -120,16 +126,43 @@ const faults = (
   const onCandidate: { readonly [fault: string]: (candidate: Candidate) => Effect.Effect<unknown> } = {
     reset: (candidate) => each(candidate, (line) => line.reset()),
     "half-close": (candidate) => each(candidate, (line) => line.halfClose()),
+    "late answers": (candidate) =>
+      Effect.andThen(
+        each(candidate, (line) => {
+          line.deafen()
+          line.stall("down")
+        }),
+        Effect.sync(() => {
+          later(
+            1000,
+            each(candidate, (line) => line.endServer())
+          )
+          later(
+            4000,
+            each(candidate, (line) => line.heal())
+          )
+        })
+      ),
     "half-close down": (candidate) => each(candidate, (line) => line.endClient()),
     "stall up": (candidate) =>
       Effect.andThen(
         each(candidate, (line) => line.stall("up")),
-        Effect.sync(() => later(8000, each(candidate, (line) => line.heal())))
+        Effect.sync(() =>
+          later(
+            8000,
+            each(candidate, (line) => line.heal())
+          )
+        )
       ),
     "stall down": (candidate) =>
       Effect.andThen(
         each(candidate, (line) => line.stall("down")),
-        Effect.sync(() => later(8000, each(candidate, (line) => line.heal())))
+        Effect.sync(() =>
+          later(
+            8000,
+            each(candidate, (line) => line.heal())
+          )
+        )
       ),
     cut: (candidate) =>
       Effect.sync(() => {
@@ -137,31 +170,50 @@ const faults = (
         for (const line of candidate.lines) line.stall("up")
         for (const line of candidate.lines) line.stall("down")
         const heal = each(candidate, (line) => line.heal())
-        later(8000, Effect.andThen(Effect.sync(() => void (candidate.reachable = true)), heal))
+        later(
+          8000,
+          Effect.andThen(
+            Effect.sync(() => candidate.reconnect()),
+            heal
+          )
+        )
       }),
     "reset and cut": (candidate) =>
       Effect.sync(() => {
         candidate.reachable = false
         for (const line of candidate.lines) line.reset()
-        later(8000, Effect.sync(() => void (candidate.reachable = true)))
+        later(
+          8000,
+          Effect.sync(() => candidate.reconnect())
+        )
       }),
     delay: (candidate) =>
       Effect.andThen(
-        each(candidate, (line) => void (line.delay = random.next() * 700)),
-        Effect.sync(() => later(8000, each(candidate, (line) => line.heal())))
+        each(candidate, (line) => line.slow(random.next() * 700)),
+        Effect.sync(() =>
+          later(
+            8000,
+            each(candidate, (line) => line.heal())
+          )
+        )
       ),
     "line too long": (candidate) => each(candidate, (line) => line.send("x".repeat(70_000), 0)),
     freeze: (candidate) => Effect.sync(() => pause(candidate, "freeze")),
     suspend: (candidate) => Effect.sync(() => pause(candidate, "suspend")),
     finish: (candidate) => Effect.sync(() => candidate.machine.runs && candidate.finish()),
     kill: (candidate) => Effect.andThen(world.leave(candidate, true), join()),
-    leave: (candidate) => (candidate.machine.runs ? Effect.andThen(world.leave(candidate, false), join()) : Effect.void),
+    leave: (candidate) =>
+      candidate.machine.runs ? Effect.andThen(world.leave(candidate, false), join()) : Effect.void,
     steal: (candidate) =>
       Effect.gen(function* () {
         if (world.candidates.size >= 6) return
         const thief = yield* join(candidate.token)
-        // They take the seat from each other until one of them ends.
-        later(4000, world.leave(random.pick([candidate, thief]), true))
+        // They take the seat from each other, until one of them no longer hears that it has lost it, or ends.
+        later(
+          3000,
+          each(thief, (line) => line.deafen())
+        )
+        later(6000, world.leave(random.pick([candidate, thief]), true))
       })
   }
   const restart = (isKilled: boolean) =>
@@ -176,17 +228,24 @@ const faults = (
     "the server freezes": Effect.sync(() => {
       const machine = world.server?.machine
       machine?.freeze()
-      later(8000, Effect.sync(() => machine?.resume()))
+      later(
+        8000,
+        Effect.sync(() => machine?.resume())
+      )
     })
   }
+  // A few kinds in each run: those that need each other meet more often.
+  const kinds = random.chance(0.3)
+    ? Object.keys(onCandidate)
+    : Array.from({ length: 4 }, () => random.pick(Object.keys(onCandidate)))
   return Effect.gen(function* () {
-    if (random.chance(0.2)) {
+    if (random.chance(0.15)) {
       const name = random.pick(Object.keys(onServer))
       note(name)
       return yield* onServer[name] ?? Effect.void
     }
     const candidate = victim()
-    const name = random.pick(Object.keys(onCandidate))
+    const name = random.pick(kinds)
     if (candidate === undefined) return Effect.void
     note(name, candidate.name)
     return yield* onCandidate[name]?.(candidate) ?? Effect.void

@@ -84,13 +84,13 @@ export class Lease {
     if (text === undefined || !text.startsWith(TEXT)) return false
     const ping = this.#sent.get(text)
     if (ping === undefined) return true
-    // The server answers in order: an earlier ping gets no answer any more.
-    for (const earlier of this.#sent.keys()) {
+    // The server answers in order: it has answered, or will never answer, the earlier pings.
+    for (const [earlier, { onAnswer }] of this.#sent) {
       this.#sent.delete(earlier)
+      onAnswer?.()
       if (earlier === text) break
     }
     this.#goodFrom = ping.at
-    ping.onAnswer?.()
     return true
   }
 }

@@ -110,7 +110,10 @@ export class Terms {
         this.end,
         leadIn === 0
           ? Effect.andThen(FiberHandle.clear(link.beginning), begin)
-          : FiberHandle.run(link.beginning, Effect.andThen(Effect.andThen(Effect.sleep(leadIn), confirmed(link)), begin))
+          : FiberHandle.run(
+              link.beginning,
+              Effect.andThen(Effect.andThen(Effect.sleep(leadIn), confirmed(link)), begin)
+            )
       )
     })
   }
