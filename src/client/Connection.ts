@@ -12,6 +12,16 @@ import { codecOf } from "../protocol/codecs.ts"
 import { jsonCodec } from "../protocol/json/JsonCodec.ts"
 import { Lines, MIN_LINE_BYTES, Next } from "../protocol/Lines.ts"
 import type { ClientMessage, ServerMessage } from "../protocol/Messages.ts"
+import {
+  isAdmitted,
+  isRefusal,
+  note,
+  type Present,
+  type ServerLimits,
+  type Standing,
+  type State,
+  sayHello
+} from "./Hearing.ts"
 import { type ConnectionOptions, decode, type Identity } from "./Identity.ts"
 import { Lease } from "./lease/Lease.ts"
 import { Stopwatch } from "./lease/Stopwatch.ts"
@@ -20,22 +30,7 @@ import { NextHello, reconnecting } from "./Reconnect.ts"
 import { type Rejected, rejectedBy } from "./Rejected.ts"
 import { SendQueue } from "./SendQueue.ts"
 
-/** Where a client stands, as the server said last; `size` and `epoch` are from the last change of its own rank. */
-export interface Standing {
-  readonly member: string
-  readonly group: string
-  readonly rank: number
-  readonly size: number
-  readonly epoch: number
-}
-
-/** What the server says about itself when it admits the client. */
-export interface ServerLimits {
-  /** How long a command may take that asks for no timeout, in milliseconds. Older servers do not say it. */
-  readonly commandTimeout: number | undefined
-  /** The longest timeout that a command may ask for, in milliseconds. Older servers do not say it. */
-  readonly maxCommandTimeout: number | undefined
-}
+export type { ServerLimits, Standing } from "./Hearing.ts"
 
 /** What a connection calls. */
 export interface User {
@@ -93,110 +88,20 @@ const QUIT_TIMEOUT = "500 millis"
 
 const utf8 = new TextDecoder()
 
-/** What all connections of one client share. */
-interface State extends Pick<Connection, "standing" | "refused" | "failure" | "limits" | "terms"> {
-  readonly socket: Socket.Socket
-  readonly stopwatch: Stopwatch
-  readonly hello: NextHello
-  readonly outgoing: SendQueue
-  maxLine: number
-  connections: number
-  present: Present | undefined
-}
-
-/** What belongs to the present connection. */
-interface Present {
-  readonly lease: Lease
-  /** Whether the last `Hello` asked for a lease. */
-  asked: boolean
-  /** Whether the answer to that `Hello` is still to come. */
-  awaited: boolean
-}
-
 /** How this side ends a connection. */
 interface End {
   /** Why the server did not admit the client. */
   readonly refusal?: Rejected
-  /** Whether the client led until its lease expired, and the server does not know of the lease. */
+  /** Whether the client had rank 0 until its lease expired. */
   readonly led?: boolean
-}
-
-const isAdmitted = ({ standing }: State): boolean => SubscriptionRef.getUnsafe(standing) !== undefined
-
-/** Says `Hello`; from now on the lease is what it asks for. */
-const sayHello = ({ hello, outgoing }: State, present: Present): void => {
-  const { message } = hello
-  present.asked = message.lease === true
-  present.awaited = true
-  present.lease.restart(hello.heartbeat)
-  outgoing.add(message)
 }
 
 /** The lease has expired: everything that counts on the standing must stop now. */
 const expire = ({ standing, terms }: State): Effect.Effect<End> =>
   Effect.suspend(() => {
-    const led = SubscriptionRef.getUnsafe(standing)?.rank === 0 && !terms.isGranted
+    const led = SubscriptionRef.getUnsafe(standing)?.rank === 0
     return Effect.as(Effect.andThen(SubscriptionRef.set(standing, undefined), terms.end), { led })
   })
-
-/** Applies the answer to a `Hello`. */
-const welcomed = Effect.fnUntraced(function* (
-  state: State,
-  present: Present,
-  message: ServerMessage & { readonly _tag: "Welcome" }
-) {
-  const { commandTimeout, epoch, group, maxCommandTimeout, member, rank, size } = message
-  const { hello, terms } = state
-  const isLate = hello.message.lease === true && !present.asked
-  present.awaited = false
-  state.maxLine = message.maxLine
-  hello.welcomed(message)
-  yield* SubscriptionRef.set(state.refused, undefined)
-  yield* SubscriptionRef.set(state.limits, { commandTimeout, maxCommandTimeout })
-  yield* SubscriptionRef.set(state.standing, { epoch, group, member, rank, size })
-  if (isLate) return sayHello(state, present)
-  terms.welcomed(present.asked)
-  if (hello.hasLease) yield* terms.told(message)
-})
-
-/** Applies what a message says about this client; succeeds with whether the user hears it. */
-const note = Effect.fnUntraced(function* (state: State, present: Present, message: ServerMessage) {
-  const now = SubscriptionRef.getUnsafe(state.standing)
-  if (now !== undefined && "epoch" in message && message.epoch !== undefined) state.hello.saw(now.group, message.epoch)
-  switch (message._tag) {
-    case "Welcome":
-      yield* welcomed(state, present, message)
-      return true
-    case "Rank": {
-      // A rank before the welcome may be one in another group than the `Hello` asks for.
-      if (now === undefined) return true
-      const { epoch, member, rank, size } = message
-      yield* SubscriptionRef.set(state.standing, { ...now, epoch, member, rank, size })
-      if (state.hello.hasLease && !present.awaited) yield* state.terms.told(message)
-      return true
-    }
-    case "Named":
-      if (message.member === now?.member) state.hello.request({ name: message.name })
-      return true
-    case "Ping":
-      state.outgoing.add({ _tag: "Pong" })
-      return false
-    case "Pong":
-      return !present.lease.answered(message.text)
-    case "Error":
-      if (message.id === undefined && message.reason === "rate limited") yield* state.terms.yieldAgain
-      return true
-    default:
-      return true
-  }
-})
-
-/** Whether the message rejects the last `Hello`. */
-const isRefusal = (state: State, { awaited }: Present, message: ServerMessage): message is RejectedMessage =>
-  message._tag === "Error" &&
-  (!isAdmitted(state) || (awaited && message.id === undefined && message.reason !== "no such command"))
-
-type RejectedMessage = ServerMessage & { readonly _tag: "Error" }
 
 /** The message on the line that `lines` has found; undefined if it is none. */
 const messageOn = ({ bytes, end, start }: Lines): Effect.Effect<ServerMessage | undefined> => {
@@ -301,8 +206,13 @@ const live = Effect.fnUntraced(function* (state: State, { heard }: User) {
     Effect.raceAllFirst([read(state, present, pull, heard), unwelcome, keep(state, lease), send]),
     () => quit(state, writer)
   )
-  // The server promotes the next leader once this connection closes: until then this one has time to stop.
-  if (led) yield* Effect.sleep(hello.heartbeat / 2)
+  if (led && terms.isGranted) {
+    // The server may still hear this client. Once the work has ended, the next need not wait.
+    if (terms.works === 0) yield* quit(state, writer)
+  } else if (led) {
+    // The server promotes the next leader once this connection closes: until then this one has time to stop.
+    yield* Effect.sleep(hello.heartbeat / 2)
+  }
   return refusal
 }, Effect.scoped)
 

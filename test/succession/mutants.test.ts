@@ -26,7 +26,6 @@ const mutants = [
   ["the interruption begins early enough", "Leader.ts", "term.left - stopWithin", "term.left"],
   ["another rank ends the term", "lease/Terms.ts", "rank !== 0 || this.#yielding", "this.#yielding"],
   ["the lead-in is waited for", "lease/Terms.ts", "leadIn === 0", "leadIn >= 0"],
-  ["the seat is confirmed after the lead-in", "lease/Terms.ts", "confirmed(link))", "Effect.void)"],
   ["the work has ended when the client steps down", "Leader.ts", "work.interruptUnsafe()", ""],
   [
     "the server knows of the lease",
