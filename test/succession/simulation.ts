@@ -102,6 +102,8 @@ const faults = (
   later: (most: number, heal: Effect.Effect<void>) => void,
   join: (steals?: string) => Effect.Effect<Candidate>
 ): Effect.Effect<unknown> => {
+  /** Whether two processes share a resume token. */
+  let stealing = false
   const victim = (): Candidate | undefined => {
     const all = [...world.candidates]
     const leader = all.find(({ work }) => work !== "none")
@@ -206,14 +208,19 @@ const faults = (
       candidate.machine.runs ? Effect.andThen(world.leave(candidate, false), join()) : Effect.void,
     steal: (candidate) =>
       Effect.gen(function* () {
-        if (world.candidates.size >= 6) return
+        if (stealing) return
+        stealing = true
         const thief = yield* join(candidate.token)
         // They take the seat from each other, until one of them no longer hears that it has lost it, or ends.
         later(
           3000,
           each(thief, (line) => line.deafen())
         )
-        later(6000, world.leave(random.pick([candidate, thief]), true))
+        const end = Effect.suspend(() => {
+          stealing = false
+          return world.leave(random.pick([candidate, thief]), true)
+        })
+        later(6000, end)
       })
   }
   const restart = (isKilled: boolean) =>
