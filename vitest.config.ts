@@ -3,7 +3,7 @@ import { BaseSequencer, type TestSpecification } from "vitest/node"
 
 /** What these measure, others at work beside them would disturb. */
 const timed = ["test/client/{faults,liveness}.test.ts", "test/net/node/tls.test.ts", "test/server/wire.test.ts"]
-const loads = ["test/server/admission/crowds.test.ts", "test/server/hostile.test.ts"]
+const loads = ["test/server/admission/crowds.test.ts", "test/server/hostile.test.ts", "test/succession/mutants.test.ts"]
 
 /** Files that start processes wait for most of their time: they begin first, and others work meanwhile. */
 class WaitingFirst extends BaseSequencer {

@@ -45,7 +45,7 @@ const simulated = (folder: string) =>
     return Effect.sync(() => child.kill("SIGKILL"))
   })
 
-describe("the simulation fails unless", { concurrent: true }, () => {
+describe("the simulation fails unless", { concurrent: true, timeout: 300_000 }, () => {
   it.live.each(mutants)("%s", ([, file, before, after]) =>
     Effect.gen(function* () {
       const folder = yield* Effect.acquireRelease(
