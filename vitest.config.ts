@@ -3,7 +3,7 @@ import { BaseSequencer, type TestSpecification } from "vitest/node"
 
 /** What these measure, others at work beside them would disturb. */
 const timed = ["test/client/{faults,liveness}.test.ts", "test/net/node/tls.test.ts", "test/server/wire.test.ts"]
-const loads = ["test/server/admission/crowds.test.ts", "test/server/hostile.test.ts"]
+const loads = ["test/server/admission/crowds.test.ts", "test/server/hostile.test.ts", "test/succession/mutants.test.ts"]
 
 /** They start the program some hundred times: `npm run test:commands` runs them. */
 const commands = ["test/cli/**/*.test.ts", "test/agent/**/*.test.ts", "test/{examples,package}.test.ts"]

@@ -6,34 +6,31 @@
  * and the lease (`Lease`) runs. The user hears every message of the server in order, then `broken` once for
  * each connection, and nothing between `broken` and the next connection.
  */
-import { Clock, Effect, SubscriptionRef } from "effect"
+import { Duration, Effect, FiberHandle, SubscriptionRef } from "effect"
 import { Socket } from "effect/socket"
 import { codecOf } from "../protocol/codecs.ts"
 import { jsonCodec } from "../protocol/json/JsonCodec.ts"
 import { Lines, MIN_LINE_BYTES, Next } from "../protocol/Lines.ts"
 import type { ClientMessage, ServerMessage } from "../protocol/Messages.ts"
+import {
+  isAdmitted,
+  isRefusal,
+  note,
+  type Present,
+  type ServerLimits,
+  type Standing,
+  type State,
+  sayHello
+} from "./Hearing.ts"
 import { type ConnectionOptions, decode, type Identity } from "./Identity.ts"
-import { Lease } from "./Lease.ts"
+import { Lease } from "./lease/Lease.ts"
+import { Stopwatch } from "./lease/Stopwatch.ts"
+import { Terms } from "./lease/Terms.ts"
 import { NextHello, reconnecting } from "./Reconnect.ts"
 import { type Rejected, rejectedBy } from "./Rejected.ts"
 import { SendQueue } from "./SendQueue.ts"
 
-/** Where a client stands, as the server said last; `size` and `epoch` are from the last change of its own rank. */
-export interface Standing {
-  readonly member: string
-  readonly group: string
-  readonly rank: number
-  readonly size: number
-  readonly epoch: number
-}
-
-/** What the server says about itself when it admits the client. */
-export interface ServerLimits {
-  /** How long a command may take that asks for no timeout, in milliseconds. Older servers do not say it. */
-  readonly commandTimeout: number | undefined
-  /** The longest timeout that a command may ask for, in milliseconds. Older servers do not say it. */
-  readonly maxCommandTimeout: number | undefined
-}
+export type { ServerLimits, Standing } from "./Hearing.ts"
 
 /** What a connection calls. */
 export interface User {
@@ -58,14 +55,18 @@ export interface Connection {
    * has never seen it.
    */
   readonly say: (message: ClientMessage, sent?: () => void) => Effect.Effect<void>
+  /** When this client may act on its rank. */
+  readonly terms: Terms
+  /** The heartbeat of its lease, in milliseconds, whether it has one already or not. */
+  readonly leaseHeartbeat: number
+  /** Asks the server for a lease, if this client has none yet. */
+  readonly requestLease: Effect.Effect<void>
   /** Sends a message if there is a connection, and does not wait. */
   readonly tell: (message: ClientMessage) => void
   /** Changes what the next `Hello` asks for. */
   readonly want: (identity: Identity) => void
   /** The longest line that this client may send, in bytes: 512 until the server says more. */
   readonly maxLine: () => number
-  /** Milliseconds for which the client may count on its standing; zero or less while it may not. */
-  readonly leaseLeft: () => number
   /** The number of the connection; each connection has another. */
   readonly connection: () => number
   /** Connects, and connects again whenever the connection ends. */
@@ -75,76 +76,32 @@ export interface Connection {
 /** Bytes of the longest line of a server: the roster of a large group is one line. */
 const MAX_LINE_BYTES = 64 * 1024 * 1024
 
-/** How long the server may take to welcome the client. */
-const WELCOME_TIMEOUT = "5 seconds"
+/** How long the server may take to welcome the client. A client with a lease waits for a heartbeat only. */
+const WELCOME_TIMEOUT = Duration.seconds(5)
+const LEAST_WELCOME_TIMEOUT = Duration.seconds(1)
+
+/** The longest wait before a client whose work still runs connects again, in milliseconds: it does not run for long. */
+const WAIT_AT_WORK = 100
 
 /** How long `Quit` may hold up the end of the client if the server does not read. */
 const QUIT_TIMEOUT = "500 millis"
 
 const utf8 = new TextDecoder()
 
-/** What all connections of one client share. */
-interface State extends Pick<Connection, "standing" | "refused" | "failure" | "limits"> {
-  readonly socket: Socket.Socket
-  readonly clock: Clock.Clock
-  /** In milliseconds. */
-  readonly heartbeat: number
-  readonly hello: NextHello
-  readonly outgoing: SendQueue
-  maxLine: number
-  connections: number
-  lease: Lease | undefined
-}
-
 /** How this side ends a connection. */
 interface End {
   /** Why the server did not admit the client. */
   readonly refusal?: Rejected
-  /** Whether the client led until its lease expired. */
+  /** Whether the client had rank 0 until its lease expired. */
   readonly led?: boolean
 }
 
-const isAdmitted = ({ standing }: State): boolean => SubscriptionRef.getUnsafe(standing) !== undefined
-
 /** The lease has expired: everything that counts on the standing must stop now. */
-const expire = ({ standing }: State): Effect.Effect<End> =>
+const expire = ({ standing, terms }: State): Effect.Effect<End> =>
   Effect.suspend(() => {
     const led = SubscriptionRef.getUnsafe(standing)?.rank === 0
-    return Effect.as(SubscriptionRef.set(standing, undefined), { led })
+    return Effect.as(Effect.andThen(SubscriptionRef.set(standing, undefined), terms.end), { led })
   })
-
-/** Applies what a message says about this client; succeeds with whether the user hears it. */
-const note = Effect.fnUntraced(function* (state: State, lease: Lease, message: ServerMessage) {
-  const now = SubscriptionRef.getUnsafe(state.standing)
-  if (now !== undefined && "epoch" in message && message.epoch !== undefined) state.hello.saw(now.group, message.epoch)
-  switch (message._tag) {
-    case "Welcome": {
-      const { commandTimeout, epoch, group, maxCommandTimeout, member, rank, size } = message
-      state.maxLine = message.maxLine
-      state.hello.welcomed(message)
-      yield* SubscriptionRef.set(state.refused, undefined)
-      yield* SubscriptionRef.set(state.limits, { commandTimeout, maxCommandTimeout })
-      yield* SubscriptionRef.set(state.standing, { epoch, group, member, rank, size })
-      return true
-    }
-    case "Rank": {
-      const { epoch, member, rank, size } = message
-      // A rank before the welcome may be one in another group than the `Hello` asks for.
-      if (now !== undefined) yield* SubscriptionRef.set(state.standing, { ...now, epoch, member, rank, size })
-      return true
-    }
-    case "Named":
-      if (message.member === now?.member) state.hello.request({ name: message.name })
-      return true
-    case "Ping":
-      state.outgoing.add({ _tag: "Pong" })
-      return false
-    case "Pong":
-      return !lease.answered(message.text)
-    default:
-      return true
-  }
-})
 
 /** The message on the line that `lines` has found; undefined if it is none. */
 const messageOn = ({ bytes, end, start }: Lines): Effect.Effect<ServerMessage | undefined> => {
@@ -161,7 +118,7 @@ const messageOn = ({ bytes, end, start }: Lines): Effect.Effect<ServerMessage | 
 /** Reads what the server sends, until it refuses the client, sends a line that is too long, or the lease has expired. */
 const read = Effect.fnUntraced(function* (
   state: State,
-  lease: Lease,
+  present: Present,
   pull: Effect.Effect<ReadonlyArray<Uint8Array>, Socket.SocketError>,
   heard: User["heard"]
 ): Effect.fn.Return<End, Socket.SocketError> {
@@ -169,20 +126,20 @@ const read = Effect.fnUntraced(function* (
   while (true) {
     const chunks = yield* pull
     // After a pause of the process this may run before the timer of the lease does.
-    if (lease.left <= 0) return yield* expire(state)
+    if (present.lease.left <= 0) return yield* expire(state)
     for (const chunk of chunks) {
       lines.push(chunk)
       for (let next = lines.next(); next !== Next.More; next = lines.next()) {
         if (next === Next.TooLong) return {}
         const message = yield* messageOn(lines)
         if (message === undefined) continue
-        if (message._tag === "Error" && !isAdmitted(state)) {
+        if (isRefusal(state, present, message)) {
           const refusal = rejectedBy(message)
           if (!state.hello.isSimplerAfter(refusal)) return { refusal }
-          state.outgoing.add(state.hello.message)
+          sayHello(state, present)
           continue
         }
-        if (yield* note(state, lease, message)) yield* heard(message)
+        if (yield* note(state, present, message)) yield* heard(message)
       }
     }
   }
@@ -206,25 +163,56 @@ const quit = ({ hello }: State, writer: Socket.Writer) =>
       : Effect.void
   )
 
+const openTimeout = () =>
+  new Socket.SocketError({
+    reason: new Socket.SocketOpenError({ kind: "Timeout", cause: new Error("the server does not answer") })
+  })
+
+/** How long the server may take to accept a connection, and to welcome the client. */
+const patience = ({ hello }: State): Duration.Duration =>
+  hello.hasLease
+    ? Duration.clamp(Duration.millis(hello.heartbeat), { minimum: LEAST_WELCOME_TIMEOUT, maximum: WELCOME_TIMEOUT })
+    : WELCOME_TIMEOUT
+
 /** One connection, from the first line to its end; succeeds with why the server refused the client, if it did. */
 const live = Effect.fnUntraced(function* (state: State, { heard }: User) {
+  const { hello, outgoing, socket, terms } = state
   state.connections++
   state.maxLine = MIN_LINE_BYTES
-  const pull = yield* Socket.readerBytes(state.socket)
-  const writer = yield* state.socket.writer
-  const send = yield* state.outgoing.open(writer)
-  const lease = new Lease(state.clock, state.heartbeat)
-  state.lease = lease
-  state.outgoing.add(state.hello.message)
-  const unwelcome: Effect.Effect<End> = Effect.flatMap(Effect.sleep(WELCOME_TIMEOUT), () =>
+  const duration = patience(state)
+  const pull = yield* Effect.timeoutOrElse(Socket.readerBytes(socket), {
+    duration,
+    orElse: () => Effect.fail(openTimeout())
+  })
+  const writer = yield* socket.writer
+  const send = yield* outgoing.open(writer)
+  const lease = new Lease(state.stopwatch, hello.heartbeat)
+  const present: Present = { lease, asked: false, awaited: false }
+  state.present = present
+  terms.open({
+    lease,
+    beginning: yield* FiberHandle.make<void>(),
+    ping: (text) => outgoing.add({ _tag: "Ping", text }),
+    yield: () => {
+      outgoing.add({ _tag: "Yield" })
+      lease.restart()
+    }
+  })
+  sayHello(state, present)
+  const unwelcome: Effect.Effect<End> = Effect.flatMap(Effect.sleep(duration), () =>
     isAdmitted(state) ? Effect.never : Effect.succeed({})
   )
   const { led, refusal } = yield* Effect.onInterrupt(
-    Effect.raceAllFirst([read(state, lease, pull, heard), unwelcome, keep(state, lease), send]),
+    Effect.raceAllFirst([read(state, present, pull, heard), unwelcome, keep(state, lease), send]),
     () => quit(state, writer)
   )
-  // The server promotes the next leader once this connection closes: until then this one has time to stop.
-  if (led) yield* Effect.sleep(state.heartbeat / 2)
+  if (led && terms.isGranted) {
+    // The server may still hear this client. Once the work has ended, the next need not wait.
+    if (terms.works === 0) yield* quit(state, writer)
+  } else if (led) {
+    // The server promotes the next leader once this connection closes: until then this one has time to stop.
+    yield* Effect.sleep(hello.heartbeat / 2)
+  }
   return refusal
 }, Effect.scoped)
 
@@ -236,7 +224,9 @@ const liveAndEnd = Effect.fnUntraced(function* (state: State, user: User) {
     Effect.onExit(() =>
       Effect.suspend(() => {
         state.outgoing.close()
-        return Effect.andThen(SubscriptionRef.set(state.standing, undefined), user.broken)
+        state.present = undefined
+        const left = Effect.andThen(SubscriptionRef.set(state.standing, undefined), state.terms.closed)
+        return Effect.andThen(left, user.broken)
       })
     )
   )
@@ -247,12 +237,12 @@ const liveAndEnd = Effect.fnUntraced(function* (state: State, user: User) {
 export const make = Effect.fnUntraced(function* (
   options: ConnectionOptions
 ): Effect.fn.Return<Connection, Rejected, Socket.Socket> {
-  const { heartbeat, ...identity } = yield* decode(options)
+  const { heartbeat, identity, lease, leaseHeartbeat } = yield* decode(options)
   const state: State = {
     socket: yield* Socket.Socket,
-    clock: yield* Clock.Clock,
-    heartbeat,
-    hello: new NextHello(identity, heartbeat),
+    stopwatch: yield* Stopwatch.make,
+    hello: new NextHello(identity, heartbeat, lease),
+    terms: yield* Terms.make,
     outgoing: new SendQueue(),
     standing: yield* SubscriptionRef.make<Standing | undefined>(undefined),
     refused: yield* SubscriptionRef.make<Rejected | undefined>(undefined),
@@ -260,14 +250,26 @@ export const make = Effect.fnUntraced(function* (
     limits: yield* SubscriptionRef.make<ServerLimits | undefined>(undefined),
     maxLine: MIN_LINE_BYTES,
     connections: 0,
-    lease: undefined
+    present: undefined
   }
-  const { failure, hello, limits, outgoing, refused, standing } = state
+  const { failure, hello, limits, outgoing, refused, standing, terms } = state
+  const longestWait = () => {
+    if (terms.present !== undefined) return WAIT_AT_WORK
+    return hello.hasLease ? Math.max(WAIT_AT_WORK, hello.heartbeat / 2) : Number.POSITIVE_INFINITY
+  }
   return {
     standing,
     refused,
     failure,
     limits,
+    terms,
+    leaseHeartbeat,
+    requestLease: Effect.sync(() => {
+      if (hello.hasLease) return
+      hello.lease(leaseHeartbeat)
+      // Before its welcome the client cannot ask twice: it asks then.
+      if (state.present !== undefined && !state.present.awaited) sayHello(state, state.present)
+    }),
     say: (message, sent) =>
       Effect.suspend(() => {
         outgoing.add(message, sent)
@@ -276,8 +278,7 @@ export const make = Effect.fnUntraced(function* (
     tell: (message) => outgoing.add(message),
     want: (identity) => hello.request(identity),
     maxLine: () => state.maxLine,
-    leaseLeft: () => (isAdmitted(state) ? (state.lease?.left ?? 0) : 0),
     connection: () => state.connections,
-    run: (user) => reconnecting(liveAndEnd(state, user))
+    run: (user) => Effect.raceFirst(reconnecting(liveAndEnd(state, user), longestWait), terms.run)
   }
 })

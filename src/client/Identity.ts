@@ -19,14 +19,23 @@ export interface Identity {
 
 export interface ConnectionOptions extends Identity {
   /**
-   * How often the client and the server hear from each other: 0.1 to 3600 seconds, 5 by default.
-   * The client gives up a server after two silent heartbeats; the server gives up a client after two and a half.
+   * How often the client and the server hear from each other: 0.1 to 3600 seconds; 5 by default, and 2 for a client
+   * with a lease. The client gives up a server after two silent heartbeats; the server gives up a client after two and
+   * a half.
    */
   readonly heartbeat?: Duration.Input
+  /**
+   * Whether this client acts on its rank. Then the server promotes nobody past it while it may still act. `Leader` asks
+   * for it where it is missing; asking at once spares a second `Hello`.
+   */
+  readonly lease?: true
 }
 
 /** The client detects a dead server within two of them: 10 seconds. */
 const HEARTBEAT = Duration.seconds(5)
+
+/** The next leader waits for two and a half of them, 5 seconds, if the leader is lost. */
+const LEASE_HEARTBEAT = Duration.seconds(2)
 
 const decodeOptions = Schema.decodeUnknownEffect(
   Schema.Struct({
@@ -37,9 +46,12 @@ const decodeOptions = Schema.decodeUnknownEffect(
   })
 )
 
-/** Checks the options; the heartbeat that it returns is in milliseconds. Fails with `malformed`. */
-export const decode = ({ heartbeat = HEARTBEAT, ...identity }: ConnectionOptions) =>
-  Effect.mapError(
-    decodeOptions({ ...identity, heartbeat: Duration.toMillis(heartbeat) }),
-    ({ message }) => new Rejected({ reason: "malformed", detail: message })
-  )
+/** Checks the options; the heartbeats that it returns, with and without a lease, are in milliseconds. Fails with `malformed`. */
+export const decode = ({ heartbeat, lease, ...identity }: ConnectionOptions) =>
+  Effect.mapBoth(decodeOptions({ ...identity, heartbeat: Duration.toMillis(heartbeat ?? HEARTBEAT) }), {
+    onFailure: ({ message }) => new Rejected({ reason: "malformed", detail: message }),
+    onSuccess: ({ heartbeat: plain, ...identity }) => {
+      const leased = heartbeat === undefined ? Duration.toMillis(LEASE_HEARTBEAT) : plain
+      return { identity, lease, heartbeat: lease === true ? leased : plain, leaseHeartbeat: leased }
+    }
+  })

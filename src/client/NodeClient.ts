@@ -2,6 +2,8 @@
 import { Layer } from "effect"
 import type { Socket } from "effect/socket"
 import * as ClientSocket from "../net/node/ClientSocket.ts"
+import { uptimeMillis } from "../net/node/uptime.ts"
+import { Uptime } from "./lease/Stopwatch.ts"
 import { type ClientOptions, RankClient } from "./RankClient.ts"
 import { Rejected } from "./Rejected.ts"
 
@@ -23,4 +25,7 @@ export const layer = ({
   tls,
   ...options
 }: ClientOptions & ClientSocket.ServerAddress): Layer.Layer<RankClient, Rejected> =>
-  RankClient.layer(options).pipe(Layer.provide(socket({ host, port, tls })))
+  RankClient.layer(options).pipe(
+    Layer.provide(socket({ host, port, tls })),
+    Layer.provide(Layer.succeed(Uptime, uptimeMillis))
+  )

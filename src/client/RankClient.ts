@@ -24,6 +24,9 @@ export interface ClientOptions extends ConnectionOptions {
   readonly handler?: Executor.Handler
 }
 
+/** What `Leader` needs. */
+export type Lead = Pick<Connection.Connection, "terms" | "requestLease" | "leaseHeartbeat">
+
 export class RankClient extends Context.Service<
   RankClient,
   {
@@ -33,8 +36,6 @@ export class RankClient extends Context.Service<
     readonly refused: Connection.Connection["refused"]
     /** Why the last connection broke, or could not be made; undefined until one did. Admission does not clear it. */
     readonly failure: Connection.Connection["failure"]
-    /** Milliseconds for which the client may count on its standing; zero or less while it may not. */
-    readonly leaseLeft: Connection.Connection["leaseLeft"]
     /** The limits of the server that admitted the client last; undefined until one did. */
     readonly limits: Connection.Connection["limits"]
     /**
@@ -66,6 +67,8 @@ export class RankClient extends Context.Service<
     readonly handle: <R>(
       handler: (command: Executor.IncomingCommand) => Effect.Effect<Executor.Ended, never, R>
     ) => Effect.Effect<void, never, R | Scope.Scope>
+    /** When this client may act on its rank, and for how long. `Leader` is made of it. */
+    readonly lead: Lead
     /**
      * Runs the effect when the layer's scope closes, before the client disconnects. The next member gets its rank
      * only after that, or after 10 seconds.
@@ -152,11 +155,11 @@ const make = Effect.fnUntraced(function* ({ handler, ...options }: ClientOptions
     refused: connection.refused,
     failure: connection.failure,
     limits: connection.limits,
-    leaseLeft: connection.leaseLeft,
     exec,
     execAll,
     execFirst,
     roster: watch.roster,
+    lead: connection,
     beforeLeaving: (effect) =>
       Effect.asVoid(
         Effect.acquireRelease(

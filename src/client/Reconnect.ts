@@ -20,8 +20,14 @@ const LONGEST_WAIT = Duration.seconds(5)
 
 const NANOS_PER_MILLI = 1_000_000
 
-/** Makes one connection after the other, for ever. `connect` runs one connection from its start to its end. */
-export const reconnecting = Effect.fnUntraced(function* (connect: Effect.Effect<void>): Effect.fn.Return<never> {
+/**
+ * Makes one connection after the other, for ever. `connect` runs one connection from its start to its end. No wait is
+ * longer than `mostWait`, in milliseconds.
+ */
+export const reconnecting = Effect.fnUntraced(function* (
+  connect: Effect.Effect<void>,
+  mostWait: () => number = () => Number.POSITIVE_INFINITY
+): Effect.fn.Return<never> {
   let shortConnections = 0
   while (true) {
     const start = yield* Clock.monotonicTimeNanos
@@ -29,7 +35,8 @@ export const reconnecting = Effect.fnUntraced(function* (connect: Effect.Effect<
     const lasted = Number((yield* Clock.monotonicTimeNanos) - start) / NANOS_PER_MILLI
     // A server that accepts and closes at once is no better than one that is down.
     if (lasted > Duration.toMillis(LONGEST_WAIT)) shortConnections = 0
-    const wait = Math.min(Duration.toMillis(LONGEST_WAIT), Duration.toMillis(FIRST_WAIT) * 2 ** shortConnections++)
+    const doubled = Duration.toMillis(FIRST_WAIT) * 2 ** shortConnections++
+    const wait = Math.min(Duration.toMillis(LONGEST_WAIT), doubled, mostWait())
     yield* Effect.sleep(wait * (0.5 + (yield* Random.next) / 2))
   }
 })
@@ -37,21 +44,39 @@ export const reconnecting = Effect.fnUntraced(function* (connect: Effect.Effect<
 type Hello = ClientMessage & { readonly _tag: "Hello" }
 
 /** The fields that servers of version 1 do not all know. An older server rejects the whole `Hello` for one of them. */
-const ADDED = ["epoch"] as const
+const ADDED = ["epoch", "lease"] as const
 
 /** What the next `Hello` asks for. */
 export class NextHello {
   #identity: Identity
   #resume: string | undefined
-  readonly #heartbeat: number
+  #heartbeat: number
+  #lease: boolean
   /** The largest epoch that this client has seen, by group. */
   readonly #epochs = new Map<string, number>()
   /** The added fields that the server may not know; forgotten with each welcome, because the next server may be newer. */
   readonly #unknown = new Set<(typeof ADDED)[number]>()
 
   /** `heartbeat` is in milliseconds. */
-  constructor(identity: Identity, heartbeat: number) {
+  constructor(identity: Identity, heartbeat: number, lease: boolean | undefined = false) {
     this.#identity = identity
+    this.#heartbeat = heartbeat
+    this.#lease = lease
+  }
+
+  /** In milliseconds. */
+  get heartbeat(): number {
+    return this.#heartbeat
+  }
+
+  /** Whether this client acts on its rank. A server that is too old to know of leases does not hear of it. */
+  get hasLease(): boolean {
+    return this.#lease
+  }
+
+  /** From now on this client acts on its rank, with this heartbeat. */
+  lease(heartbeat: number): void {
+    this.#lease = true
     this.#heartbeat = heartbeat
   }
 
@@ -64,6 +89,7 @@ export class NextHello {
       ...this.#identity,
       ...(this.#resume === undefined ? {} : { resume: this.#resume }),
       heartbeat: this.#heartbeat,
+      ...(this.#lease ? { lease: true as const } : {}),
       ...(epoch === undefined ? {} : { epoch })
     }
     for (const field of this.#unknown) delete hello[field]
@@ -81,14 +107,19 @@ export class NextHello {
 
   /**
    * Whether the server may have rejected the last `Hello` for an added field. Then the next message is without the
-   * fields that the rejection names, or else without all of them.
+   * fields that the rejection names, or else without all of them. A server that rejects the heartbeat knows leases.
    */
   isSimplerAfter({ detail = "", reason }: Rejected): boolean {
     const sent = Object.keys(this.message)
     const added = ADDED.filter((field) => sent.includes(field))
     // Before it knows the token, a server says only that it needs one, whatever is wrong with the line.
     const isUnread = reason === "not authorized" && sent.includes("token") && detail.startsWith("say AUTH")
-    if (added.length === 0 || !(reason === "malformed" || isUnread)) return false
+    if (!(reason === "malformed" || isUnread) || detail.startsWith("heartbeat:")) return false
+    if (added.length === 0) {
+      // It was none of them: the next server may know them.
+      this.#unknown.clear()
+      return false
+    }
     const named = added.filter((field) => new RegExp(`\\b${field}\\b`).test(detail))
     for (const field of named.length > 0 ? named : added) this.#unknown.add(field)
     return true

@@ -1,12 +1,19 @@
 /** Who leads, under which epoch, and when the work of a leader ends. */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Logger, Option, Scope, Stream } from "effect"
+import { TestClock } from "effect/testing"
 import { Leader, RankClient } from "../../src/index.ts"
 import { type Client, join, standingOf } from "../support/client.ts"
 import { admittedTo, welcoming } from "../support/memoryClient.ts"
-import { proxy } from "../support/proxy.ts"
+import { memoryFake } from "../support/memoryFake.ts"
 import { passUntil, until } from "../support/until.ts"
 import { Port, serverLayer } from "../support/wire.ts"
+
+/** Short, so that the server settles soon. */
+const HEARTBEAT = 400
+
+/** Accepts these leases, and has waited for the leader before it soon. */
+const settled = serverLayer({ settle: Duration.seconds(1) })
 
 const rank = (rank: number, epoch: number) => ({ _tag: "Rank", rank, size: 2, epoch, member: "m1" }) as const
 
@@ -22,8 +29,8 @@ const lead = (client: Client, name: string, events: Array<string>, ending: Effec
 const two = Effect.gen(function* () {
   const port = yield* Port
   const scope = yield* Scope.make()
-  const first = yield* Scope.provide(join(port), scope)
-  const second = yield* join(port)
+  const first = yield* Scope.provide(join(port, { heartbeat: HEARTBEAT }), scope)
+  const second = yield* join(port, { heartbeat: HEARTBEAT })
   return { first, second, leave: Scope.close(scope, Exit.void) }
 })
 
@@ -58,7 +65,11 @@ describe("whileLeader", () => {
 
   it.effect("fails as its effect fails, even if that throws", () =>
     Effect.gen(function* () {
-      const client = yield* admittedTo(welcoming())
+      let epoch = 7
+      const server = welcoming(({ _tag }, connection) => {
+        if (_tag === "Yield") connection.say(rank(0, ++epoch))
+      })
+      const client = yield* admittedTo(server)
       const provided = Effect.provideService(RankClient, client)
       const thrown = Leader.whileLeader((): Effect.Effect<void> => {
         throw new Error("boom")
@@ -85,7 +96,7 @@ describe("whileLeader", () => {
       yield* Fiber.join(left)
       yield* until(() => events.length === 3)
       assert.deepStrictEqual(events.slice(1), [`a ends ${epoch}`, `b begins ${epochOf(second)}`])
-    }).pipe(Effect.scoped, Effect.provide(serverLayer()))
+    }).pipe(Effect.scoped, Effect.provide(settled))
   )
 
   it.live("interrupts the work when the lead is lost, and ends when the work ends by itself", () =>
@@ -104,37 +115,180 @@ describe("whileLeader", () => {
       yield* leave
       assert.strictEqual(yield* Fiber.join(waiting), `done under ${epochOf(second)}`)
       assert.deepStrictEqual(events, [`a begins ${epoch}`, `a ends ${epoch}`])
-    }).pipe(Effect.scoped, Effect.provide(serverLayer()))
+    }).pipe(Effect.scoped, Effect.provide(settled))
   )
 
-  it.live("hands over fifty times, and no two members ever lead under the same epoch", () =>
+  it.live("hands over thirty times, and no two members ever lead under the same epoch", () =>
     Effect.gen(function* () {
       const port = yield* Port
       /** The leader under each epoch, in the order in which they led. */
       const held = new Map<number, string>()
-      let kill = () => {}
-      // So many that the one killed longest ago is back, at the rate at which a client connects again.
-      const lines = yield* Effect.forEach(Array.from({ length: 10 }), () => proxy(port))
-      for (const [index, line] of lines.entries()) {
-        const name = `p${index}`
-        const candidate = yield* join(line.port, { name })
+      let end: Effect.Effect<unknown> = Effect.void
+      const members = Array.from({ length: 10 }, (_, index) => `p${index}`)
+      for (const name of members) {
+        const candidate = yield* join(port, { name, heartbeat: HEARTBEAT })
         const work = Leader.whileLeader((epoch) =>
           Effect.suspend(() => {
             assert.isFalse(held.has(epoch), `${name} and ${held.get(epoch)} lead under ${epoch}`)
             assert.isAbove(epoch, [...held.keys()].at(-1) ?? 0)
             held.set(epoch, name)
-            kill = line.cut
-            return Effect.never
+            const ended = Deferred.makeUnsafe<void>()
+            end = Deferred.succeed(ended, undefined)
+            return Deferred.await(ended)
           })
         )
-        yield* Effect.forkScoped(Effect.orDie(Effect.provideService(work, RankClient, candidate)))
+        yield* Effect.forkScoped(Effect.orDie(Effect.provideService(Effect.forever(work), RankClient, candidate)))
       }
-      for (let kills = 1; kills <= 50; kills++) {
-        yield* until(() => held.size >= kills)
-        kill()
+      for (let ends = 1; ends <= 30; ends++) {
+        yield* until(() => held.size >= ends)
+        yield* end
       }
-      yield* until(() => held.size >= 51)
-      assert.strictEqual(new Set(held.values()).size, lines.length)
-    }).pipe(Effect.scoped, Effect.provide(serverLayer()))
+      yield* until(() => held.size >= 31)
+      assert.strictEqual(new Set(held.values()).size, members.length)
+    }).pipe(Effect.scoped, Effect.provide(settled))
+  )
+
+  it.effect("goes on when the connection is lost, and under the same token when it comes back", () =>
+    Effect.gen(function* () {
+      const server = memoryFake((said, connection) => {
+        const at = server.connections.length
+        if (said._tag === "Hello") connection.welcome({ epoch: 6 + at, resume: "r" })
+        if (said._tag === "Ping") connection.say({ _tag: "Pong", text: `${said.text}` })
+      })
+      const client = yield* admittedTo(server, { lease: true })
+      const events: Array<string> = []
+      yield* lead(client, "a", events)
+      for (let connections = 2; connections <= 4; connections++) {
+        yield* TestClock.adjust("900 millis")
+        server.latest().cut()
+        yield* passUntil(() => server.connections.length === connections, "200 millis")
+        yield* TestClock.adjust("10 seconds")
+      }
+      assert.deepStrictEqual(events, ["a begins 7"])
+      assert.deepInclude(server.latest().said[0], { lease: true, heartbeat: 2000 })
+    })
+  )
+
+  it.effect(
+    "is interrupted so early that it has ended with the lease, two heartbeats after the last answered ping",
+    () =>
+      Effect.gen(function* () {
+        const server = welcoming()
+        const client = yield* admittedTo(server, { lease: true })
+        const events: Array<string> = []
+        let ending: Effect.Effect<void> = Effect.sleep("1950 millis")
+        yield* lead(
+          client,
+          "a",
+          events,
+          Effect.suspend(() => ending)
+        )
+        // At the end of the test nothing moves the clock any more.
+        yield* Effect.addFinalizer(() => Effect.sync(() => (ending = Effect.void)))
+        const left = Effect.map(
+          Effect.provideService(Leader.leaseLeft, RankClient, client),
+          Option.map(Duration.toMillis)
+        )
+        yield* TestClock.adjust("1900 millis")
+        assert.deepStrictEqual(events, ["a begins 7"])
+        assert.isBelow(Option.getOrThrow(yield* left), 2100)
+        yield* TestClock.adjust("2080 millis")
+        assert.deepStrictEqual(events, ["a begins 7", "a ends 7"])
+        assert.isBelow(Option.getOrThrow(yield* left), 30)
+      })
+  )
+
+  it.effect("waits for the lead-in, and then until the server has answered a ping", () =>
+    Effect.gen(function* () {
+      let answers = true
+      const server = memoryFake((said, connection) => {
+        if (said._tag === "Hello") connection.welcome({ leadIn: 3000 })
+        if (said._tag === "Ping" && answers) connection.say({ _tag: "Pong", text: `${said.text}` })
+      })
+      const client = yield* admittedTo(server, { lease: true })
+      const events: Array<string> = []
+      yield* lead(client, "a", events)
+      yield* TestClock.adjust("2900 millis")
+      answers = false
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(events, [])
+      answers = true
+      yield* TestClock.adjust("200 millis")
+      assert.deepStrictEqual(events, ["a begins 7"])
+    })
+  )
+
+  it.effect("steps down when the effect has ended, unless it shall keep rank 0", () =>
+    Effect.gen(function* () {
+      const server = welcoming()
+      const client = yield* admittedTo(server, { lease: true })
+      const provided = Effect.provideService(RankClient, client)
+      yield* provided(Leader.whileLeader(() => Effect.void, { afterwards: "keep" }))
+      yield* TestClock.adjust("10 millis")
+      assert.strictEqual(server.latest().count("Yield"), 0)
+      yield* provided(Leader.whileLeader(() => Effect.void))
+      yield* TestClock.adjust("10 millis")
+      assert.strictEqual(server.latest().count("Yield"), 1)
+    })
+  )
+
+  it.effect("steps down after stopWithin although a finalizer hangs, and reports it", () =>
+    Effect.gen(function* () {
+      const server = welcoming((said, connection) => {
+        if (said._tag === "Ping") connection.say({ _tag: "Pong", text: `${said.text}` })
+      })
+      const client = yield* admittedTo(server, { lease: true })
+      const logged: Array<unknown> = []
+      const work = yield* Leader.whileLeader(() => Effect.onInterrupt(Effect.never, () => Effect.never), {
+        stopWithin: "1 second"
+      }).pipe(
+        Effect.provideService(RankClient, client),
+        Effect.provide(Logger.layer([Logger.make(({ message }) => logged.push(message))])),
+        Effect.forkChild
+      )
+      yield* TestClock.adjust("5 seconds")
+      const stopping = yield* Effect.forkChild(Fiber.interrupt(work))
+      yield* TestClock.adjust("990 millis")
+      assert.strictEqual(server.latest().count("Yield"), 0)
+      yield* TestClock.adjust("20 millis")
+      assert.strictEqual(server.latest().count("Yield"), 1)
+      assert.match(`${logged}`, /has not ended within 1000 milliseconds/)
+      yield* Fiber.join(stopping)
+    })
+  )
+
+  it.effect("fails at once if stopWithin does not fit in the lease", () =>
+    Effect.gen(function* () {
+      const client = yield* admittedTo(welcoming(), { heartbeat: 1000 })
+      for (const stopWithin of ["1500 millis", "2 seconds", "infinity"] as const) {
+        const refused = Leader.whileLeader(() => Effect.never, {
+          stopWithin: stopWithin === "infinity" ? Duration.infinity : stopWithin
+        })
+        const error = yield* Effect.flip(Effect.provideService(refused, RankClient, client))
+        assert.match(error.message, /stopWithin: expected less than 1500 milliseconds/)
+      }
+    })
+  )
+
+  it.live("shows every member who leads, since when and under which epoch", () =>
+    Effect.gen(function* () {
+      const { first, leave, second } = yield* two
+      const seen: Array<Leader.Current | undefined> = []
+      yield* Effect.forkScoped(
+        Effect.provideService(
+          Stream.runForEach(Leader.current, (now) => Effect.sync(() => seen.push(now))),
+          RankClient,
+          second
+        )
+      )
+      yield* until(() => seen.length === 1)
+      assert.strictEqual(seen[0]?.member, standingOf(first)?.member)
+      assert.isAtLeast(seen[0]!.epoch, epochOf(first)!)
+      assert.closeTo(seen[0]!.since, Date.now(), 5000)
+      yield* leave
+      yield* until(() => seen.length === 2)
+      assert.strictEqual(seen[1]?.member, standingOf(second)?.member)
+      assert.strictEqual(seen[1]?.epoch, epochOf(second))
+    }).pipe(Effect.scoped, Effect.provide(settled))
   )
 })

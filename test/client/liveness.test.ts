@@ -3,13 +3,16 @@
  * that stops passing on bytes. `Connection.test.ts` has the lease itself, on `TestClock`.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Duration, Effect } from "effect"
 import { Leader, RankClient } from "../../src/index.ts"
 import { type Client, join } from "../support/client.ts"
 import { says, shell } from "../support/process.ts"
 import { proxy } from "../support/proxy.ts"
 import { until } from "../support/until.ts"
 import { Port, serverLayer } from "../support/wire.ts"
+
+/** Accepts these leases, and has waited for an earlier leader soon. */
+const settling = serverLayer({ settle: Duration.millis(2500) })
 
 /** Short, for tests; the server looks at its clients four times as often. */
 const HEARTBEAT = 600
@@ -49,11 +52,12 @@ describe("the lead", { concurrent: true }, () => {
         assert.strictEqual(first.ended, 0)
         const stalled = performance.now()
         between.stall(...directions)
+        between.refuse()
         yield* until(() => next.begun > 0)
         assert.isAbove(first.ended, stalled)
         assert.isAbove(next.begun, first.ended)
         assert.isBelow(next.begun - stalled, threeOf(HEARTBEAT))
-      }).pipe(Effect.scoped, Effect.provide(serverLayer()))
+      }).pipe(Effect.scoped, Effect.provide(settling))
   )
 
   it.live(
@@ -78,6 +82,6 @@ describe("the lead", { concurrent: true }, () => {
         yield* says(a.stdout, /a stops/)
         // Timers run in the order in which they were due, and one of the work's may be first.
         assert.isAtMost(worked(), before + 1)
-      }).pipe(Effect.scoped, Effect.provide(serverLayer()))
+      }).pipe(Effect.scoped, Effect.provide(settling))
   )
 })

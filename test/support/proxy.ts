@@ -18,6 +18,8 @@ export interface TestProxy extends Disturbance {
   readonly port: number
   /** Passes nothing more on over the present connections: to the server, to the client, or both. */
   readonly stall: (...directions: ReadonlyArray<"up" | "down">) => void
+  /** Takes no more connections. */
+  readonly refuse: () => void
   /** Resets all connections. */
   readonly cut: () => void
   /** Cuts them, and takes no more. */
@@ -91,7 +93,8 @@ export const open = (port: number): Promise<TestProxy> =>
     const stall: TestProxy["stall"] = (...directions) => {
       for (const pipe of pipes) if (directions.includes(pipe.direction)) pipe.stalled = true
     }
-    const proxy = { port: 0, delay: 0, split: 0, stalled: false, stall, cut, close }
+    const refuse = () => void server.close()
+    const proxy = { port: 0, delay: 0, split: 0, stalled: false, stall, refuse, cut, close }
     server.listen(0, "127.0.0.1", 4096, () => {
       proxy.port = (server.address() as { readonly port: number }).port
       resolve(proxy)
