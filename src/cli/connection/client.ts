@@ -67,7 +67,7 @@ const identity = Effect.fnUntraced(function* (options: Connecting) {
 })
 
 /** A client that issues commands, and executes them with `handler`. `more` are other options of a client. */
-export const layer = (options: Connecting, handler?: Handler, more: Pick<ClientOptions, "heartbeat"> = {}) =>
+export const layer = (options: Connecting, handler?: Handler, more: Pick<ClientOptions, "heartbeat" | "lease"> = {}) =>
   Layer.unwrap(
     Effect.gen(function* () {
       const [to, as] = [yield* address(options), yield* identity(options)]

@@ -126,7 +126,9 @@ const lead = Effect.fnUntraced(
       return yield* once === undefined ? running : once.run(ranks, epoch, running)
     })
     const { signal, status } = yield* Effect.raceAllFirst([
-      whileLeader(work),
+      whileLeader(work, { stopWithin: Duration.sum(killAfter, Duration.times(options.heartbeat, 0.1)) }).pipe(
+        Effect.catchTag("Rejected", ({ message }) => unusable(message))
+      ),
       once?.elsewhere ?? Effect.never,
       stopWaiting(options)
     ])
@@ -139,7 +141,7 @@ const lead = Effect.fnUntraced(
   },
   Effect.scoped,
   (effect, options, _, once) =>
-    Effect.provide(effect, Client.layer(options, once?.handler, { heartbeat: options.heartbeat })),
+    Effect.provide(effect, Client.layer(options, once?.handler, { heartbeat: options.heartbeat, lease: true })),
   // Outermost, so that it outlives every process.
   Effect.provide(Spawner.layer)
 )
