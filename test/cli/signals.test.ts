@@ -66,6 +66,21 @@ const script = Effect.fnUntraced(function* (start: (port: number) => ReturnType<
 
 const scriptOf = (port: number) => rankd(["connect", "--port", `${port}`])
 
+/** A script with an open command, on a server that is stopped. */
+const stuck = Effect.gen(function* () {
+  const server = yield* rankd(["--port", "0"])
+  const first = yield* server.connect
+  const run = yield* scriptOf(first.socket.remotePort!)
+  run.input("PING ready\n", "more")
+  yield* says(run.stdout, /PONG ready/)
+  const target = yield* server.connect
+  yield* target.until((line) => line.startsWith("RANK"))
+  run.input("EXEC#1 2 work\n", "more")
+  yield* target.until((line) => line.startsWith("EXEC#1 "))
+  server.child.kill("SIGSTOP")
+  return { run, server }
+})
+
 describe("a script that is interrupted", { concurrent: true }, () => {
   it.live.each([
     ["SIGINT", "1"],
@@ -100,15 +115,7 @@ describe("a script that is interrupted", { concurrent: true }, () => {
   it.live("ends soon though the server does not answer", () =>
     withServer(
       Effect.gen(function* () {
-        const server = yield* rankd(["--port", "0"])
-        const first = yield* server.connect
-        const run = yield* rankd(["connect", "--port", `${first.socket.remotePort}`])
-        run.input("PING ready\n", "more")
-        yield* says(run.stdout, /PONG ready/)
-        yield* (yield* server.connect).until((line) => line.startsWith("RANK"))
-        run.input("EXEC#1 2 work\n", "more")
-        yield* Effect.sleep("300 millis")
-        server.child.kill("SIGSTOP")
+        const { run, server } = yield* stuck
         const start = performance.now()
         run.child.kill("SIGTERM")
         yield* run.exit
@@ -122,15 +129,7 @@ describe("a script that is interrupted", { concurrent: true }, () => {
   it.live("ends at once, and by the second signal, on a second one", () =>
     withServer(
       Effect.gen(function* () {
-        const server = yield* rankd(["--port", "0"])
-        const first = yield* server.connect
-        const run = yield* scriptOf(first.socket.remotePort!)
-        run.input("PING ready\n", "more")
-        yield* says(run.stdout, /PONG ready/)
-        yield* (yield* server.connect).until((line) => line.startsWith("RANK"))
-        run.input("EXEC#1 2 work\n", "more")
-        yield* Effect.sleep("300 millis")
-        server.child.kill("SIGSTOP")
+        const { run, server } = yield* stuck
         run.child.kill("SIGTERM")
         yield* says(run.stderr, /cancelling #1/)
         run.child.kill("SIGINT")

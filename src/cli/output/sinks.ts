@@ -1,5 +1,5 @@
 /**
- * Where the bytes of a standard descriptor go without ever blocking this process. Node writes to terminals synchronously,
+ * Writes the bytes of a standard descriptor, and never blocks this process. Node writes to terminals synchronously,
  * and a pipe blocks again when a process that shares it turns `O_NONBLOCK` off. So a terminal or a pipe is opened anew: the
  * flag then belongs to this process alone.
  *
