@@ -169,6 +169,41 @@ describe("whileLeader", () => {
     })
   )
 
+  it.effect.each(Array.from({ length: 25 }, (_, index) => 500 + 40 * index))(
+    "goes on over a break of a second that begins after %d milliseconds, with the limits of rankd lead",
+    (begin) =>
+      Effect.gen(function* () {
+        let isBroken = false
+        const server = memoryFake((said, connection) => {
+          if (isBroken) connection.cut()
+          else if (said._tag === "Hello") connection.welcome({ resume: "r" })
+          else if (said._tag === "Ping") connection.say({ _tag: "Pong", text: `${said.text}` })
+        })
+        const client = yield* admittedTo(server, { lease: true })
+        let begun = 0
+        const work = Leader.whileLeader(
+          () =>
+            Effect.andThen(
+              Effect.sync(() => begun++),
+              Effect.never
+            ),
+          {
+            stopWithin: "2200 millis"
+          }
+        )
+        const leading = yield* Effect.forkScoped(Effect.provideService(work, RankClient, client))
+        yield* TestClock.adjust(begin)
+        isBroken = true
+        server.latest().cut()
+        yield* TestClock.adjust("1 second")
+        isBroken = false
+        yield* TestClock.adjust("10 seconds")
+        assert.isAbove(server.connections.length, 2)
+        assert.isUndefined(leading.pollUnsafe())
+        assert.strictEqual(begun, 1)
+      })
+  )
+
   it.effect(
     "is interrupted so early that it has ended with the lease, two heartbeats after the last answered ping",
     () =>
