@@ -238,6 +238,41 @@ describe("a lost leader's place", () => {
     }).pipe(served)
   )
 
+  it.effect("is free to the millisecond after several that were lost one after the other", () =>
+    Effect.gen(function* () {
+      const [a, b] = yield* two
+      const c = yield* candidate()
+      const d = yield* candidate()
+      // None of the first three says anything after this.
+      for (const { socket } of [a, b, c]) {
+        yield* passes(117)
+        socket.send("{")
+        yield* settled
+      }
+      yield* alive(LEASE - 1, d.socket)
+      assert.notInclude(ranks(d.socket), "0")
+      yield* passes(1)
+      assert.deepStrictEqual(ranks(d.socket), ["0"])
+    }).pipe(served)
+  )
+
+  it.effect("is free as soon when the leader was silent before it became the leader", () =>
+    Effect.gen(function* () {
+      const [a, b] = yield* two
+      const c = yield* candidate()
+      yield* passes(117)
+      b.socket.send("{")
+      yield* settled
+      yield* alive(LEASE - 20, a.socket, c.socket)
+      yield* say(a.socket, '{"_tag":"Quit"}')
+      assert.deepStrictEqual(ranks(b.socket), ["0"])
+      yield* passes(19)
+      assert.notInclude(ranks(c.socket), "0")
+      yield* passes(1)
+      assert.deepStrictEqual(ranks(c.socket).at(-1), "0")
+    }).pipe(served)
+  )
+
   it.effect("is not free sooner because the leader ended only its side", () =>
     Effect.gen(function* () {
       const [a, b] = yield* two
