@@ -41,6 +41,12 @@ const HANDOVER = 1000
  */
 const TAKEOVERS = { first: 100, longest: 5000, forgottenAfter: 10_000 }
 
+/**
+ * The takeover of a leader waits for this part of what is left of its lease, at most: the client may be the same, on
+ * another connection, and its work may have to stop soon.
+ */
+const LEADER_SHARE = 1 / 20
+
 /** The seat of an absent member. */
 interface Reservation {
   readonly peer: Peer
@@ -188,7 +194,10 @@ export class Reservations {
       const { free, peer: holder } = issued
       const reservation = this.#reserved.get(holder)
       if (reservation !== undefined) return this.#takeOver(issued, reservation, peer, bearer)
-      const delay = this.#takeovers.delay(digest, this.#now())
+      const now = this.#now()
+      const left = holder.lastRankSent === 0 && holder.lease !== undefined ? holder.lease.until - now : undefined
+      const longest = left === undefined ? Number.POSITIVE_INFINITY : Math.max(0, left * LEADER_SHARE)
+      const delay = Math.min(longest, this.#takeovers.delay(digest, now))
       yield* Effect.interruptible(Effect.timeoutOption(free.await, delay))
       // Meanwhile the holder may have left or lost its connection, or another client may have taken over.
       if (this.#tokens.withDigest(digest)?.peer !== holder || this.isAbsent(holder)) continue

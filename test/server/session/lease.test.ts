@@ -452,6 +452,23 @@ describe("a client that resumes the rank of a leader", () => {
   )
 })
 
+describe("a leader whose old connection looks alive to the server", () => {
+  it.effect.each([2000, 400])("is back before its work must stop, however often that happens (%i)", (heartbeat) =>
+    Effect.gen(function* () {
+      const network = yield* Network
+      const { resume } = yield* candidate({ heartbeat })
+      for (let i = 0; i < 10; i++) {
+        // The client has found out, and is back.
+        yield* passes(heartbeat / 4)
+        const back = yield* network.connect
+        yield* say(back, hello({ heartbeat, resume }))
+        yield* passes(heartbeat / 8)
+        assert.deepInclude(json(back.lines())[0], { _tag: "Welcome", member: "m1", rank: 0 }, `time ${i}`)
+      }
+    }).pipe(server({ settle, admission: "hello" }))
+  )
+})
+
 describe("a member at rank 0 that leaves of its own will", () => {
   it.effect.each(["Quit", "Yield", "Join"])("promotes the next at once: %s", (verb) =>
     Effect.gen(function* () {
