@@ -223,6 +223,17 @@ describe("a lost leader's place", () => {
     }).pipe(served)
   )
 
+  it.effect("is not free sooner because something in the server interrupts the session", () =>
+    Effect.gen(function* () {
+      const [a, b] = yield* two
+      a.socket.interrupt()
+      yield* alive(LEASE - 1, b.socket)
+      assert.deepStrictEqual(ranks(b.socket), [])
+      yield* passes(1)
+      assert.deepStrictEqual(ranks(b.socket), ["0"])
+    }).pipe(served)
+  )
+
   it.effect("is free as soon when the leader does not read its answers", () =>
     Effect.gen(function* () {
       const [a, b] = yield* two
