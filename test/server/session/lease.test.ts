@@ -343,6 +343,51 @@ describe("a lost leader's place", () => {
     }).pipe(Effect.scoped, server({ settle, grace: Duration.seconds(30) }, [], access))
   )
 
+  it.effect("is reserved when the leader was alone, and a newcomer gets in line", () =>
+    Effect.gen(function* () {
+      const a = yield* candidate()
+      a.socket.reset()
+      yield* passes(LEASE - 1)
+      const b = yield* candidate()
+      assert.deepInclude(b.welcome, { rank: 1, size: 2 })
+      yield* passes(1)
+      assert.deepStrictEqual(ranks(b.socket), ["0"])
+    }).pipe(served)
+  )
+
+  it.effect("is reserved while the server drains, too", () =>
+    Effect.gen(function* () {
+      const [a, b] = yield* two
+      const c = yield* candidate()
+      // The server waits for this command.
+      yield* say(b.socket, '{"_tag":"Exec","id":"x","to":"2","command":"x"}')
+      yield* Effect.forkChild((yield* Network).stop)
+      yield* settled
+      a.socket.reset()
+      yield* alive(LEASE - 1, b.socket, c.socket)
+      assert.deepStrictEqual(ranks(b.socket), [])
+      yield* passes(1)
+      assert.deepStrictEqual(ranks(b.socket), ["0"])
+    }).pipe(server({ settle, drain: Duration.seconds(20) }))
+  )
+
+  it.effect("is free for the next member whose token was not revoked", () =>
+    Effect.gen(function* () {
+      const { leader, next } = yield* pair
+      const last = yield* candidate({ token: "next" })
+      yield* say(leader, '{"_tag":"Yield"}')
+      // The former leader is the last now, and its token the only one that is revoked.
+      yield* alive(1000, leader, next, last.socket)
+      revoke()
+      yield* settled
+      next.reset()
+      yield* alive(LEASE - 1, last.socket)
+      assert.notInclude(ranks(last.socket), "0")
+      yield* passes(1)
+      assert.deepStrictEqual(ranks(last.socket), ["0"])
+    }).pipe(Effect.scoped, server({ settle }, [], access))
+  )
+
   it.effect("is not reserved for a member that was never at rank 0", () =>
     Effect.gen(function* () {
       const [a, b] = yield* two
@@ -481,11 +526,45 @@ describe("a leader whose old connection looks alive to the server", () => {
 })
 
 describe("a member at rank 0 that leaves of its own will", () => {
-  it.effect.each(["Quit", "Yield", "Join"])("promotes the next at once: %s", (verb) =>
+  it.effect.each([
+    { _tag: "Quit" },
+    { _tag: "Yield" },
+    { _tag: "Join", group: "other" },
+    { _tag: "Join", group: "default" }
+  ])("promotes the next at once: $_tag $group", (message) =>
     Effect.gen(function* () {
       const [a, b] = yield* two
-      yield* say(a.socket, JSON.stringify({ _tag: verb, ...(verb === "Join" ? { group: "other" } : {}) }))
+      yield* say(a.socket, JSON.stringify(message))
       assert.deepStrictEqual(ranks(b.socket), ["0"])
+    }).pipe(served)
+  )
+
+  it.effect("has rank 0 again when it is alone, and its lease, too", () =>
+    Effect.gen(function* () {
+      const { socket } = yield* candidate()
+      socket.lines()
+      const [again] = json(yield* say(socket, '{"_tag":"Yield"}'))
+      assert.deepInclude(again, { _tag: "Rank", rank: 0, size: 1 })
+      socket.reset()
+      const next = yield* candidate()
+      assert.deepInclude(next.welcome, { rank: 1 })
+      yield* alive(LEASE - 1, next.socket)
+      assert.deepStrictEqual(ranks(next.socket), [])
+      yield* passes(1)
+      assert.deepStrictEqual(ranks(next.socket), ["0"])
+    }).pipe(served)
+  )
+})
+
+describe("a leader that sends what begins another protocol", () => {
+  it.effect.each(["GET / HTTP/1.1", "Host: x", "\u0016\u0003\u0001", "\u00ff\u00fe"])("stays: %j", (line) =>
+    Effect.gen(function* () {
+      const [a, b] = yield* two
+      a.socket.send(Buffer.from(`${line}\n`, "latin1"))
+      yield* settled
+      yield* alive(2 * LEASE, a.socket, b.socket)
+      assert.isFalse(a.socket.ended)
+      assert.deepStrictEqual(ranks(b.socket), [])
     }).pipe(served)
   )
 })
