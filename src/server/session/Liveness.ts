@@ -10,8 +10,8 @@
  * server itself was frozen, it reads the bytes that came meanwhile before it times out a client.
  *
  * Others may wait for the lease of a client to end, so the silence of a client with a lease is exact:
- * it counts from the time that its `Lease` notes, and a sweep runs when the client times out. At
- * rank 0 this is so whether or not the client reads its answers.
+ * it counts from the time that its `Lease` notes. When a client times out that leads, or may lead
+ * soon, a sweep runs. At rank 0 this is so whether or not the client reads its answers.
  */
 import { Clock, Effect, type Scope } from "effect"
 import { SILENCE } from "../Lease.ts"
@@ -24,6 +24,9 @@ import { monotonicMillis } from "../time.ts"
 const MIN_TICK = 25
 const MAX_TICK = 250
 const TICKS = 4
+
+/** Clients with a lease time out to the millisecond if their rank is below this one: they may lead before the next tick. */
+const EXACT_RANKS = 4
 
 /** A client whose session sets a mark when the client sends something. */
 export interface Audible extends Peer {
@@ -42,7 +45,7 @@ export class Liveness {
   readonly #watched = new Map<Audible, Heartbeat>()
   readonly #sweeper = new Sweeper()
   #shortest = Number.POSITIVE_INFINITY
-  /** When the first client with a lease times out, if it stays silent. */
+  /** When the first of the clients times out that time out to the millisecond, if it stays silent. */
   #due = Number.POSITIVE_INFINITY
   #now = 0
   /** The real time of the last sweep. */
@@ -107,7 +110,8 @@ export class Liveness {
         client.disconnect("heartbeat")
         continue
       }
-      if (lease !== undefined) this.#due = Math.min(this.#due, heardAt + SILENCE * interval)
+      if (lease !== undefined && client.lastRankSent < EXACT_RANKS)
+        this.#due = Math.min(this.#due, heardAt + SILENCE * interval)
       if (now - Math.max(heardAt, pingedAt) < interval) continue
       heartbeat.pingedAt = now
       client.send({ _tag: "Ping" })
