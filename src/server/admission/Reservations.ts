@@ -180,9 +180,12 @@ export class Reservations {
       yield* Effect.interruptible(Effect.timeoutOption(free.await, delay))
       // Meanwhile the holder may have left or lost its connection, or another client may have taken over.
       if (this.#tokens.withDigest(digest)?.peer !== holder || this.isAbsent(holder)) continue
-      this.#takeovers.count(digest, this.#now())
-      issued.resuming = true
-      holder.disconnect("resumed elsewhere")
+      // A session that ends already has another cause, which decides.
+      if (!holder.leaving) {
+        this.#takeovers.count(digest, this.#now())
+        issued.resuming = true
+        holder.disconnect("resumed elsewhere")
+      }
       yield* Effect.interruptible(free.await)
     }
   })
