@@ -87,6 +87,8 @@ const run = Effect.fnUntraced(function* (options: Connecting) {
 }, Effect.scoped)
 
 export const command = Command.make("watch", flags, run).pipe(
-  Command.withDescription("Show the members of a group and every change. While it runs, this command is one of them"),
+  Command.withDescription(
+    "Show the members of a group, every change, and when nobody can lead. While it runs, this command is one of them"
+  ),
   Command.withExamples([{ command: "rankd watch --json | jq .", description: "Print every change for a program" }])
 )
