@@ -7,7 +7,8 @@ import { textCodec } from "../protocol/text/TextCodec.ts"
 import * as Client from "./connection/client.ts"
 import { type Connecting, flags } from "./connection/flags.ts"
 import { ranked } from "./connection/ranked.ts"
-import { memberTable } from "./members.ts"
+import { blocked, memberTable } from "./members.ts"
+import { say } from "./say.ts"
 import { stopOnHangup } from "./signals.ts"
 import { json, styled } from "./terminal/text.ts"
 
@@ -22,15 +23,13 @@ const run = Effect.fnUntraced(function* (options: Connecting) {
   yield* Effect.forkScoped(link.run({ heard, broken: Effect.void }))
   const { member } = yield* ranked(options, link)
   const roster = yield* Deferred.await(listed)
-  if (options.json) return yield* Console.log(roster.members.map(json).join("\n"))
   const { stdoutIsTerminal } = yield* Stdio
-  yield* Console.log(
-    (yield* stdoutIsTerminal)
-      ? memberTable(roster.members, member)
-          .map(({ style, text }) => styled(style, text))
-          .join("\n")
-      : textCodec.encodeServer(roster)
-  )
+  const table = (yield* stdoutIsTerminal)
+    ? memberTable(roster.members, member).map(({ style, text }) => styled(style, text))
+    : [textCodec.encodeServer(roster)]
+  yield* Console.log((options.json ? roster.members.map(json) : table).join("\n"))
+  const why = blocked(roster.members)
+  if (why !== undefined) yield* say(options.json, "Notice", why)
 }, Effect.scoped)
 
 export const command = Command.make("ranks", flags, run).pipe(

@@ -9,7 +9,7 @@ import * as Client from "./connection/client.ts"
 import { type Connecting, flags } from "./connection/flags.ts"
 import { notices } from "./connection/notices.ts"
 import { ranked } from "./connection/ranked.ts"
-import { memberTable } from "./members.ts"
+import { blocked, memberTable } from "./members.ts"
 import { print, stdout } from "./output/output.ts"
 import { say } from "./say.ts"
 import { asService, reloadOnHangup } from "./signals.ts"
@@ -44,8 +44,12 @@ const run = Effect.fnUntraced(function* (options: Connecting) {
     }
     following ||= message._tag === "Roster"
     if (!following || !CHANGES.has(message._tag)) return Effect.void
-    if (!drawn) return print(options.json ? json(message) : textCodec.encodeServer(message))
     members = listed(members, message)
+    if (!drawn) {
+      const printed = print(options.json ? json(message) : textCodec.encodeServer(message))
+      const why = message._tag === "Roster" ? blocked(members) : undefined
+      return why === undefined ? printed : Effect.andThen(printed, say(options.json, "Notice", why))
+    }
     return changed.open
   }
   const broken = Effect.suspend(() => {
@@ -66,12 +70,13 @@ const run = Effect.fnUntraced(function* (options: Connecting) {
     yield* stdout.drained
     changed.closeUnsafe()
     const why = SubscriptionRef.getUnsafe(link.refused)?.message ?? "connection lost"
-    const head: ReadonlyArray<Line> =
-      self === undefined ? [{ text: printable(`${why}; trying again`), style: "red" }] : []
+    const unled = blocked(members)
+    const head: Array<Line> = unled === undefined ? [] : [{ text: unled, style: "yellow" }]
+    if (self === undefined) head.unshift({ text: printable(`${why}; trying again`), style: "red" })
     screen.show([...head, ...memberTable(members, self)], (count) => `... and ${count} more`)
     yield* Effect.sleep(REDRAW_INTERVAL)
-    // `JOINED` has no address.
-    if (members.every(({ address }) => address !== undefined)) return
+    // `JOINED` has no address, and no message tells that a member gets a lease.
+    if (unled === undefined && members.every(({ address }) => address !== undefined)) return
     if (performance.now() - asked < ASK_INTERVAL_MS) {
       yield* changed.open
       return
@@ -82,6 +87,8 @@ const run = Effect.fnUntraced(function* (options: Connecting) {
 }, Effect.scoped)
 
 export const command = Command.make("watch", flags, run).pipe(
-  Command.withDescription("Show the members of a group and every change. While it runs, this command is one of them"),
+  Command.withDescription(
+    "Show the members of a group, every change, and when nobody can lead. While it runs, this command is one of them"
+  ),
   Command.withExamples([{ command: "rankd watch --json | jq .", description: "Print every change for a program" }])
 )

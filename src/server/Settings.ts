@@ -153,7 +153,7 @@ export const limits = table({
     least: Duration.zero,
     most: WEEK,
     unit: "seconds",
-    help: "Seconds after the server's start in which a new leader waits, because the leader before the restart may still work. A leader's heartbeat is at most 1/2.5 of it. 0: no wait and no limit, so two may lead after a restart. To lower it, shorten the heartbeats and restart once with the old value first"
+    help: "Seconds after the server's start in which a new leader waits, because the leader before the restart may still work. A leader's heartbeat is at most 1/2.5 of it. 0: no wait and no limit, so two may lead after a restart, and a lost leader blocks rank 0 for 2.5 of whatever heartbeat it chose. Before you lower it, shorten the heartbeats and restart once with the old value, or two may lead"
   },
   // With `linger` and the last second of the output it stays clear of the ten seconds after which container runtimes kill.
   drain: {

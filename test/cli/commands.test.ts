@@ -48,6 +48,31 @@ describe("rankd ranks", { concurrent: true }, () => {
     )
   )
 
+  it.live("says when nobody leads, because rank 0 holds no lease", () =>
+    withServer(
+      Effect.gen(function* () {
+        const first = yield* client
+        yield* first.until((line) => line.startsWith("RANK"))
+        const candidate = yield* client
+        candidate.send('{"_tag":"Hello","protocol":1,"heartbeat":2000,"lease":true}')
+        yield* candidate.until((line) => line.includes("Welcome"))
+        const port = yield* to
+        const sentence = "rank 0 holds no lease: nobody leads"
+        const lines = yield* rankdHere(["ranks", ...port])
+        assert.strictEqual(lines.stderr, `rankd: ${sentence}\n`)
+        const json = yield* rankdHere(["ranks", ...port, "--json"])
+        assert.deepStrictEqual(parsed(json.stderr), [{ _tag: "Notice", message: sentence }])
+        assert.deepStrictEqual(
+          parsed(json.stdout).map(({ lease }) => lease),
+          [undefined, true, undefined]
+        )
+        first.send("YIELD")
+        yield* candidate.until((line) => line.includes('"rank":0'))
+        assert.strictEqual((yield* rankdHere(["ranks", ...port])).stderr, "")
+      })
+    )
+  )
+
   it.live("says why the server does not admit it", () =>
     withServer(
       Effect.gen(function* () {

@@ -198,7 +198,19 @@ describe("in a terminal", { concurrent: true, timeout: 90_000 }, () => {
         assert.include(yield* colours, "\u001b[1mRANK")
         const late = yield* client
         yield* shows(new RegExp(`^2 +m3 +- +${late.address}$`, "m"))
-        late.socket.destroy()
+        late.send('{"_tag":"Hello","protocol":1,"heartbeat":2000,"lease":true}')
+        yield* late.until((line) => line.includes("Welcome"))
+        // The list is requested again when a member joins.
+        const other = yield* client
+        assert.deepStrictEqual(rows(yield* shows(/^rank 0 holds no lease/)).slice(0, 4), [
+          "rank 0 holds no lease: nobody leads",
+          "RANK  MEMBER  NAME  LEASE  ADDRESS",
+          "0     m1      boss  -      HERE",
+          "1     m2      eye   -      HERE (this command)"
+        ])
+        yield* shows(/^2 +m3 +- +lease /m)
+        other.socket.destroy()
+        late.send('{"_tag":"Quit"}')
         const crowd = yield* Effect.forEach(Array.from({ length: 30 }), () => client)
         // More than fit on the screen.
         assert.match(yield* shows(/and 11 more/), /^RANK(?:.*\n){22}\.\.\. and 11 more$/)

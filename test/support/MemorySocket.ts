@@ -108,6 +108,11 @@ export class MemorySocket {
     Queue.failCauseUnsafe(this.#inbound, Cause.die(defect))
   }
 
+  /** The server's side of the socket interrupts the session. */
+  interrupt(): void {
+    Queue.failCauseUnsafe(this.#inbound, Cause.interrupt())
+  }
+
   reset(): void {
     this.#destroy(1006)
   }

@@ -4,12 +4,11 @@
  * from then on. A member at rank 0 with a lease keeps its seat until the lease has ended, too,
  * however its connection ends, unless it has left of its own will. Any other member leaves at once.
  *
- * It owns the seats of absent members, and when each reservation ends. Invariants: nobody is
- * promoted past a lease that may still run. The limits on connections, in total and per subnet,
- * also apply to members that are absent for the grace.
+ * It decides which seats are reserved and for how long, and who gets them; `ReservedSeats` owns
+ * them. Invariants: nobody is promoted past a lease that may still run. The limits on connections,
+ * in total and per subnet, also apply to members that are absent for the grace.
  */
-import { Clock, Duration, Effect, Exit, type Fiber, Scope } from "effect"
-import { SubnetCounter } from "../../net/Subnet.ts"
+import { Clock, Duration, Effect, Exit, Scope } from "effect"
 import type { LeaveReason } from "../../protocol/Reasons.ts"
 import * as Roster from "../../rank/Roster.ts"
 import { abandonDeliveries } from "../commands/Command.ts"
@@ -17,10 +16,11 @@ import type { LeadIns } from "../group/LeadIns.ts"
 import { giveUp, type Seat } from "../group/Seat.ts"
 import type { Peer } from "../Peer.ts"
 import type { SettingsValues } from "../Settings.ts"
-import { monotonicMillis, sleepUntil } from "../time.ts"
+import { monotonicMillis } from "../time.ts"
 import { wakeLater } from "../wakeLater.ts"
 import { type Bearer, type Grant, isSameBearer } from "./Access.ts"
 import { Backoff } from "./Backoff.ts"
+import { type Reservation, ReservedSeats } from "./ReservedSeats.ts"
 import { type Issued, make as makeTokens, type ResumeToken, type ResumeTokens } from "./ResumeTokens.ts"
 
 /** A member whose connection ends for one of these reasons may come back within the grace. */
@@ -41,23 +41,11 @@ const HANDOVER = 1000
  */
 const TAKEOVERS = { first: 100, longest: 5000, forgottenAfter: 10_000 }
 
-/** The seat of an absent member. */
-interface Reservation {
-  readonly peer: Peer
-  readonly seat: Seat
-  /** Its name, when its connection ended. */
-  readonly name: string | undefined
-  readonly bearer: Bearer | undefined
-  /** Why its connection ended. */
-  readonly reason: LeaveReason
-  /** The end of the lease of a member at rank 0; 0 for any other member. All times are in milliseconds. */
-  readonly leasedUntil: number
-  /** Whether it counts for the limits on connections. */
-  readonly counts: boolean
-  /** When the reservation ends. */
-  deadline: number
-  expiry: Fiber.Fiber<void> | undefined
-}
+/**
+ * The takeover of a leader waits for this part of what is left of its lease, at most: the client may be the same, on
+ * another connection, and its work may have to stop soon.
+ */
+const LEADER_SHARE = 1 / 20
 
 type ReservationSettings = Pick<SettingsValues, "grace" | "maxConnections" | "maxConnectionsPerAddress">
 
@@ -78,9 +66,7 @@ export class Reservations {
   /** Milliseconds of the monotonic clock. */
   readonly #now: () => number
   readonly #takeovers = new Backoff(TAKEOVERS)
-  readonly #reserved = new Map<Peer, Reservation>()
-  /** Counts the members that are absent for the grace, by the subnet of their last address. */
-  readonly #absent = new SubnetCounter()
+  readonly #seats: ReservedSeats
 
   constructor(
     scope: Scope.Closeable,
@@ -94,6 +80,7 @@ export class Reservations {
     this.#leadIns = leadIns
     this.#settings = settings
     this.#now = now
+    this.#seats = new ReservedSeats(scope, now, (reservation) => this.#giveUp(reservation))
   }
 
   /** A new resume token, not valid until `issue`; undefined if the seat of such a client is never reserved. */
@@ -112,17 +99,17 @@ export class Reservations {
   }
 
   isAbsent(peer: Peer): boolean {
-    return this.#reserved.has(peer)
+    return this.#seats.of(peer) !== undefined
   }
 
   /** Whether the member is absent and had a lease at rank 0: it only keeps others from this rank. */
   isPlaceholder(peer: Peer): boolean {
-    return (this.#reserved.get(peer)?.leasedUntil ?? 0) > 0
+    return (this.#seats.of(peer)?.leasedUntil ?? 0) > 0
   }
 
   /** Whether a newcomer with these rights may have the name of this member: it may be the same program, restarted. */
   givesUpName(peer: Peer, newcomer: Bearer): boolean {
-    const bearer = this.#reserved.get(peer)?.bearer
+    const bearer = this.#seats.of(peer)?.bearer
     return this.isPlaceholder(peer) && bearer !== undefined && isSameBearer(bearer, newcomer)
   }
 
@@ -150,11 +137,9 @@ export class Reservations {
         bearer: issued?.bearer,
         reason,
         leasedUntil,
-        counts: grace > 0,
-        deadline: Math.max(now + grace, leasedUntil),
-        expiry: undefined
+        counts: grace > 0
       }
-      return Effect.as(this.#reserve(reservation), true)
+      return Effect.as(this.#reserve(reservation, Math.max(now + grace, leasedUntil)), true)
     })
   }
 
@@ -186,15 +171,21 @@ export class Reservations {
       if (issued === undefined || !isSameBearer(issued.bearer, bearer)) return undefined
       if (issued.peer === peer) return "own"
       const { free, peer: holder } = issued
-      const reservation = this.#reserved.get(holder)
+      const reservation = this.#seats.of(holder)
       if (reservation !== undefined) return this.#takeOver(issued, reservation, peer, bearer)
-      const delay = this.#takeovers.delay(digest, this.#now())
+      const now = this.#now()
+      const left = holder.lastRankSent === 0 && holder.lease !== undefined ? holder.lease.until - now : undefined
+      const longest = left === undefined ? Number.POSITIVE_INFINITY : Math.max(0, left * LEADER_SHARE)
+      const delay = Math.min(longest, this.#takeovers.delay(digest, now))
       yield* Effect.interruptible(Effect.timeoutOption(free.await, delay))
       // Meanwhile the holder may have left or lost its connection, or another client may have taken over.
       if (this.#tokens.withDigest(digest)?.peer !== holder || this.isAbsent(holder)) continue
-      this.#takeovers.count(digest, this.#now())
-      issued.resuming = true
-      holder.disconnect("resumed elsewhere")
+      // A session that ends already has another cause, which decides.
+      if (!holder.leaving) {
+        this.#takeovers.count(digest, this.#now())
+        issued.resuming = true
+        holder.disconnect("resumed elsewhere")
+      }
       yield* Effect.interruptible(free.await)
     }
   })
@@ -202,15 +193,14 @@ export class Reservations {
   /** Gives up the seats of absent members whose grants are revoked: at once, or when their leases have ended. */
   revoke(holds: (grant: Grant) => boolean): Effect.Effect<void> {
     const now = this.#now()
-    const revoked = [...this.#reserved.values()].filter(({ bearer }) => bearer !== undefined && !holds(bearer.grant))
+    const revoked = this.#seats.all().filter(({ bearer }) => bearer !== undefined && !holds(bearer.grant))
     // None of them is absent any more when the first one leaves, so that none of them is promoted.
     const departures = revoked.map((reservation) => {
       const { leasedUntil, peer } = reservation
       this.#tokens.forget(peer)
-      reservation.expiry?.interruptUnsafe()
-      if (leasedUntil <= now) return this.#expire(reservation)
-      reservation.deadline = leasedUntil
-      return this.#await(reservation)
+      if (leasedUntil > now) return this.#seats.endAt(reservation, leasedUntil)
+      this.#seats.end(reservation)
+      return this.#giveUp(reservation)
     })
     return Effect.all(departures, { discard: true })
   }
@@ -226,8 +216,8 @@ export class Reservations {
     const grace = Duration.toMillis(this.#settings.grace)
     if (resuming) return grace > 0 ? grace : HANDOVER
     const { maxConnections, maxConnectionsPerAddress } = this.#settings
-    const hasRoom = this.#absent.total < maxConnections && this.#absent.of(peer.address) < maxConnectionsPerAddress
-    return LOST.has(reason) && hasRoom ? grace : 0
+    const { subnet, total } = this.#seats.counted(peer.address)
+    return LOST.has(reason) && total < maxConnections && subnet < maxConnectionsPerAddress ? grace : 0
   }
 
   /** When the leases have ended that keep others from the rank of this member; 0 if there are none. */
@@ -238,32 +228,19 @@ export class Reservations {
     return Math.max(lease?.until ?? 0, this.#leadIns.leasedUntil(group.name))
   }
 
-  #reserve(reservation: Reservation): Effect.Effect<void> {
-    const { counts, peer, seat } = reservation
-    this.#reserved.set(peer, reservation)
-    if (counts) this.#absent.add(peer.address, 1)
+  #reserve(reservation: Reservation, deadline: number): Effect.Effect<void> {
+    const { peer, seat } = reservation
+    const reserved = this.#seats.add(reservation, deadline)
     // Open commands to it end as if it had left. Commands that reach it from now on are `undelivered`.
     abandonDeliveries(peer)
     seat.group.notifier.unwatch(peer)
     seat.group.followLeader()
-    return Effect.map(this.#await(reservation), () => wakeLater(() => this.#tokens.of(peer)?.free.openUnsafe()))
-  }
-
-  /** Ends the reservation at its deadline. */
-  #await(reservation: Reservation): Effect.Effect<void> {
-    const expiry = Effect.andThen(
-      sleepUntil(reservation.deadline, this.#now),
-      Effect.suspend(() => this.#expire(reservation))
-    )
-    return Effect.map(Effect.forkIn(expiry, this.scope), (fiber) => {
-      reservation.expiry = fiber
-    })
+    return Effect.map(reserved, () => wakeLater(() => this.#tokens.of(peer)?.free.openUnsafe()))
   }
 
   #takeOver(issued: Issued, reservation: Reservation, peer: Peer, bearer: Bearer): Resumed {
-    const { expiry, leasedUntil, name, seat } = reservation
-    this.#end(reservation)
-    expiry?.interruptUnsafe()
+    const { leasedUntil, name, seat } = reservation
+    this.#seats.end(reservation)
     // The process that had the seat may work until then, and the one that resumes it may be another.
     this.#leadIns.defer(seat.group.name, leasedUntil)
     // The rate limiter stays the same: coming back does not refill it.
@@ -271,18 +248,10 @@ export class Reservations {
     return { seat, bearer: issued.bearer, name }
   }
 
-  /** Ends the reservation: the member leaves, with the reason for which its connection was lost. */
-  #expire(reservation: Reservation): Effect.Effect<void> {
-    if (!this.#end(reservation)) return Effect.void
-    this.#tokens.forget(reservation.peer)
-    return giveUp(reservation.seat, reservation.reason)
-  }
-
-  /** False if it has ended already. */
-  #end({ counts, peer }: Reservation): boolean {
-    if (!this.#reserved.delete(peer)) return false
-    if (counts) this.#absent.add(peer.address, -1)
-    return true
+  /** The reservation has ended: the member leaves, with the reason for which its connection was lost. */
+  #giveUp({ peer, reason, seat }: Reservation): Effect.Effect<void> {
+    this.#tokens.forget(peer)
+    return giveUp(seat, reason)
   }
 }
 

@@ -6,11 +6,16 @@
  * and the lease of each connection whose rank another connection has taken over.
  */
 
+/** So many ended leases are not worth a look. */
+const FEW = 64
+
 export class LeadIns {
   readonly #now: () => number
   /** Until then the server does not know which leases it granted before it started. */
   readonly #settledAt: number
   readonly #leasedUntil = new Map<string, number>()
+  /** With so many groups, the ended leases among them are dropped. It doubles with what is left, so each costs one look or two. */
+  #most = FEW
 
   /** @param settle and all times in milliseconds; `now` is the monotonic clock */
   constructor(settle: number, now: () => number) {
@@ -21,8 +26,11 @@ export class LeadIns {
   /** A former leader of the group may act until then, although another client can get its rank. */
   defer(group: string, until: number): void {
     const now = this.#now()
+    if (until <= Math.max(now, this.leasedUntil(group))) return
+    this.#leasedUntil.set(group, until)
+    if (this.#leasedUntil.size <= this.#most) return
     for (const [other, end] of this.#leasedUntil) if (end <= now) this.#leasedUntil.delete(other)
-    if (until > Math.max(now, this.leasedUntil(group))) this.#leasedUntil.set(group, until)
+    this.#most = Math.max(FEW, 2 * this.#leasedUntil.size)
   }
 
   /** When the leases of former leaders of the group have ended; 0 if they have. */

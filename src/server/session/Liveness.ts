@@ -9,9 +9,9 @@
  * longer than the real one. Nor does a sweep add more than two ticks to its clock: after the
  * server itself was frozen, it reads the bytes that came meanwhile before it times out a client.
  *
- * A *holder* is a client that has a lease and has received rank 0. Others wait for its lease to
- * end, so its silence is exact: it counts from the time that its `Lease` notes, whether or not
- * it reads its answers, and a sweep runs when it times out.
+ * Others may wait for the lease of a client to end, so the silence of a client with a lease is exact:
+ * it counts from the time that its `Lease` notes. When a client times out that leads, or may lead
+ * soon, a sweep runs. At rank 0 this is so whether or not the client reads its answers.
  */
 import { Clock, Effect, type Scope } from "effect"
 import { SILENCE } from "../Lease.ts"
@@ -24,6 +24,9 @@ import { monotonicMillis } from "../time.ts"
 const MIN_TICK = 25
 const MAX_TICK = 250
 const TICKS = 4
+
+/** Clients with a lease time out to the millisecond if their rank is below this one: they may lead before the next tick. */
+const EXACT_RANKS = 4
 
 /** A client whose session sets a mark when the client sends something. */
 export interface Audible extends Peer {
@@ -42,8 +45,8 @@ export class Liveness {
   readonly #watched = new Map<Audible, Heartbeat>()
   readonly #sweeper = new Sweeper()
   #shortest = Number.POSITIVE_INFINITY
-  /** When the first holder times out, if it stays silent. */
-  #holderDue = Number.POSITIVE_INFINITY
+  /** When the first of the clients times out that time out to the millisecond, if it stays silent. */
+  #due = Number.POSITIVE_INFINITY
   #now = 0
   /** The real time of the last sweep. */
   #sweptAt = Number.NEGATIVE_INFINITY
@@ -75,10 +78,10 @@ export class Liveness {
   readonly #pass = Effect.gen({ self: this }, function* () {
     const clock = monotonicMillis(yield* Clock.Clock)
     const tick = Math.min(MAX_TICK, Math.max(MIN_TICK, Math.floor(this.#shortest / TICKS)))
-    const before = clock()
-    yield* Effect.sleep(Math.max(1, Math.min(tick, Math.ceil(this.#holderDue - this.#now))))
+    yield* Effect.sleep(Math.max(1, Math.min(tick, Math.ceil(this.#due - this.#now))))
     const now = clock()
-    const credited = Math.min(2 * tick, now - before)
+    // Since the last sweep began: with many clients a sweep itself takes a while.
+    const credited = Math.min(2 * tick, now - this.#sweptAt)
     this.#now += credited
     this.#sweep(credited, now)
     this.#sweptAt = now
@@ -89,14 +92,16 @@ export class Liveness {
   #sweep(credited: number, realNow: number): void {
     const now = this.#now
     this.#shortest = Number.POSITIVE_INFINITY
-    this.#holderDue = Number.POSITIVE_INFINITY
+    this.#due = Number.POSITIVE_INFINITY
     for (const [client, heartbeat] of this.#watched) {
       const { interval } = heartbeat
       this.#shortest = Math.min(this.#shortest, interval)
-      const lease = client.lastRankSent === 0 ? client.lease : undefined
-      const silence = lease === undefined ? 0 : realNow - lease.heardAt
       // The server does not read from a client that has not read its answers. If it never does, the outbox detects it.
-      const heard = lease === undefined ? client.heard || client.outbox.readPaused : silence <= realNow - this.#sweptAt
+      const leads = client.lease !== undefined && client.lastRankSent === 0
+      const unread = client.outbox.readPaused && !leads
+      const lease = unread ? undefined : client.lease
+      const silence = lease === undefined ? 0 : realNow - lease.heardAt
+      const heard = lease === undefined ? client.heard || unread : silence <= realNow - this.#sweptAt
       client.heard = false
       if (heard) heartbeat.heardAt = Math.max(heartbeat.heardAt, now - Math.min(credited, silence))
       const { heardAt, pingedAt } = heartbeat
@@ -105,7 +110,8 @@ export class Liveness {
         client.disconnect("heartbeat")
         continue
       }
-      if (lease !== undefined) this.#holderDue = Math.min(this.#holderDue, heardAt + SILENCE * interval)
+      if (lease !== undefined && client.lastRankSent < EXACT_RANKS)
+        this.#due = Math.min(this.#due, heardAt + SILENCE * interval)
       if (now - Math.max(heardAt, pingedAt) < interval) continue
       heartbeat.pingedAt = now
       client.send({ _tag: "Ping" })

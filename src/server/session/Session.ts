@@ -30,7 +30,7 @@ export const run = (context: ServerContext, socket: Socket.Socket): Effect.Effec
       Effect.onExit(
         Effect.andThen(arrive(session), () => Effect.catchIf(read(session, pull), isEndOfInput, () => finish(session))),
         (exit) => {
-          const cause = causeOf(exit)
+          const cause = causeOf(exit, context)
           const isDefect = cause === "internal error" && Exit.isFailure(exit)
           session.close(cause, isDefect ? `${Cause.squash(exit.cause)}` : undefined)
           return Effect.ensuring(leave(session, pull), forget(session))
@@ -191,9 +191,11 @@ const disconnectAll = (context: ServerContext): Effect.Effect<void> =>
   })
 
 /** The cause for a session that ended by itself: its connection ended, it failed, or the server stopped. */
-const causeOf = (exit: Exit.Exit<unknown, Socket.SocketError>): CloseCause => {
+const causeOf = (exit: Exit.Exit<unknown, Socket.SocketError>, { phase }: ServerContext): CloseCause => {
   if (Exit.isSuccess(exit) || Cause.hasDies(exit.cause)) return "internal error"
-  return Cause.hasInterrupts(exit.cause) ? "shutting down" : "reset"
+  if (!Cause.hasInterrupts(exit.cause)) return "reset"
+  // Before it stops, the server interrupts nobody without a cause, and it still promotes the next leader.
+  return phase === "stopping" ? "shutting down" : "internal error"
 }
 
 const isEndOfInput = ({ reason }: Socket.SocketError): boolean =>

@@ -1,6 +1,7 @@
 /** The verdicts of admission, and what they leave behind: peers without sessions ask for seats. */
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Scope } from "effect"
+import { Duration, Effect, Exit, Fiber, Scope } from "effect"
+import { TestClock } from "effect/testing"
 import * as Roster from "../../../src/rank/Roster.ts"
 import { type Bearer, EVERYTHING, type Grant } from "../../../src/server/admission/Access.ts"
 import type { Applicant, SeatRequest, Verdict } from "../../../src/server/admission/Admission.ts"
@@ -304,6 +305,21 @@ describe("a client that comes back", () => {
       assert(verdict._tag === "Seated")
       yield* Scope.close(verdict.seat.scope, Exit.succeed("quit" as const))
       assert.deepStrictEqual(yield* inGroup("jobs"), ["m2 bob"])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("cannot have a seat whose token is taken back at that moment", () =>
+    Effect.gen(function* () {
+      const { ask, newcomer, reservations, resumable } = yield* setUp(GRACE)
+      const ann = yield* resumable()
+      const asking = yield* Effect.forkChild(ask(newcomer(), { resume: ann.token }))
+      yield* TestClock.adjust(99)
+      ann.peer.disconnect("token revoked")
+      ann.peer.leaving = true
+      yield* TestClock.adjust(1)
+      assert.isFalse(yield* reservations.leave(ann.peer, ann.seat, "kicked"))
+      const { verdict } = yield* Fiber.join(asking)
+      assert.deepStrictEqual(summary(verdict), seatedIn("default", 2))
     }).pipe(Effect.scoped)
   )
 

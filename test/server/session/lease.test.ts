@@ -223,6 +223,17 @@ describe("a lost leader's place", () => {
     }).pipe(served)
   )
 
+  it.effect("is not free sooner because something in the server interrupts the session", () =>
+    Effect.gen(function* () {
+      const [a, b] = yield* two
+      a.socket.interrupt()
+      yield* alive(LEASE - 1, b.socket)
+      assert.deepStrictEqual(ranks(b.socket), [])
+      yield* passes(1)
+      assert.deepStrictEqual(ranks(b.socket), ["0"])
+    }).pipe(served)
+  )
+
   it.effect("is free as soon when the leader does not read its answers", () =>
     Effect.gen(function* () {
       const [a, b] = yield* two
@@ -235,6 +246,41 @@ describe("a lost leader's place", () => {
         a.socket.send('{"_tag":"Ping"}\n')
       }
       assert.deepStrictEqual(ranks(b.socket), ["0"])
+    }).pipe(served)
+  )
+
+  it.effect("is free to the millisecond after several that were lost one after the other", () =>
+    Effect.gen(function* () {
+      const [a, b] = yield* two
+      const c = yield* candidate()
+      const d = yield* candidate()
+      // None of the first three says anything after this.
+      for (const { socket } of [a, b, c]) {
+        yield* passes(117)
+        socket.send("{")
+        yield* settled
+      }
+      yield* alive(LEASE - 1, d.socket)
+      assert.notInclude(ranks(d.socket), "0")
+      yield* passes(1)
+      assert.deepStrictEqual(ranks(d.socket), ["0"])
+    }).pipe(served)
+  )
+
+  it.effect("is free as soon when the leader was silent before it became the leader", () =>
+    Effect.gen(function* () {
+      const [a, b] = yield* two
+      const c = yield* candidate()
+      yield* passes(117)
+      b.socket.send("{")
+      yield* settled
+      yield* alive(LEASE - 20, a.socket, c.socket)
+      yield* say(a.socket, '{"_tag":"Quit"}')
+      assert.deepStrictEqual(ranks(b.socket), ["0"])
+      yield* passes(19)
+      assert.notInclude(ranks(c.socket), "0")
+      yield* passes(1)
+      assert.deepStrictEqual(ranks(c.socket).at(-1), "0")
     }).pipe(served)
   )
 
@@ -295,6 +341,51 @@ describe("a lost leader's place", () => {
       yield* passes(1)
       assert.deepStrictEqual(ranks(next), ["0"])
     }).pipe(Effect.scoped, server({ settle, grace: Duration.seconds(30) }, [], access))
+  )
+
+  it.effect("is reserved when the leader was alone, and a newcomer gets in line", () =>
+    Effect.gen(function* () {
+      const a = yield* candidate()
+      a.socket.reset()
+      yield* passes(LEASE - 1)
+      const b = yield* candidate()
+      assert.deepInclude(b.welcome, { rank: 1, size: 2 })
+      yield* passes(1)
+      assert.deepStrictEqual(ranks(b.socket), ["0"])
+    }).pipe(served)
+  )
+
+  it.effect("is reserved while the server drains, too", () =>
+    Effect.gen(function* () {
+      const [a, b] = yield* two
+      const c = yield* candidate()
+      // The server waits for this command.
+      yield* say(b.socket, '{"_tag":"Exec","id":"x","to":"2","command":"x"}')
+      yield* Effect.forkChild((yield* Network).stop)
+      yield* settled
+      a.socket.reset()
+      yield* alive(LEASE - 1, b.socket, c.socket)
+      assert.deepStrictEqual(ranks(b.socket), [])
+      yield* passes(1)
+      assert.deepStrictEqual(ranks(b.socket), ["0"])
+    }).pipe(server({ settle, drain: Duration.seconds(20) }))
+  )
+
+  it.effect("is free for the next member whose token was not revoked", () =>
+    Effect.gen(function* () {
+      const { leader, next } = yield* pair
+      const last = yield* candidate({ token: "next" })
+      yield* say(leader, '{"_tag":"Yield"}')
+      // The former leader is the last now, and its token the only one that is revoked.
+      yield* alive(1000, leader, next, last.socket)
+      revoke()
+      yield* settled
+      next.reset()
+      yield* alive(LEASE - 1, last.socket)
+      assert.notInclude(ranks(last.socket), "0")
+      yield* passes(1)
+      assert.deepStrictEqual(ranks(last.socket), ["0"])
+    }).pipe(Effect.scoped, server({ settle }, [], access))
   )
 
   it.effect("is not reserved for a member that was never at rank 0", () =>
@@ -417,12 +508,63 @@ describe("a client that resumes the rank of a leader", () => {
   )
 })
 
+describe("a leader whose old connection looks alive to the server", () => {
+  it.effect.each([2000, 400])("is back before its work must stop, however often that happens (%i)", (heartbeat) =>
+    Effect.gen(function* () {
+      const network = yield* Network
+      const { resume } = yield* candidate({ heartbeat })
+      for (let i = 0; i < 10; i++) {
+        // The client has found out, and is back.
+        yield* passes(heartbeat / 4)
+        const back = yield* network.connect
+        yield* say(back, hello({ heartbeat, resume }))
+        yield* passes(heartbeat / 8)
+        assert.deepInclude(json(back.lines())[0], { _tag: "Welcome", member: "m1", rank: 0 }, `time ${i}`)
+      }
+    }).pipe(server({ settle, admission: "hello" }))
+  )
+})
+
 describe("a member at rank 0 that leaves of its own will", () => {
-  it.effect.each(["Quit", "Yield", "Join"])("promotes the next at once: %s", (verb) =>
+  it.effect.each([
+    { _tag: "Quit" },
+    { _tag: "Yield" },
+    { _tag: "Join", group: "other" },
+    { _tag: "Join", group: "default" }
+  ])("promotes the next at once: $_tag $group", (message) =>
     Effect.gen(function* () {
       const [a, b] = yield* two
-      yield* say(a.socket, JSON.stringify({ _tag: verb, ...(verb === "Join" ? { group: "other" } : {}) }))
+      yield* say(a.socket, JSON.stringify(message))
       assert.deepStrictEqual(ranks(b.socket), ["0"])
+    }).pipe(served)
+  )
+
+  it.effect("has rank 0 again when it is alone, and its lease, too", () =>
+    Effect.gen(function* () {
+      const { socket } = yield* candidate()
+      socket.lines()
+      const [again] = json(yield* say(socket, '{"_tag":"Yield"}'))
+      assert.deepInclude(again, { _tag: "Rank", rank: 0, size: 1 })
+      socket.reset()
+      const next = yield* candidate()
+      assert.deepInclude(next.welcome, { rank: 1 })
+      yield* alive(LEASE - 1, next.socket)
+      assert.deepStrictEqual(ranks(next.socket), [])
+      yield* passes(1)
+      assert.deepStrictEqual(ranks(next.socket), ["0"])
+    }).pipe(served)
+  )
+})
+
+describe("a leader that sends what begins another protocol", () => {
+  it.effect.each(["GET / HTTP/1.1", "Host: x", "\u0016\u0003\u0001", "\u00ff\u00fe"])("stays: %j", (line) =>
+    Effect.gen(function* () {
+      const [a, b] = yield* two
+      a.socket.send(Buffer.from(`${line}\n`, "latin1"))
+      yield* settled
+      yield* alive(2 * LEASE, a.socket, b.socket)
+      assert.isFalse(a.socket.ended)
+      assert.deepStrictEqual(ranks(b.socket), [])
     }).pipe(served)
   )
 })

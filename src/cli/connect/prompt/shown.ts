@@ -1,6 +1,7 @@
 /** Messages of the server as a person sees them: in colour by what they mean, and harmless to the terminal. */
 import type { ServerMessage } from "../../../protocol/Messages.ts"
 import { textCodec } from "../../../protocol/text/TextCodec.ts"
+import { blocked } from "../../members.ts"
 import { printable, styled } from "../../terminal/text.ts"
 import { exitStatusOf } from "../outcomes.ts"
 
@@ -26,6 +27,11 @@ export const shown = (message: ServerMessage): string => {
       return styled("red", printable(textCodec.encodeServer(message)))
     case "Exec":
       return styled("yellow", printable(textCodec.encodeServer(message)))
+    case "Roster": {
+      const why = blocked(message.members)
+      const list = printable(textCodec.encodeServer(message))
+      return why === undefined ? list : `${list}\n${styled("yellow", why)}`
+    }
     case "Rank":
     case "Welcome":
     case "Joined":
