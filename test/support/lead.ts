@@ -3,12 +3,17 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { Effect } from "effect"
+import { Duration, Effect } from "effect"
+import type { SettingsValues } from "../../src/index.ts"
 import { type Run, rankd } from "./process.ts"
 import { Port, serverLayer } from "./wire.ts"
 
-export const withServer = <A, E, R>(test: Effect.Effect<A, E, R>) =>
-  test.pipe(Effect.scoped, Effect.provide(serverLayer())) as Effect.Effect<A, E>
+/** A server on which a new leader need not wait, unless `settings` say otherwise. */
+export const withServer = <A, E, R>(test: Effect.Effect<A, E, R>, settings: Partial<SettingsValues> = {}) =>
+  test.pipe(
+    Effect.scoped,
+    Effect.provide(serverLayer({ settle: Duration.zero, ...settings }))
+  ) as Effect.Effect<A, E>
 
 const life = fileURLToPath(new URL("life.py", import.meta.url))
 
