@@ -159,9 +159,10 @@ export const start = Effect.fnUntraced(function* (
   const report = new Report()
   const exit = yield* Deferred.make<Exit, string>()
   yield* Effect.forkScoped(Deferred.into(report.read(shell), exit))
-  const killProgram = Effect.sync(() => {
-    if (report.pid !== undefined && !Deferred.isDoneUnsafe(exit)) process.kill(report.pid, "SIGKILL")
-  }).pipe(Effect.delay(Duration.subtract(options.killDelay, KILL_LEAD)), Effect.andThen(Effect.never))
+  // It may have ended meanwhile, and the shell not reported it yet.
+  const killProgram = Effect.ignore(
+    Effect.try(() => report.pid !== undefined && !Deferred.isDoneUnsafe(exit) && process.kill(report.pid, "SIGKILL"))
+  ).pipe(Effect.delay(Duration.subtract(options.killDelay, KILL_LEAD)), Effect.andThen(Effect.never))
   const stop = Effect.ignore(
     Effect.raceFirst(shell.kill({ killSignal: "SIGTERM", forceKillAfter: options.killDelay }), killProgram)
   )

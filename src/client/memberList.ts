@@ -1,12 +1,14 @@
 /** The members of a group, as a watching client knows them: each message about a change, applied to the list. */
 import type { ServerMessage } from "../protocol/Messages.ts"
 
-/** A member of the group. `address` is missing for members that joined during the watch. */
+/** A member of the group. `address` and `lease` are missing for members that joined during the watch. */
 export interface Listed {
   readonly rank: number
   readonly member: string
   readonly name?: string
   readonly address?: string
+  /** Whether it has a lease: at rank 0, it leads. */
+  readonly lease?: true
 }
 
 const ranked = (members: ReadonlyArray<Listed>): ReadonlyArray<Listed> =>

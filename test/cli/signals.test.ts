@@ -212,20 +212,18 @@ describe("a command that is interrupted before it has finished", { concurrent: t
 describe("a command that leads", { concurrent: true }, () => {
   const work = 'trap "echo stopped; trap - TERM; kill $$" TERM; echo $$; sleep 60 & wait'
 
-  it.live.each(["SIGINT", "SIGTERM", "SIGQUIT"] as const)(
-    "ends its work, and ends by that signal: %s",
-    (signal) =>
-      withServer(
-        Effect.gen(function* () {
-          const run = yield* rankd(["lead", "--port", `${yield* Port}`, "--", "sh", "-c", work])
-          yield* says(run.stdout, /^\d+\n/)
-          run.child.kill(signal)
-          assert.strictEqual(yield* run.exit, null)
-          const [pid, last] = run.stdout().split("\n")
-          assert.deepStrictEqual([run.child.signalCode, last], [signal, "stopped"])
-          yield* gone(Number(pid))
-        })
-      )
+  it.live.each(["SIGINT", "SIGTERM", "SIGQUIT"] as const)("ends its work, and ends by that signal: %s", (signal) =>
+    withServer(
+      Effect.gen(function* () {
+        const run = yield* rankd(["lead", "--port", `${yield* Port}`, "--", "sh", "-c", work])
+        yield* says(run.stdout, /^\d+\n/)
+        run.child.kill(signal)
+        assert.strictEqual(yield* run.exit, null)
+        const [pid, last] = run.stdout().split("\n")
+        assert.deepStrictEqual([run.child.signalCode, last], [signal, "stopped"])
+        yield* gone(Number(pid))
+      })
+    )
   )
 
   it.live("ends by the signal while it waits for rank 0", () =>
@@ -285,18 +283,16 @@ describe("a signal that comes while the program loads", { concurrent: true }, ()
     [/nothing to reload/, ["agent"]],
     [/nothing to reload/, ["watch"]],
     [/no command runs that this signal could reach/, ["lead", "--", "sleep", "60"]]
-  ] as const)(
-    "waits, and ends no service: SIGHUP, %s, %s",
-    ([notice, args]) =>
-      withServer(
-        Effect.gen(function* () {
-          const to = args[0] === "--port" ? [] : ["--port", `${yield* Port}`]
-          const [first, ...rest] = args
-          const run = yield* rankd([first, ...to, ...rest], raised("SIGHUP"))
-          yield* says(run.stderr, notice)
-          assert.isFalse(run.ended())
-        })
-      )
+  ] as const)("waits, and ends no service: SIGHUP, %s, %s", ([notice, args]) =>
+    withServer(
+      Effect.gen(function* () {
+        const to = args[0] === "--port" ? [] : ["--port", `${yield* Port}`]
+        const [first, ...rest] = args
+        const run = yield* rankd([first, ...to, ...rest], raised("SIGHUP"))
+        yield* says(run.stderr, notice)
+        assert.isFalse(run.ended())
+      })
+    )
   )
 
   it.live.each(["ranks", "connect"])("waits, and ends the command: SIGHUP, %s", (command) =>

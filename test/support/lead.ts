@@ -10,10 +10,7 @@ import { Port, serverLayer } from "./wire.ts"
 
 /** A server on which a new leader need not wait, unless `settings` say otherwise. */
 export const withServer = <A, E, R>(test: Effect.Effect<A, E, R>, settings: Partial<SettingsValues> = {}) =>
-  test.pipe(
-    Effect.scoped,
-    Effect.provide(serverLayer({ settle: Duration.zero, ...settings }))
-  ) as Effect.Effect<A, E>
+  test.pipe(Effect.scoped, Effect.provide(serverLayer({ settle: Duration.zero, ...settings }))) as Effect.Effect<A, E>
 
 const life = fileURLToPath(new URL("life.py", import.meta.url))
 

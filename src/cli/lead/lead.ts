@@ -18,6 +18,7 @@ import * as Job from "./Job.ts"
 import { Once } from "./Once.ts"
 import { passSignalsOn } from "./passSignalsOn.ts"
 import { withTimestamps } from "./timestamps.ts"
+import { reportBlocking, waitsAt } from "./waiting.ts"
 
 const HEARTBEAT = Duration.seconds(2)
 const KILL_AFTER = Duration.seconds(2)
@@ -109,14 +110,11 @@ const lead = Effect.fnUntraced(
       (guard) => Effect.sync(() => guard.end())
     )
     yield* Effect.forkScoped(guard.tend)
-    const job: Job.JobOptions = {
-      argv: options.command,
-      killAfter,
-      guard,
-      notice: (message) => say(options.json, "Notice", message)
-    }
-    yield* passSignalsOn(guard, say(options.json, "Notice", "no command runs that this signal could reach"))
-    yield* notices(options, ranks)
+    const notice = (message: string) => say(options.json, "Notice", message)
+    const job: Job.JobOptions = { argv: options.command, killAfter, guard, notice }
+    yield* passSignalsOn(guard, notice("no command runs that this signal could reach"))
+    yield* notices(options, ranks, waitsAt(ranks))
+    yield* reportBlocking(ranks, notice)
     const notRun = (reason: string, status = 127) => new NotRun({ status, message: `cannot run ${file}: ${reason}` })
     const work = Effect.fnUntraced(function* (epoch: number) {
       const problem = yield* unstartable(file, process.cwd(), process.env.PATH ?? "")
