@@ -10,8 +10,8 @@ import type { Guard } from "./Guard.ts"
 /** Between a run that something else has ended and the next one. */
 const PAUSE = Duration.millis(500)
 
-/** How long to wait for the exit status of a group that SIGKILL has ended. */
-const EXIT_WITHIN = Duration.millis(200)
+/** How long the exit status of a group that has ended may take. On a busy machine it takes a while to be read. */
+const EXIT_WITHIN = Duration.seconds(1)
 
 const EXIT_BY_SIGTERM = 128 + 15
 

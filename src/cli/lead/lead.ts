@@ -33,7 +33,7 @@ export const rows = {
       name: "heartbeat",
       kind: duration(Duration.millis(100), MAX_HEARTBEAT),
       shown: "2s",
-      help: "How often this client and the server hear from each other. If this machine fails, the next one starts the command 2.5 heartbeats later"
+      help: "How often this client and the server hear from each other. If this machine fails, the next one starts the command 2.5 heartbeats later. A server takes at most 1/2.5 of its `--settle`: 2s by default"
     },
     HEARTBEAT
   ),
@@ -76,6 +76,9 @@ const killAfterOf = Effect.fnUntraced(function* ({ heartbeat, killAfter }: Optio
     `--kill-after ${given}: longer than --heartbeat, ${longest}. The command must end while the lease runs`
   )
 })
+
+/** What SIGKILL ends takes a moment. Each such moment makes the break shorter that a connection may have. */
+const END_WITHIN = Duration.millis(100)
 
 /** EX_TEMPFAIL of sysexits.h. */
 const EX_TEMPFAIL = 75
@@ -123,10 +126,9 @@ const lead = Effect.fnUntraced(
       const running = Effect.mapError(Job.run(job, { epoch, member }), (reason) => notRun(reason))
       return yield* once === undefined ? running : once.run(ranks, epoch, running)
     })
+    const stopWithin = Duration.sum(killAfter, Duration.min(Duration.times(options.heartbeat, 0.1), END_WITHIN))
     const { signal, status } = yield* Effect.raceAllFirst([
-      whileLeader(work, { stopWithin: Duration.sum(killAfter, Duration.times(options.heartbeat, 0.1)) }).pipe(
-        Effect.catchTag("Rejected", ({ message }) => unusable(message))
-      ),
+      whileLeader(work, { stopWithin }).pipe(Effect.catchTag("Rejected", ({ message }) => unusable(message))),
       once?.elsewhere ?? Effect.never,
       stopWaiting(options)
     ])
