@@ -152,10 +152,7 @@ export const start = Effect.fnUntraced(function* (
     Effect.catchDefect((defect) => Effect.fail(defect)),
     Effect.mapError((error) => systemProblem(error, options.cwd))
   )
-  if (options.before !== undefined) {
-    yield* options.before(shell.pid)
-    yield* Effect.ignore(Stream.run(Stream.make(GO), shell.getInputFd(5)))
-  }
+  if (options.before !== undefined) yield* options.before(shell.pid)
   const report = new Report()
   const exit = yield* Deferred.make<Exit, string>()
   yield* Effect.forkScoped(Deferred.into(report.read(shell), exit))
@@ -167,6 +164,10 @@ export const start = Effect.fnUntraced(function* (
     Effect.raceFirst(shell.kill({ killSignal: "SIGTERM", forceKillAfter: options.killDelay }), killProgram)
   )
   yield* Effect.addFinalizer(() => (Deferred.isDoneUnsafe(exit) ? Effect.void : stop))
+  // Nobody waits for this: from its first moment on, the program can be asked to end, and its end is read.
+  if (options.before !== undefined) {
+    yield* Effect.forkScoped(Effect.ignore(Stream.run(Stream.make(GO), shell.getInputFd(5))))
+  }
   const clear = Effect.ignore(shell.kill({ killSignal: "SIGKILL" }))
   return { stdout: shell.stdout, exit: Deferred.await(exit), stop, clear } satisfies Program
 })
