@@ -56,6 +56,17 @@ describe("lead that a signal ends", { concurrent: true }, () => {
     )
   )
 
+  it.live("ends with that status if the signal comes in the first moment of the command", () =>
+    withServer(
+      Effect.gen(function* () {
+        // A shell is between `lead` and its command.
+        const first = `trap "exit 7" TERM; read -r _ _ _ lead _ </proc/$PPID/stat; kill -TERM $lead`
+        const run = yield* lead(script(first))
+        assert.strictEqual(yield* run.exit, 7)
+      })
+    )
+  )
+
   it.live("ends by the signal if the command had to be killed after --kill-after", () =>
     withServer(
       Effect.gen(function* () {
