@@ -6,8 +6,6 @@ import { rankd, says } from "../support/process.ts"
 import { proxy } from "../support/proxy.ts"
 import { client, Port } from "../support/wire.ts"
 
-const SETTLE = { settle: Duration.seconds(5) }
-
 /** A client without a lease, at rank 0. */
 const person = Effect.gen(function* () {
   const wire = yield* client
@@ -29,15 +27,14 @@ describe("lead that waits", { concurrent: true }, () => {
         const json = yield* lead(["--group", "json", "--json", "--", "echo", "leads"])
         yield* says(
           text.stderr,
-          /rank 0 of 1 in group text, as m1; waits [1-5]\.\ds: an earlier leader may still work\n/
+          /rank 0 of 1 in group text, as m\d; waits [3-6]\d\.\ds: an earlier leader may still work\n/
         )
-        assert.strictEqual(text.stdout(), "")
         yield* says(json.stderr, /Ranked/)
         const [{ leadIn }] = noticesIn(json.stderr())
-        assert.isTrue(leadIn > 0 && leadIn <= 5000, `${leadIn}`)
-        assert.deepStrictEqual([yield* text.exit, text.stdout()], [0, "leads\n"])
+        assert.isTrue(leadIn > 30_000 && leadIn <= 60_000, `${leadIn}`)
+        assert.strictEqual(text.stdout(), "")
       }),
-      SETTLE
+      { settle: Duration.minutes(1) }
     )
   )
 
