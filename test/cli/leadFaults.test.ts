@@ -53,8 +53,8 @@ describe("faults", () => {
   )
 })
 
-const FAST = ["--heartbeat", "400ms", "--kill-after", "200ms"]
-const SERVER = ["--settle", "1"]
+const FAST = ["--heartbeat", "800ms", "--kill-after", "200ms"]
+const SERVER = ["--settle", "2"]
 
 /** A leader behind a proxy, one that waits, and their server. */
 const pair = Effect.gen(function* () {
