@@ -114,6 +114,9 @@ const unreported = Effect.fnUntraced(function* ({ exitCode }: Shell, report: str
  */
 const KILL_LEAD = Duration.millis(50)
 
+/** How long the report of a group that has ended may take. On a busy machine it takes a while to be read. */
+const REPORT_WITHIN = Duration.seconds(1)
+
 /** What the shell has reported so far. */
 class Report {
   #text = ""
@@ -152,20 +155,24 @@ export const start = Effect.fnUntraced(function* (
     Effect.catchDefect((defect) => Effect.fail(defect)),
     Effect.mapError((error) => systemProblem(error, options.cwd))
   )
-  if (options.before !== undefined) {
-    yield* options.before(shell.pid)
-    yield* Effect.ignore(Stream.run(Stream.make(GO), shell.getInputFd(5)))
-  }
+  if (options.before !== undefined) yield* options.before(shell.pid)
   const report = new Report()
   const exit = yield* Deferred.make<Exit, string>()
   yield* Effect.forkScoped(Deferred.into(report.read(shell), exit))
-  const killProgram = Effect.sync(() => {
-    if (report.pid !== undefined && !Deferred.isDoneUnsafe(exit)) process.kill(report.pid, "SIGKILL")
-  }).pipe(Effect.delay(Duration.subtract(options.killDelay, KILL_LEAD)), Effect.andThen(Effect.never))
+  // It may have ended meanwhile, and the shell not reported it yet.
+  const killProgram = Effect.ignore(
+    Effect.try(() => report.pid !== undefined && !Deferred.isDoneUnsafe(exit) && process.kill(report.pid, "SIGKILL"))
+  ).pipe(Effect.delay(Duration.subtract(options.killDelay, KILL_LEAD)), Effect.andThen(Effect.never))
   const stop = Effect.ignore(
     Effect.raceFirst(shell.kill({ killSignal: "SIGTERM", forceKillAfter: options.killDelay }), killProgram)
   )
-  yield* Effect.addFinalizer(() => (Deferred.isDoneUnsafe(exit) ? Effect.void : stop))
+  // The report is read while the scope is open: what the group has written last comes after its end.
+  const reported = Effect.exit(Effect.timeoutOption(Deferred.await(exit), REPORT_WITHIN))
+  yield* Effect.addFinalizer(() => (Deferred.isDoneUnsafe(exit) ? Effect.void : Effect.andThen(stop, reported)))
+  // Nobody waits for this: from its first moment on, the program can be asked to end, and its end is read.
+  if (options.before !== undefined) {
+    yield* Effect.forkScoped(Effect.ignore(Stream.run(Stream.make(GO), shell.getInputFd(5))))
+  }
   const clear = Effect.ignore(shell.kill({ killSignal: "SIGKILL" }))
   return { stdout: shell.stdout, exit: Deferred.await(exit), stop, clear } satisfies Program
 })

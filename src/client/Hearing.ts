@@ -21,7 +21,15 @@ export interface Standing {
   readonly rank: number
   readonly size: number
   readonly epoch: number
+  /** At rank 0 of a client with a lease: for so many milliseconds from then, work that does not run already must not begin. */
+  readonly leadIn?: number
 }
+
+/** What a message says about that. */
+const standingIn = (
+  { epoch, leadIn, member, rank, size }: ServerMessage & { readonly _tag: "Rank" | "Welcome" },
+  group: string
+): Standing => ({ epoch, group, member, rank, size, ...(leadIn === undefined ? {} : { leadIn }) })
 
 /** What the server says about itself when it admits the client. */
 export interface ServerLimits {
@@ -73,7 +81,7 @@ const welcomed = Effect.fnUntraced(function* (
   present: Present,
   message: ServerMessage & { readonly _tag: "Welcome" }
 ) {
-  const { commandTimeout, epoch, group, maxCommandTimeout, member, rank, size } = message
+  const { commandTimeout, group, maxCommandTimeout } = message
   const { hello, terms } = state
   const isLate = hello.message.lease === true && !present.asked
   present.awaited = false
@@ -81,7 +89,7 @@ const welcomed = Effect.fnUntraced(function* (
   hello.welcomed(message)
   yield* SubscriptionRef.set(state.refused, undefined)
   yield* SubscriptionRef.set(state.limits, { commandTimeout, maxCommandTimeout })
-  yield* SubscriptionRef.set(state.standing, { epoch, group, member, rank, size })
+  yield* SubscriptionRef.set(state.standing, standingIn(message, group))
   if (isLate) return sayHello(state, present)
   terms.welcomed(present.asked)
   if (hello.hasLease) yield* terms.told(message)
@@ -98,8 +106,7 @@ export const note = Effect.fnUntraced(function* (state: State, present: Present,
     case "Rank": {
       // A rank before the welcome may be one in another group than the `Hello` asks for.
       if (now === undefined) return true
-      const { epoch, member, rank, size } = message
-      yield* SubscriptionRef.set(state.standing, { ...now, epoch, member, rank, size })
+      yield* SubscriptionRef.set(state.standing, standingIn(message, now.group))
       if (state.hello.hasLease && !present.awaited) yield* state.terms.told(message)
       return true
     }

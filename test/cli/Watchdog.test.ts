@@ -3,7 +3,10 @@ import { spawn } from "node:child_process"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect } from "effect"
 import { deadlineIn, isOver, until, Watchdog } from "../../src/cli/lead/Watchdog.ts"
-import { processesOf } from "../support/lead.ts"
+import { parentOf, processesOf } from "../support/lead.ts"
+
+/** The watchdogs of this process: other tests have theirs at the same time. */
+const watchdogs = () => processesOf("rankd watchdog").filter((pid) => parentOf(pid) === process.pid)
 
 /** A process group that runs, and a watchdog that guards it. */
 const guarded = Effect.fnUntraced(function* (killAfter: number) {
@@ -15,13 +18,13 @@ const guarded = Effect.fnUntraced(function* (killAfter: number) {
   child.on("exit", () => {
     at = performance.now()
   })
-  const before = processesOf("rankd watchdog")
+  const before = watchdogs()
   const watchdog = yield* Effect.acquireRelease(
     Effect.sync(() => new Watchdog()),
     (watchdog) => Effect.sync(() => watchdog.end())
   )
   yield* watchdog.ask(`guard ${child.pid} ${killAfter}`)
-  const pid = processesOf("rankd watchdog").find((pid) => !before.includes(pid))!
+  const pid = watchdogs().find((pid) => !before.includes(pid))!
   return { watchdog, pid, endedAt: () => at, ended: () => at !== undefined }
 })
 

@@ -2,8 +2,9 @@
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Duration, Effect } from "effect"
 import { folder } from "../support/folder.ts"
+import { job, livesIn, now, recordFile, started } from "../support/lead.ts"
 import { rankd, says } from "../support/process.ts"
 import { wallClock } from "../support/wallClock.ts"
 import { client, Port, serverLayer } from "../support/wire.ts"
@@ -76,6 +77,11 @@ describe("a wall clock that is set", { concurrent: true }, () => {
       const clock = yield* wallClock
       const port = yield* Port
       const to = ["--port", `${port}`]
+      const file = yield* recordFile
+      // Python does not start with the library that sets the clock.
+      const record = ["--", "env", "-u", "LD_PRELOAD", ...job(file).slice(1)]
+      const lease = ["--heartbeat", "1s", "--kill-after", "100ms"]
+      const start = rankd(["lead", ...to, "--group", "jobs", ...lease, ...record], clock.env)
       const boss = yield* client
       yield* boss.until(isRank)
       boss.send("WATCH")
@@ -84,16 +90,30 @@ describe("a wall clock that is set", { concurrent: true }, () => {
         clock.env
       )
       yield* boss.until((line) => line.endsWith("agent"))
-      const leader = yield* rankd(["lead", ...to, "--group", "jobs", "--", "echo", "leads"], clock.env)
+      const leader = yield* start
       boss.send("EXEC#1 @agent sleep 2")
-      yield* says(leader.stdout, /leads/)
+      const { pid } = yield* started(file)
+      const next = yield* start
+      yield* says(next.stderr, /rank 1 of 2/)
       for (const seconds of [2 * HOUR, -HOUR]) {
         clock.set(seconds)
         yield* Effect.sleep("700 millis")
       }
       yield* boss.until((line) => line === "RESULT#1 1 0")
       assert.notMatch(agent.stderr() + leader.stderr(), /lost|timed out|again/)
-    }).pipe(Effect.scoped, Effect.provide(serverLayer()))
+      assert.deepStrictEqual(
+        livesIn(file).map((life) => life.pid),
+        [pid]
+      )
+      clock.set(2 * HOUR)
+      leader.child.kill("SIGKILL")
+      const killed = now()
+      yield* says(next.stderr, /rank 0 of 1/)
+      // Two and a half heartbeats after the last ping, of which there are two a heartbeat.
+      const took = now() - killed
+      assert.isTrue(took > 1.9 && took < 4, `${took}`)
+      assert.isAbove((yield* started(file, 2)).from, livesIn(file)[0]!.to)
+    }).pipe(Effect.scoped, Effect.provide(serverLayer({ settle: Duration.zero })))
   )
 })
 

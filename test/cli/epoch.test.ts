@@ -6,12 +6,12 @@ import { rankd, rankdCommand, says, shell } from "../support/process.ts"
 /** The epochs under which this command has led. */
 const ledUnder = (stdout: string) => [...stdout.matchAll(/^epoch (\d+)$/gm)].map(([, epoch]) => Number(epoch))
 
-describe("epochs", { timeout: 120_000 }, () => {
+describe("epochs", { concurrent: true }, () => {
   it.live.each(["connect", "hello"])(
     "do not run backwards for a client that comes back (--admission %s)",
     (admission) =>
       Effect.gen(function* () {
-        const first = yield* rankd(["serve", "--port", "0", "--admission", admission])
+        const first = yield* rankd(["serve", "--port", "0", "--settle", "0", "--admission", admission])
         const { socket } = yield* first.connect
         const port = `${socket.remotePort}`
         socket.destroy()
@@ -19,18 +19,22 @@ describe("epochs", { timeout: 120_000 }, () => {
           "lead",
           "--port",
           port,
+          "--heartbeat",
+          "250ms",
           "--",
           "sh",
           "-c",
-          'echo "epoch $RANKD_EPOCH"; exec sleep 100'
+          'echo "epoch $RANKD_EPOCH"; trap "echo stopped; exit 0" TERM; while :; do sleep 0.02; done'
         ])
         yield* says(leader.stdout, /^epoch \d+\n$/)
         first.child.kill("SIGKILL")
         yield* first.exit
+        // While its work runs, the leader keeps its epoch.
+        yield* says(leader.stdout, /stopped\n$/)
         const second = yield* shell(
-          `exec faketime -f -1h ${rankdCommand} serve --port ${port} --admission ${admission}`
+          `exec faketime -f -1h ${rankdCommand} serve --settle 0 --port ${port} --admission ${admission}`
         )
-        yield* says(leader.stdout, /^epoch \d+\nepoch \d+\n$/)
+        yield* says(leader.stdout, /^epoch \d+\nstopped\nepoch \d+\n$/)
         const [before = 0, after = 0] = ledUnder(leader.stdout())
         assert.isAbove(after, before)
         // The clock of the server is behind indeed.

@@ -3,18 +3,20 @@ import { execFileSync } from "node:child_process"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import {
+  childrenOf,
   job,
   lead,
   livesIn,
   now,
-  processesOf,
   recordFile,
   started,
   stateOf,
+  vanished,
   watchdogOf,
   withServer
 } from "../support/lead.ts"
 import { gone, rankd, says } from "../support/process.ts"
+import { until } from "../support/until.ts"
 import { Port } from "../support/wire.ts"
 
 /** How often `lead` is killed: 50 and more on demand. */
@@ -29,10 +31,7 @@ describe("a job", () => {
         yield* started(file, 1)
         const watchdog = watchdogOf(run)!
         execFileSync("bash", ["-c", `kill -${signal} ${run.child.pid}`])
-        const at = now()
-        yield* Effect.sleep("1 second")
-        assert.deepStrictEqual(processesOf(file), [])
-        assert.isBelow(livesIn(file)[0]!.to, at + 1)
+        assert.isBelow(yield* vanished(file), 1)
         yield* gone(watchdog)
       })
     )
@@ -43,16 +42,14 @@ describe("a job", () => {
       Effect.gen(function* () {
         const file = yield* recordFile
         const run = yield* lead(["--heartbeat", "500ms", "--kill-after", "300ms", ...job(file, "stubborn")])
-        yield* started(file, 1)
+        const { pid } = yield* started(file, 1)
         run.child.kill("SIGSTOP")
         const at = now()
-        yield* Effect.sleep("2 seconds")
-        assert.deepStrictEqual(
-          processesOf(file).filter((pid) => pid !== run.child.pid),
-          []
-        )
+        yield* gone(pid)
         assert.isBelow(livesIn(file)[0]!.to, at + 1)
         assert.isAbove(livesIn(file)[0]!.to, at + 0.2)
+        // Its place is lost, too.
+        yield* Effect.sleep("500 millis")
         run.child.kill("SIGCONT")
         // It leads again, and runs the command again.
         yield* started(file, 2)
@@ -72,8 +69,7 @@ describe("a job", () => {
         assert.isBelow(livesIn(file)[0]!.to, at + 1)
         yield* started(file, 2)
         run.child.kill("SIGKILL")
-        yield* Effect.sleep("1 second")
-        assert.deepStrictEqual(processesOf(file), [])
+        assert.isBelow(yield* vanished(file), 1)
         assert.match(run.stderr(), /the watchdog has ended, so the command was ended\. It starts again/)
       })
     )
@@ -109,11 +105,13 @@ describe("a job", () => {
               `g${kill}`,
               ...job(`${file}${kill}`, "stubborn")
             ])
-            // From before the start of the command to long after it.
-            yield* Effect.sleep(300 + (kill % 10) * 100)
+            const pid = run.child.pid!
+            // From before the start of the command to long after it, and from the first moment of its process on.
+            if (kill % 2 === 0) yield* Effect.sleep(250 + (kill % 20) * 50)
+            else yield* until(() => run.ended() || childrenOf(pid).some((child) => child !== watchdogOf(run)))
+            if (kill % 4 === 3) yield* Effect.sleep(kill % 20)
             run.child.kill("SIGKILL")
-            yield* Effect.sleep("1 second")
-            assert.deepStrictEqual(processesOf(`${file}${kill}`), [], `kill ${kill}`)
+            assert.isBelow(yield* vanished(`${file}${kill}`), 1, `kill ${kill}`)
           }).pipe(Effect.scoped)
         yield* Effect.forEach(Array.from({ length: KILLS }).keys(), once, { concurrency: 2 })
       })
@@ -181,8 +179,7 @@ describe("a job", () => {
         first.child.kill("SIGTERM")
         yield* Effect.race(started(file, 2), second.exit)
         second.child.kill("SIGKILL")
-        yield* Effect.sleep("1 second")
-        assert.deepStrictEqual(processesOf(file), [])
+        yield* vanished(file)
         assert.strictEqual(livesIn(file).length, 2)
       })
     )

@@ -56,6 +56,17 @@ describe("lead that a signal ends", { concurrent: true }, () => {
     )
   )
 
+  it.live("ends with that status if the signal comes in the first moment of the command", () =>
+    withServer(
+      Effect.gen(function* () {
+        // A shell is between `lead` and its command.
+        const first = `trap "exit 7" TERM; read -r _ _ _ lead _ </proc/$PPID/stat; kill -TERM $lead`
+        const run = yield* lead(script(first))
+        assert.strictEqual(yield* run.exit, 7)
+      })
+    )
+  )
+
   it.live("ends by the signal if the command had to be killed after --kill-after", () =>
     withServer(
       Effect.gen(function* () {
@@ -175,9 +186,10 @@ describe("the command of lead", { concurrent: true }, () => {
   it.live("gets no token", () =>
     withServer(
       Effect.gen(function* () {
-        const run = yield* lead(["--", "env"], { RANKD_TOKEN: "secret-of-16-characters", OTHER: "stays" })
+        const secrets = { RANKD_TOKEN: "secret-of-16-characters", RANKD_TOKEN_FILE: "secret", RANKD_TLS_KEY: "secret" }
+        const run = yield* lead(["--", "env"], { ...secrets, OTHER: "stays" })
         assert.strictEqual(yield* run.exit, 0)
-        assert.notMatch(run.stdout(), /RANKD_TOKEN|secret/)
+        assert.notMatch(run.stdout(), /RANKD_T|secret/)
         assert.match(run.stdout(), /^OTHER=stays$/m)
         assert.match(run.stdout(), /^RANKD_EPOCH=\d+$/m)
       })

@@ -3,12 +3,15 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { Effect } from "effect"
+import { Duration, Effect } from "effect"
+import type { SettingsValues } from "../../src/index.ts"
 import { type Run, rankd } from "./process.ts"
+import { until } from "./until.ts"
 import { Port, serverLayer } from "./wire.ts"
 
-export const withServer = <A, E, R>(test: Effect.Effect<A, E, R>) =>
-  test.pipe(Effect.scoped, Effect.provide(serverLayer())) as Effect.Effect<A, E>
+/** A server on which a new leader need not wait, unless `settings` say otherwise. */
+export const withServer = <A, E, R>(test: Effect.Effect<A, E, R>, settings: Partial<SettingsValues> = {}) =>
+  test.pipe(Effect.scoped, Effect.provide(serverLayer({ settle: Duration.zero, ...settings }))) as Effect.Effect<A, E>
 
 const life = fileURLToPath(new URL("life.py", import.meta.url))
 
@@ -44,7 +47,8 @@ export interface Life {
 /** Each job, from its first to its last line, in the order of their starts. Times are in seconds, as `now`. */
 export const livesIn = (file: string): ReadonlyArray<Life> => {
   const lives = new Map<number, Life>()
-  for (const line of existsSync(file) ? readFileSync(file, "utf8").trimEnd().split("\n") : []) {
+  // The file may be there before its first line.
+  for (const line of existsSync(file) ? readFileSync(file, "utf8").split("\n").slice(0, -1) : []) {
     const [pid = 0, time = 0] = line.split(" ").map(Number)
     lives.set(pid, { pid, from: lives.get(pid)?.from ?? time, to: time })
   }
@@ -57,8 +61,16 @@ export const now = (): number => Number(process.hrtime.bigint()) / 1e9
 /** Waits until so many jobs have started; succeeds with the last of them. */
 export const started = (file: string, jobs = 1) =>
   Effect.gen(function* () {
-    while (livesIn(file).length < jobs) yield* Effect.sleep("10 millis")
+    yield* until(() => livesIn(file).length >= jobs)
     return livesIn(file)[jobs - 1]!
+  })
+
+/** Waits until no process knows the file; succeeds with the seconds that it took. A process that is to run the job knows it. */
+export const vanished = (file: string) =>
+  Effect.gen(function* () {
+    const start = now()
+    yield* until(() => processesOf(file).length === 0)
+    return now() - start
   })
 
 /** A command that records its life. A `stubborn` one does not end at SIGTERM. */
@@ -78,6 +90,15 @@ export const parentOf = (pid: number): number | undefined => {
     return Number(/\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, "latin1"))?.[1])
   } catch {
     return undefined
+  }
+}
+
+/** The processes that it has started and that have not ended. */
+export const childrenOf = (pid: number): ReadonlyArray<number> => {
+  try {
+    return (readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").match(/\d+/g) ?? []).map(Number)
+  } catch {
+    return []
   }
 }
 

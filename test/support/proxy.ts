@@ -18,6 +18,8 @@ export interface TestProxy extends Disturbance {
   readonly port: number
   /** Passes nothing more on over the present connections: to the server, to the client, or both. */
   readonly stall: (...directions: ReadonlyArray<"up" | "down">) => void
+  /** Ends the present connections towards the server, and leaves them open towards the client. */
+  readonly halfClose: () => void
   /** Takes no more connections. */
   readonly refuse: () => void
   /** Resets all connections. */
@@ -64,12 +66,15 @@ export const open = (port: number): Promise<TestProxy> =>
   new Promise((resolve) => {
     const sockets = new Set<Socket>()
     const pipes = new Set<Pipe>()
+    const servers = new Set<Socket>()
     const cut = () => {
       for (const socket of sockets) socket.resetAndDestroy()
       sockets.clear()
     }
     const server = createServer({ allowHalfOpen: true, noDelay: true }, (near) => {
       const far = createConnection({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true })
+      servers.add(far)
+      far.on("close", () => servers.delete(far))
       for (const [one, other, direction] of [
         [near, far, "up"],
         [far, near, "down"]
@@ -93,8 +98,11 @@ export const open = (port: number): Promise<TestProxy> =>
     const stall: TestProxy["stall"] = (...directions) => {
       for (const pipe of pipes) if (directions.includes(pipe.direction)) pipe.stalled = true
     }
+    const halfClose = () => {
+      for (const far of servers) far.end()
+    }
     const refuse = () => void server.close()
-    const proxy = { port: 0, delay: 0, split: 0, stalled: false, stall, refuse, cut, close }
+    const proxy = { port: 0, delay: 0, split: 0, stalled: false, stall, halfClose, refuse, cut, close }
     server.listen(0, "127.0.0.1", 4096, () => {
       proxy.port = (server.address() as { readonly port: number }).port
       resolve(proxy)

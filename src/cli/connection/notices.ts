@@ -6,8 +6,12 @@ import type { Connecting } from "./flags.ts"
 import { lastingError } from "./lastingError.ts"
 import { PATIENCE, type Status, unanswered } from "./status.ts"
 
-/** Prints notices until the scope closes. None is printed twice in a row. */
-export const notices = Effect.fnUntraced(function* (options: Connecting, status: Status) {
+/** Prints notices until the scope closes. None is printed twice in a row. `remark` is added to a new rank. */
+export const notices = Effect.fnUntraced(function* (
+  options: Connecting,
+  status: Status,
+  remark: (now: Standing) => string = () => ""
+) {
   const { failure, refused, standing } = status
   let last: string | undefined
   const print = (text: string, value: object) => {
@@ -24,7 +28,7 @@ export const notices = Effect.fnUntraced(function* (options: Connecting, status:
     if (now === undefined) return previous === undefined ? Effect.void : notConnected("connection lost")
     if (previous?.rank === now.rank && previous.group === now.group) return Effect.void
     const { group, member, rank, size } = now
-    return print(`rank ${rank} of ${size} in group ${group}, as ${member}`, { _tag: "Ranked", ...now })
+    return print(`rank ${rank} of ${size} in group ${group}, as ${member}${remark(now)}`, { _tag: "Ranked", ...now })
   })
   const refusals = Stream.runForEach(SubscriptionRef.changes(refused), (refusal) =>
     refusal === undefined ? Effect.void : notConnected(refusal.message, `not admitted: ${refusal.message}`)

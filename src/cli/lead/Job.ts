@@ -10,9 +10,6 @@ import type { Guard } from "./Guard.ts"
 /** Between a run that something else has ended and the next one. */
 const PAUSE = Duration.millis(500)
 
-/** How long to wait for the exit status of a group that SIGKILL has ended. */
-const EXIT_WITHIN = Duration.millis(200)
-
 const EXIT_BY_SIGTERM = 128 + 15
 
 export interface JobOptions {
@@ -41,7 +38,7 @@ const once = Effect.fnUntraced(function* (
   let exit: Program.Program["exit"] = Effect.fail("not started")
   yield* Effect.addFinalizer(() => {
     guard.done()
-    return Effect.ignore(Effect.timeoutOption(Effect.map(exit, endAs), EXIT_WITHIN))
+    return Effect.exit(Effect.map(exit, endAs))
   })
   const program = yield* Program.start(yield* ChildProcessSpawner.ChildProcessSpawner, argv, {
     cwd: process.cwd(),

@@ -18,6 +18,7 @@ import * as Job from "./Job.ts"
 import { Once } from "./Once.ts"
 import { passSignalsOn } from "./passSignalsOn.ts"
 import { withTimestamps } from "./timestamps.ts"
+import { reportBlocking, waitsAt } from "./waiting.ts"
 
 const HEARTBEAT = Duration.seconds(2)
 const KILL_AFTER = Duration.seconds(2)
@@ -32,7 +33,7 @@ export const rows = {
       name: "heartbeat",
       kind: duration(Duration.millis(100), MAX_HEARTBEAT),
       shown: "2s",
-      help: "How often this client and the server hear from each other. If this machine fails, the next one starts the command 2.5 heartbeats later"
+      help: "How often this client and the server hear from each other. If this machine fails, the next one starts the command 2.5 heartbeats later. A server takes at most 1/2.5 of its `--settle`: 2s by default"
     },
     HEARTBEAT
   ),
@@ -76,6 +77,9 @@ const killAfterOf = Effect.fnUntraced(function* ({ heartbeat, killAfter }: Optio
   )
 })
 
+/** What SIGKILL ends takes a moment. Each such moment makes the break shorter that a connection may have. */
+const END_WITHIN = Duration.millis(100)
+
 /** EX_TEMPFAIL of sysexits.h. */
 const EX_TEMPFAIL = 75
 
@@ -109,14 +113,11 @@ const lead = Effect.fnUntraced(
       (guard) => Effect.sync(() => guard.end())
     )
     yield* Effect.forkScoped(guard.tend)
-    const job: Job.JobOptions = {
-      argv: options.command,
-      killAfter,
-      guard,
-      notice: (message) => say(options.json, "Notice", message)
-    }
-    yield* passSignalsOn(guard, say(options.json, "Notice", "no command runs that this signal could reach"))
-    yield* notices(options, ranks)
+    const notice = (message: string) => say(options.json, "Notice", message)
+    const job: Job.JobOptions = { argv: options.command, killAfter, guard, notice }
+    yield* passSignalsOn(guard, notice("no command runs that this signal could reach"))
+    yield* notices(options, ranks, waitsAt(ranks))
+    yield* reportBlocking(ranks, notice)
     const notRun = (reason: string, status = 127) => new NotRun({ status, message: `cannot run ${file}: ${reason}` })
     const work = Effect.fnUntraced(function* (epoch: number) {
       const problem = yield* unstartable(file, process.cwd(), process.env.PATH ?? "")
@@ -125,10 +126,9 @@ const lead = Effect.fnUntraced(
       const running = Effect.mapError(Job.run(job, { epoch, member }), (reason) => notRun(reason))
       return yield* once === undefined ? running : once.run(ranks, epoch, running)
     })
+    const stopWithin = Duration.sum(killAfter, Duration.min(Duration.times(options.heartbeat, 0.1), END_WITHIN))
     const { signal, status } = yield* Effect.raceAllFirst([
-      whileLeader(work, { stopWithin: Duration.sum(killAfter, Duration.times(options.heartbeat, 0.1)) }).pipe(
-        Effect.catchTag("Rejected", ({ message }) => unusable(message))
-      ),
+      whileLeader(work, { stopWithin }).pipe(Effect.catchTag("Rejected", ({ message }) => unusable(message))),
       once?.elsewhere ?? Effect.never,
       stopWaiting(options)
     ])
