@@ -2,8 +2,6 @@
 import type { Listed } from "../client/memberList.ts"
 import { type Line, table } from "./terminal/text.ts"
 
-const LEASE = "lease"
-
 /** The members, with a column for leases if there are any. */
 export const memberTable = (members: ReadonlyArray<Listed>, self: string | undefined): ReadonlyArray<Line> => {
   const leases = members.some(({ lease }) => lease)
@@ -13,7 +11,7 @@ export const memberTable = (members: ReadonlyArray<Listed>, self: string | undef
       `${rank}`,
       member,
       name ?? "-",
-      ...(leases ? [lease ? LEASE : "-"] : []),
+      ...(leases ? [lease ? "lease" : "-"] : []),
       `${address ?? "-"}${member === self ? " (this command)" : ""}`
     ])
   ])
@@ -24,5 +22,9 @@ export const memberTable = (members: ReadonlyArray<Listed>, self: string | undef
 }
 
 /** Why the members that have leases cannot lead; undefined if one of them has rank 0, or none has a lease. */
-export const blocked = (members: ReadonlyArray<Listed>): string | undefined =>
-  members.some(({ lease }) => lease) && !members[0]?.lease ? "rank 0 holds no lease: nobody leads" : undefined
+export const blocked = (members: ReadonlyArray<Listed>): string | undefined => {
+  const [first] = members
+  if (first === undefined || first.lease || !members.some(({ lease }) => lease)) return undefined
+  const name = first.name === undefined ? "" : ` (${first.name})`
+  return `${first.member}${name} has rank 0 and no lease: nobody leads until it leaves`
+}

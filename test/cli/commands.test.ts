@@ -48,7 +48,7 @@ describe("rankd ranks", { concurrent: true }, () => {
     )
   )
 
-  it.live("says when nobody leads, because rank 0 holds no lease", () =>
+  it.live("says that nobody leads while a member without a lease has rank 0", () =>
     withServer(
       Effect.gen(function* () {
         const first = yield* client
@@ -57,7 +57,7 @@ describe("rankd ranks", { concurrent: true }, () => {
         candidate.send('{"_tag":"Hello","protocol":1,"heartbeat":2000,"lease":true}')
         yield* candidate.until((line) => line.includes("Welcome"))
         const port = yield* to
-        const sentence = "rank 0 holds no lease: nobody leads"
+        const sentence = "m1 has rank 0 and no lease: nobody leads until it leaves"
         const lines = yield* rankdHere(["ranks", ...port])
         assert.strictEqual(lines.stderr, `rankd: ${sentence}\n`)
         const json = yield* rankdHere(["ranks", ...port, "--json"])

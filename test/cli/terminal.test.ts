@@ -202,8 +202,8 @@ describe("in a terminal", { concurrent: true, timeout: 90_000 }, () => {
         yield* late.until((line) => line.includes("Welcome"))
         // The list is requested again when a member joins.
         const other = yield* client
-        assert.deepStrictEqual(rows(yield* shows(/^rank 0 holds no lease/)).slice(0, 4), [
-          "rank 0 holds no lease: nobody leads",
+        assert.deepStrictEqual(rows(yield* shows(/^m1 \(boss\) has rank 0/)).slice(0, 4), [
+          "m1 (boss) has rank 0 and no lease: nobody leads until it leaves",
           "RANK  MEMBER  NAME  LEASE  ADDRESS",
           "0     m1      boss  -      HERE",
           "1     m2      eye   -      HERE (this command)"

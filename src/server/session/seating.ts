@@ -70,7 +70,7 @@ const faultOfLease = (session: ClientSession, message: Hello): string | undefine
   // After a restart the server waits for `settle`, and a lease that it does not know must have ended by then.
   const longest = Math.floor(settle / SILENCE)
   if (settle === 0 || heartbeat <= longest || !hasLease(session, message)) return undefined
-  return `heartbeat: with a lease at most ${longest}; choose a shorter one, or raise --settle (${settle / 1000} seconds)`
+  return `heartbeat: with a lease at most ${longest} milliseconds; choose a shorter one, or raise --settle (${settle / 1000} seconds)`
 }
 
 const afterToken = Effect.fnUntraced(function* (

@@ -712,7 +712,7 @@ describe("a server that has just started", () => {
       const refused = {
         _tag: "Error",
         reason: "malformed",
-        detail: "heartbeat: with a lease at most 2000; choose a shorter one, or raise --settle (5 seconds)"
+        detail: "heartbeat: with a lease at most 2000 milliseconds; choose a shorter one, or raise --settle (5 seconds)"
       }
       assert.deepInclude(yield* greet(socket, { heartbeat: 2001 }), refused)
       assert.deepInclude(yield* greet(socket, { heartbeat: 2001, lease: undefined }), { heartbeat: 2001 })
