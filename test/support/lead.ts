@@ -82,5 +82,5 @@ export const parentOf = (pid: number): number | undefined => {
 }
 
 /** The watchdog of a `lead`, if it has one now. */
-export const watchdogOf = ({ child }: Run): number | undefined =>
+export const watchdogOf = ({ child }: Pick<Run, "child">): number | undefined =>
   processesOf("rankd watchdog").find((pid) => parentOf(pid) === child.pid)
