@@ -8,7 +8,7 @@ import bundle from "../test/support/program.ts"
 import { Random } from "./random.ts"
 import { check, main, sleep } from "./run.ts"
 import { type Fault, faults, type Limit } from "./succession/faults.ts"
-import { type Job, now } from "./succession/records.ts"
+import { type Job, now, shown } from "./succession/records.ts"
 import { remains } from "./succession/remains.ts"
 import { type Candidate, type CandidateOptions, Scene } from "./succession/scene.ts"
 import { Table } from "./succession/table.ts"
@@ -97,8 +97,6 @@ class Run {
       this.table.add(row, row === name ? bound : "-", leader.heartbeat, gap)
       const seconds = (milliseconds: number) => `${(milliseconds / 1000).toFixed(2)} s`
       const where = `${victim.name}${victim === leader ? "" : ", which waits"}`
-      console.log("   ", job.candidate, job.pid, job.epoch, (job.from - start).toFixed(0), (job.to - start).toFixed(0))
-      for (const c of this.scene.candidates) console.log(c.name, c.watchdog, c.process.stderr.slice(-600))
       console.log(
         `${seconds(now() - start).padStart(8)}  ${seconds(gap)} without a leader  ${where}  ${names.join(" + ")}`
       )
@@ -106,6 +104,8 @@ class Run {
       console.log(
         `after: ${names.join(" + ")} of ${victim.name}, led by ${leader.name}, begun at ${start.toFixed(1)} ms`
       )
+      for (const { name, process } of candidates) console.log(`${name}:\n${process.stderr.slice(-1000)}`)
+      for (const job of this.scene.records.read().slice(-6)) console.log(shown(job))
       throw error
     }
     this.count++

@@ -93,5 +93,6 @@ export class Records {
   }
 }
 
-const shown = ({ candidate, epoch, from, pid, to }: Job): string =>
+/** A job, for people. */
+export const shown = ({ candidate, epoch, from, pid, to }: Job): string =>
   `${candidate} (process ${pid}, epoch ${epoch}) from ${from.toFixed(1)} to ${to.toFixed(1)} ms`
