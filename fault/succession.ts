@@ -116,6 +116,9 @@ class Run {
   }
 }
 
+// What it has started ends with this process.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1))
+
 await main({ seed, milliseconds }, async () => {
   const clear = await bundle()
   process.on("exit", clear)

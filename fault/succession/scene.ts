@@ -40,6 +40,8 @@ export interface CandidateOptions {
   readonly heartbeat: number
   /** Whether its job does not end at SIGTERM. */
   readonly isStubborn: boolean
+  /** Runs the job. */
+  readonly wrap?: ReadonlyArray<string> | undefined
 }
 
 /** `rankd lead` under one name: one process after the other. */
@@ -52,11 +54,16 @@ export class Candidate {
   restartAt: number | undefined
   readonly #start: () => Process
 
-  constructor({ heartbeat, isStubborn, name }: CandidateOptions, proxy: TestProxy, file: string, clock: WallClock) {
+  constructor(
+    { heartbeat, isStubborn, name, wrap = [] }: CandidateOptions,
+    proxy: TestProxy,
+    file: string,
+    clock: WallClock
+  ) {
     this.name = name
     this.heartbeat = heartbeat
     this.proxy = proxy
-    const run = job(file, ...(isStubborn ? ["stubborn"] : []))
+    const run = [...wrap, ...job(file, ...(isStubborn ? ["stubborn"] : []))]
     const lease = ["--heartbeat", `${heartbeat}ms`, "--kill-after", `${KILL_AFTER * heartbeat}ms`]
     const args = ["lead", "--port", `${proxy.port}`, "--name", name, "--group", "work", ...lease, "--", ...run]
     this.#start = () => new Process(args, { clock })
