@@ -111,9 +111,10 @@ const stalled = (...directions: ReadonlyArray<Direction>): Fault =>
   })
 
 const halfClosed = (direction: Direction): Fault =>
-  onLink(async ({ proxy }, random) => {
+  onLink(async ({ heartbeat, proxy }, random) => {
     proxy.halfClose(direction, random.chance(0.7) ? "keeps open" : undefined)
-    await sleep(1000)
+    // Nothing shows before the lease ends.
+    await sleep(2 * heartbeat)
   })
 
 const restarted = ({ settle }: Scene): Limit => ({

@@ -28,9 +28,6 @@ export const job = (file: string, ...how: ReadonlyArray<string>): ReadonlyArray<
 /** A job whose last record is younger runs, as far as one can tell, in milliseconds. */
 const FRESH = 300
 
-/** What a fault has done shows by then, in milliseconds. */
-const SETTLED_AFTER = 2 * FRESH
-
 /** How long a candidate may take to be in line again: the longest wait for a connection, and more. */
 const IN_LINE_WITHIN = 60_000
 
@@ -179,7 +176,8 @@ export class Scene {
       () => {
         const not = this.#notInLine
         since = not === undefined ? (since ?? now()) : undefined
-        return not ?? now() - since! > SETTLED_AFTER
+        // A job that has got SIGTERM may run on until then.
+        return not ?? now() - since! > KILL_AFTER * this.leader.heartbeat + 2 * FRESH
       },
       IN_LINE_WITHIN
     )
