@@ -20,13 +20,13 @@ export class Candidate {
     const lead = Leader.whileLeader((epoch) =>
       Effect.acquireUseRelease(
         Effect.sync(() => {
-          if (this.leading !== undefined) oracle.violate(`${name} leads under ${epoch} and still ${this.leading}`)
           oracle.acts(epoch, name)
           this.leading = epoch
         }),
         () => Effect.never,
         () =>
           Effect.sync(() => {
+            oracle.stopped()
             this.leading = undefined
           })
       )

@@ -21,6 +21,8 @@ export class Oracle {
   readonly #firsts = new Map<number, string>()
   /** The client that acted as the leader under each epoch. */
   readonly #leaders = new Map<number, string>()
+  /** The client that acts as the leader now. */
+  #acting: string | undefined
   #newestEpoch = 0
   /** Servers so far. A line belongs to the server that its connection was made to. */
   #server = 0
@@ -51,9 +53,16 @@ export class Oracle {
     if (rank === 0) this.#first(this.#firsts, epoch, `${member} of server ${server}`)
   }
 
-  /** A client acts as the leader under this epoch. */
+  /** A client acts as the leader under this epoch, until `stopped`. */
   acts(epoch: number, who: string): void {
+    if (this.#acting !== undefined) this.violate(`${who} acts under ${epoch}, and ${this.#acting} still acts`)
+    this.#acting = who
     this.#first(this.#leaders, epoch, who)
+  }
+
+  /** The leader does not act any more. */
+  stopped(): void {
+    this.#acting = undefined
   }
 
   /** The first leader under an epoch is the only one. */

@@ -1,9 +1,12 @@
 /** The examples, run as a user runs them. */
 import { spawnSync } from "node:child_process"
 import { createServer } from "node:net"
+import { join } from "node:path"
+import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schedule } from "effect"
+import { Duration, Effect, Schedule } from "effect"
+import { folder } from "./support/folder.ts"
 import { says, shell } from "./support/process.ts"
 import { client, connect, Port, serverLayer } from "./support/wire.ts"
 
@@ -45,7 +48,27 @@ describe("examples", { concurrent: true }, () => {
       while (working().length < 2) yield* Effect.sleep("10 millis")
       const tokens = working().map((run) => Number(done.exec(run.stdout())![1]))
       assert.strictEqual(new Set(tokens).size, 2)
-    }).pipe(Effect.scoped, Effect.provide(serverLayer()))
+    }).pipe(Effect.scoped, Effect.provide(serverLayer({ settle: Duration.zero })))
+  )
+
+  it.live("fencing.ts refuses a leader when a later one has written, and the next leader counts on", () =>
+    Effect.gen(function* () {
+      const port = yield* Port
+      const file = join(yield* folder, "counter.sqlite")
+      const runs = yield* Effect.forEach(["a", "b"], (name) =>
+        shell(`exec ${node} examples/fencing.ts 127.0.0.1 ${port} ${name} ${file}`)
+      )
+      const output = () => runs.map(({ stdout }) => stdout()).join("")
+      yield* says(output, /counts to 1 with token/)
+      const [, name, token] = /^(.) counts to 1 with token (\d+)$/m.exec(output()) ?? []
+      const store = new DatabaseSync(file, { timeout: 1000 })
+      store.exec("UPDATE counter SET token = token + 1, count = 1000")
+      store.close()
+      yield* says(output, new RegExp(`^${name} is refused with token ${token}$`, "m"))
+      yield* says(output, /counts to 1001 with token/)
+      const [, later] = /counts to 1001 with token (\d+)$/m.exec(output()) ?? []
+      assert.isAbove(Number(later), Number(token) + 1)
+    }).pipe(Effect.scoped, Effect.provide(serverLayer({ settle: Duration.zero })))
   )
 
   it.live("embedded.ts ranks clients, and lists them over HTTP", () =>

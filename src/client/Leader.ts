@@ -122,6 +122,9 @@ const over = (terms: Terms, term: Term, stopWithin: number): Effect.Effect<void>
   return Effect.raceFirst(Effect.asVoid(ended), late)
 }
 
+/** How often work that has not ended lets the client give up rank 0. */
+const STANDS_ASIDE = Duration.seconds(1)
+
 /** The next term that leaves more time than an interruption may take. */
 const nextTerm = (terms: Terms, stopWithin: number): Effect.Effect<Term> =>
   Effect.flatMap(
@@ -133,6 +136,15 @@ const nextTerm = (terms: Terms, stopWithin: number): Effect.Effect<Term> =>
             Effect.sleep(TICK),
             Effect.suspend(() => nextTerm(terms, stopWithin))
           )
+  )
+
+/** While this client cannot lead: gives up rank 0 whenever it has it, unless other work runs on it. */
+const standAside = (terms: Terms): Effect.Effect<never> =>
+  termSuch(terms, () => terms.works === 1).pipe(
+    Effect.flatMap((term) => terms.stepDown(term)),
+    // Without another member it has rank 0 again at once.
+    Effect.andThen(Effect.sleep(STANDS_ASIDE)),
+    Effect.forever
   )
 
 /** Interrupts the work; succeeds with how it has ended, if it has within these milliseconds. If not, reports it. */
@@ -155,8 +167,9 @@ const stop = Effect.fnUntraced(function* <A, E>(work: Fiber.Fiber<A, E>, millis:
  * the effect is interrupted; when this client leads again, it runs again. Succeeds or fails as the effect does when the
  * effect ends by itself; then the client steps down, unless other work of a leader runs on it.
  *
- * When this is interrupted, or the client's layer ends, the effect has `stopWithin` to end. Then the client gives up rank 0
- * whether the effect has ended or not, and leaves behind what has not.
+ * An effect that is interrupted has `stopWithin` to end. One that takes longer does not run again before it has ended, and
+ * does not keep others from leading: the client gives up rank 0 meanwhile. When `whileLeader` itself is interrupted, or the
+ * client's layer ends, it leaves behind what has not ended in time.
  *
  * Fails with `malformed` if `stopWithin` does not fit in the lease.
  */
@@ -182,8 +195,11 @@ export const whileLeader = Effect.fnUntraced(function* <A, E, R>(
         const ended = yield* Effect.raceFirst(Effect.asSome(Fiber.await(work)), Effect.as(lost, Option.none()))
         if (Option.isSome(ended)) return ended
         const stopped = yield* stop(work, Math.min(stopWithin, Math.max(0, term.left)), options)
-        // Nothing else may begin before it has ended.
-        if (Option.isNone(stopped)) yield* Effect.raceFirst(Fiber.await(work), Deferred.await(leaving))
+        if (Option.isNone(stopped)) {
+          // Nothing else may begin before it has ended.
+          const ended = Effect.raceFirst(Fiber.await(work), Deferred.await(leaving))
+          yield* Effect.raceFirst(ended, standAside(terms))
+        }
         // It may have ended by itself before the interruption.
         return Option.filter(stopped, Exit.isSuccess)
       }),
@@ -196,7 +212,7 @@ export const whileLeader = Effect.fnUntraced(function* <A, E, R>(
     )
 
   const leading = Effect.gen(function* () {
-    yield* beforeLeaving(Effect.andThen(Deferred.succeed(leaving, undefined), Deferred.await(left)))
+    yield* beforeLeaving(Effect.andThen(Deferred.succeed(leaving, undefined), Deferred.await(left)), stopWithin + TICK)
     yield* requestLease
     while (!Deferred.isDoneUnsafe(leaving)) {
       const next = Effect.map(nextTerm(terms, stopWithin), Option.some)

@@ -7,7 +7,7 @@
  * may have been sent is `lost`, one that was not is `undelivered`.
  */
 import type { Scope, Stream } from "effect"
-import { Context, Effect, Layer, SubscriptionRef } from "effect"
+import { Context, type Duration, Effect, Layer, SubscriptionRef } from "effect"
 import type { Socket } from "effect/socket"
 import { DEFAULT_GROUP } from "../protocol/Ids.ts"
 import type { ServerMessage } from "../protocol/Messages.ts"
@@ -71,9 +71,12 @@ export class RankClient extends Context.Service<
     readonly lead: Lead
     /**
      * Runs the effect when the layer's scope closes, before the client disconnects. The next member gets its rank
-     * only after that, or after 10 seconds.
+     * only after that, or after `within`: 10 seconds by default.
      */
-    readonly beforeLeaving: (effect: Effect.Effect<void>) => Effect.Effect<void, never, Scope.Scope>
+    readonly beforeLeaving: (
+      effect: Effect.Effect<void>,
+      within?: Duration.Input
+    ) => Effect.Effect<void, never, Scope.Scope>
   }
 >()("rankd/client/RankClient") {
   /** A client over any socket. Fails with `malformed` if an option is none that a server takes. */
@@ -81,7 +84,7 @@ export class RankClient extends Context.Service<
     Layer.effect(RankClient, make(options))
 }
 
-/** How long `beforeLeaving` may hold up the end of the connection. */
+/** How long an effect of `beforeLeaving` may hold up the end of the connection, unless it says so itself. */
 const LEAVING_TIMEOUT = "10 seconds"
 
 interface Parts {
@@ -146,9 +149,7 @@ const make = Effect.fnUntraced(function* ({ handler, ...options }: ClientOptions
   })
   yield* Effect.forkScoped(connection.run({ heard: (message) => dispatch(parts, asked, message), broken }))
   // Registered after the connection, so that it runs before the connection ends.
-  yield* Effect.addFinalizer(() =>
-    Effect.timeoutOption(Effect.all(leaving, { concurrency: "unbounded", discard: true }), LEAVING_TIMEOUT)
-  )
+  yield* Effect.addFinalizer(() => Effect.all(leaving, { concurrency: "unbounded", discard: true }))
 
   return RankClient.of({
     standing: connection.standing,
@@ -160,13 +161,15 @@ const make = Effect.fnUntraced(function* ({ handler, ...options }: ClientOptions
     execFirst,
     roster: watch.roster,
     lead: connection,
-    beforeLeaving: (effect) =>
-      Effect.asVoid(
+    beforeLeaving: (effect, within = LEAVING_TIMEOUT) => {
+      const bounded = Effect.asVoid(Effect.timeoutOption(effect, within))
+      return Effect.asVoid(
         Effect.acquireRelease(
-          Effect.sync(() => leaving.add(effect)),
-          () => Effect.sync(() => leaving.delete(effect))
+          Effect.sync(() => leaving.add(bounded)),
+          () => Effect.sync(() => leaving.delete(bounded))
         )
-      ),
+      )
+    },
     handle: Effect.fnUntraced(function* <R>(
       next: (command: Executor.IncomingCommand) => Effect.Effect<Executor.Ended, never, R>
     ) {

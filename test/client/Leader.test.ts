@@ -169,6 +169,41 @@ describe("whileLeader", () => {
     })
   )
 
+  it.effect.each(Array.from({ length: 25 }, (_, index) => 500 + 40 * index))(
+    "goes on over a break of a second that begins after %d milliseconds, with the limits of rankd lead",
+    (begin) =>
+      Effect.gen(function* () {
+        let isBroken = false
+        const server = memoryFake((said, connection) => {
+          if (isBroken) connection.cut()
+          else if (said._tag === "Hello") connection.welcome({ resume: "r" })
+          else if (said._tag === "Ping") connection.say({ _tag: "Pong", text: `${said.text}` })
+        })
+        const client = yield* admittedTo(server, { lease: true })
+        let begun = 0
+        const work = Leader.whileLeader(
+          () =>
+            Effect.andThen(
+              Effect.sync(() => begun++),
+              Effect.never
+            ),
+          {
+            stopWithin: "2200 millis"
+          }
+        )
+        const leading = yield* Effect.forkScoped(Effect.provideService(work, RankClient, client))
+        yield* TestClock.adjust(begin)
+        isBroken = true
+        server.latest().cut()
+        yield* TestClock.adjust("1 second")
+        isBroken = false
+        yield* TestClock.adjust("10 seconds")
+        assert.isAbove(server.connections.length, 2)
+        assert.isUndefined(leading.pollUnsafe())
+        assert.strictEqual(begun, 1)
+      })
+  )
+
   it.effect(
     "is interrupted so early that it has ended with the lease, two heartbeats after the last answered ping",
     () =>
@@ -254,6 +289,48 @@ describe("whileLeader", () => {
       assert.strictEqual(server.latest().count("Yield"), 1)
       assert.match(`${logged}`, /has not ended within 1000 milliseconds/)
       yield* Fiber.join(stopping)
+    })
+  )
+
+  it.effect("does not say that it leaves before the work has ended, however long that may take", () =>
+    Effect.gen(function* () {
+      const server = memoryFake((said, connection) => {
+        if (said._tag === "Hello") connection.welcome({ resume: "r" })
+        if (said._tag === "Ping") connection.say({ _tag: "Pong", text: `${said.text}` })
+      })
+      const scope = yield* Scope.make()
+      const client = yield* Scope.provide(admittedTo(server, { lease: true, heartbeat: "1 minute" }), scope)
+      const events: Array<string> = []
+      yield* lead(client, "a", events, Effect.sleep("50 seconds"))
+      yield* passUntil(() => events.length === 1)
+      const leaving = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+      yield* TestClock.adjust("49 seconds")
+      assert.deepStrictEqual([events.length, server.latest().count("Quit")], [1, 0])
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual([events.length, server.latest().count("Quit")], [2, 1])
+      yield* Fiber.join(leaving)
+    })
+  )
+
+  it.effect("lets the next member lead if it has rank 0 again, and its work under the earlier term hangs", () =>
+    Effect.gen(function* () {
+      const server = welcoming((said, connection) => {
+        if (said._tag === "Ping") connection.say({ _tag: "Pong", text: `${said.text}` })
+      })
+      const client = yield* admittedTo(server, { lease: true })
+      const hanging = yield* Deferred.make<void>()
+      const work = Leader.whileLeader(() => Effect.onInterrupt(Effect.never, () => Deferred.await(hanging)))
+      yield* Effect.forkScoped(Effect.provideService(work, RankClient, client))
+      yield* Effect.addFinalizer(() => Deferred.succeed(hanging, undefined))
+      yield* TestClock.adjust("1 second")
+      server.latest().say(rank(1, 8), rank(0, 9))
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(server.latest().count("Yield"), 0)
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual(server.latest().count("Yield"), 1)
+      server.latest().say(rank(1, 10))
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(server.latest().count("Yield"), 1)
     })
   )
 

@@ -15,18 +15,34 @@ export const TICK = 100
 export class Term {
   /** The fencing token: the epoch in which the term began. It stays the same when the client resumes. */
   readonly epoch: number
-  member: string
-  lease: Lease
+  #member: string
+  #lease: Lease
 
   constructor(epoch: number, member: string, lease: Lease) {
     this.epoch = epoch
-    this.member = member
-    this.lease = lease
+    this.#member = member
+    this.#lease = lease
+    lease.isActing = true
+  }
+
+  get member(): string {
+    return this.#member
+  }
+
+  get lease(): Lease {
+    return this.#lease
+  }
+
+  /** From now on this term is that of this member, and lasts as long as this lease. */
+  continueAs(member: string, lease: Lease): void {
+    this.#member = member
+    this.#lease = lease
+    lease.isActing = true
   }
 
   /** Milliseconds until what the term allows must have ended. */
   get left(): number {
-    return this.lease.left
+    return this.#lease.left
   }
 }
 
@@ -101,11 +117,13 @@ export class Terms {
       if (rank !== 0 || this.#yielding) return Effect.andThen(FiberHandle.clear(link.beginning), this.end)
       const term = this.present
       if (term !== undefined && this.#goesOn(term, { epoch, leadIn, member, rank }, before)) {
-        term.member = member
-        term.lease = link.lease
+        term.continueAs(member, link.lease)
         return Effect.void
       }
-      const begin = Effect.suspend(() => SubscriptionRef.set(this.current, new Term(epoch, member, link.lease)))
+      const begin = Effect.suspend(() => {
+        link.ping(link.lease.extraPing())
+        return SubscriptionRef.set(this.current, new Term(epoch, member, link.lease))
+      })
       return Effect.andThen(
         this.end,
         leadIn === 0
@@ -125,9 +143,12 @@ export class Terms {
   })
 
   /** Ends the present term. */
-  readonly end: Effect.Effect<void> = Effect.suspend(() =>
-    this.present === undefined ? Effect.void : SubscriptionRef.set(this.current, undefined)
-  )
+  readonly end: Effect.Effect<void> = Effect.suspend(() => {
+    const term = this.present
+    if (term === undefined) return Effect.void
+    term.lease.isActing = false
+    return SubscriptionRef.set(this.current, undefined)
+  })
 
   /** Ends each term with its lease, for ever. */
   readonly run: Effect.Effect<never> = Effect.suspend(() => {
