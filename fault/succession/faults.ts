@@ -37,8 +37,8 @@ const RESTARTED = "settle + 0.3 s, from the new server's start"
 
 const leaseOf = ({ heartbeat }: Candidate): number => 2.5 * heartbeat + PROMOTED_WITHIN
 
-/** Most stops and stalls are short: a median of a second and a half, and one in twelve is longer than 20 seconds of 30. */
-const length = (random: Random, longest: number): number => 1000 * (1 + (longest - 1) * random.next() ** 6)
+/** Most stops and stalls are short: of up to 30 seconds one in five is longer than 5, and one in twenty longer than 20. */
+const length = (random: Random, longest: number): number => 1000 * (1 + (longest - 1) * random.next() ** 9)
 
 /** Nothing of Node or of the program listens to these. */
 const UNCAUGHT = [constants.signals.SIGPWR, constants.signals.SIGIO, 34, 50, 64]
