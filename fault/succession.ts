@@ -77,7 +77,7 @@ class Run {
 
   /** One fault, or two at once. */
   async fault(): Promise<void> {
-    const { candidates, leader } = this.scene
+    const { candidates, leader, settledAt } = this.scene
     const waiting = candidates.filter((candidate) => candidate !== leader)
     const start = now()
     const name = this.#draw()
@@ -92,7 +92,7 @@ class Run {
       await this.scene.inLine()
       this.scene.records.judge()
       const { from, within } = second === undefined ? limit! : { from: start, within: Number.POSITIVE_INFINITY }
-      const gap = gapAfter(this.scene.records.read(), from)
+      const gap = gapAfter(this.scene.records.read(), Math.max(from, settledAt))
       check(gap < within + STARTED_WITHIN, () => `nobody led for ${gap.toFixed(0)} ms, more than ${within} ms`)
       this.table.add(row, row === name ? bound : "-", leader.heartbeat, gap)
       const seconds = (milliseconds: number) => `${(milliseconds / 1000).toFixed(2)} s`

@@ -4,6 +4,7 @@
  * the former leader.
  */
 import { type ChildProcess, spawn } from "node:child_process"
+import { once } from "node:events"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -100,14 +101,17 @@ const ofLibrary = async (
   const records = new Records(files)
   const worker = (name: string, port: number) => {
     const args = [`${port}`, name, `${HEARTBEAT}`, files.get(name)!, ...how]
-    const child = spawn(process.execPath, ["--import", "tsx", "fault/succession/worker.ts", ...args], { cwd: root })
+    const child = spawn(process.execPath, ["--import", "tsx", "fault/succession/worker.ts", ...args], {
+      cwd: root,
+      stdio: ["ignore", "pipe", "inherit"]
+    })
     process.on("exit", () => child.kill("SIGKILL"))
     return child
   }
   const first = worker("a", proxy.port)
   await until("the first works", () => records.read().length > 0)
   const second = worker("b", server.port)
-  await sleep(3000)
+  await once(second.stdout, "data")
   const job = records.read()[0]!
   const start = now()
   await run(first, () => proxy.held.add("up").add("down"))

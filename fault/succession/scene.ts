@@ -93,6 +93,8 @@ export class Scene {
   /** The server's `--settle`, in milliseconds. */
   readonly settle: number
   server: Server
+  /** Until then a new leader waits, because the server has started again. */
+  settledAt = 0
   readonly #folder: string
   readonly #clock: WallClock
   readonly #random: Random
@@ -160,6 +162,7 @@ export class Scene {
     // Behind the clock of the last server, the epochs of the next one would grow only from the first `Hello` on.
     this.setClock(this.#ahead)
     this.server = await serve(serverArgs(this.settle), port, { clock: this.#clock })
+    this.settledAt = now() + this.settle
   }
 
   /** Sets the wall clock of the server and the candidates so many seconds ahead of the real one. */
