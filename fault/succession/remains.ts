@@ -27,7 +27,7 @@ const OBSERVED = 15_000
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 
-/** What happened to two pieces of work after a failure. Returns when the first could run again, if it was paused. */
+/** Inflicts itself on the leader and its job, and ends. */
 type Failure = (leader: Candidate, job: Job) => Promise<void>
 
 const signal = (pids: ReadonlyArray<number | undefined>, name: NodeJS.Signals): void => {
@@ -88,6 +88,12 @@ const ofLead = async (name: string): Promise<void> => {
   await scene.close()
 }
 
+/** They end no later than this process. */
+const workers = new Set<ChildProcess>()
+process.on("exit", () => {
+  for (const worker of workers) worker.kill("SIGKILL")
+})
+
 /** Two processes of `worker.ts`, the first behind a proxy. */
 const ofLibrary = async (
   name: string,
@@ -105,7 +111,7 @@ const ofLibrary = async (
       cwd: root,
       stdio: ["ignore", "pipe", "inherit"]
     })
-    process.on("exit", () => child.kill("SIGKILL"))
+    workers.add(child)
     return child
   }
   const first = worker("a", proxy.port)
