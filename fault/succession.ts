@@ -42,8 +42,12 @@ const candidates: ReadonlyArray<CandidateOptions> = [
   { name: "c", heartbeat: isShort ? 500 : 2000, isStubborn: true }
 ]
 
-/** What starting a process may take besides, in milliseconds, on a machine that does other work. */
+/**
+ * What starting a process may take besides, in milliseconds, on a machine that does other work. One fault in ten may exceed it: the
+ * machine may be so busy that candidates lose their connections. None may exceed the second.
+ */
 const STARTED_WITHIN = 2000
+const STARTED_AT_LAST = 10_000
 
 /** The longest time without a job after `from`, in milliseconds, and the job that ended it. */
 const gapAfter = (jobs: ReadonlyArray<Job>, from: number): number =>
@@ -60,6 +64,7 @@ class Run {
   readonly table = new Table(candidates.map(({ heartbeat }) => heartbeat))
   readonly scene: Scene
   count = 0
+  late = 0
   #deck: Array<string> = []
 
   constructor(scene: Scene) {
@@ -77,7 +82,9 @@ class Run {
 
   /** One fault, or two at once. */
   async fault(): Promise<void> {
-    const { candidates, leader, settledAt } = this.scene
+    const { candidates, leader } = this.scene
+    // An earlier fault may keep the next leader waiting.
+    const leadIn = Math.max(this.scene.settledAt, leader.leadInUntil)
     const waiting = candidates.filter((candidate) => candidate !== leader)
     const start = now()
     const name = this.#draw()
@@ -92,8 +99,9 @@ class Run {
       await this.scene.inLine()
       this.scene.records.judge()
       const { from, within } = second === undefined ? limit! : { from: start, within: Number.POSITIVE_INFINITY }
-      const gap = gapAfter(this.scene.records.read(), Math.max(from, settledAt))
-      check(gap < within + STARTED_WITHIN, () => `nobody led for ${gap.toFixed(0)} ms, more than ${within} ms`)
+      const gap = gapAfter(this.scene.records.read(), Math.max(from, leadIn))
+      if (gap > within + STARTED_WITHIN) this.late++
+      check(gap < within + STARTED_AT_LAST, () => `nobody led for ${gap.toFixed(0)} ms, more than ${within} ms`)
       this.table.add(row, row === name ? bound : "-", leader.heartbeat, gap)
       const seconds = (milliseconds: number) => `${(milliseconds / 1000).toFixed(2)} s`
       const where = `${victim.name}${victim === leader ? "" : ", which waits"}`
@@ -136,6 +144,7 @@ await main({ seed, milliseconds }, async () => {
   scene.records.judge()
   const jobs = scene.records.read()
   console.log(`\n${run.table}\n`)
+  check(run.late <= run.count / 10, () => `too late after ${run.late} of ${run.count} faults`)
   console.log(
     `${run.count} faults, ${jobs.length} jobs, ${new Set(jobs.map(({ epoch }) => epoch)).size} epochs: ` +
       "no two jobs ran or existed at a time, epochs grew, and no job outlived its lead that was killed by a second"

@@ -49,6 +49,9 @@ export class Candidate {
   process: Process
   /** When the next process starts, if this one has ended. */
   restartAt: number | undefined
+  /** When it said last that it had lost its connection. */
+  lostAt = 0
+  #lost = ""
   readonly #start: () => Process
 
   constructor(
@@ -76,6 +79,17 @@ export class Candidate {
     if (this.process.ended) return undefined
     const said = [...this.process.stderr.matchAll(/: .*(?:rank (\d+) of \d+ in group|trying again)/g)].at(-1)
     return said?.[1] === undefined ? undefined : Number(said[1])
+  }
+
+  /** Until then the next leader may have to wait, because this one may have resumed its rank. */
+  get leadInUntil(): number {
+    return this.lostAt + 2.5 * this.heartbeat
+  }
+
+  hear(): void {
+    const lost = [...this.process.stderr.matchAll(/.*connection lost/g)].at(-1)?.[0] ?? ""
+    if (lost !== "" && lost !== this.#lost) this.lostAt = now()
+    this.#lost = lost
   }
 
   restart(): void {
@@ -198,6 +212,7 @@ export class Scene {
 
   #tick(): void {
     for (const candidate of this.candidates) {
+      candidate.hear()
       if (!candidate.process.ended) continue
       candidate.restartAt ??= now() + this.#random.below(1000)
       if (now() >= candidate.restartAt) candidate.restart()
