@@ -10,7 +10,8 @@ const seconds = (milliseconds: number): string => `${(milliseconds / 1000).toFix
 const shown = (gaps: ReadonlyArray<number> = []): string => {
   if (gaps.length === 0) return "-"
   const sorted = [...gaps].sort((one, other) => one - other)
-  return `${gaps.length}: ${seconds(sorted[sorted.length >> 1]!)}, ${seconds(sorted.at(-1)!)}`
+  const median = (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2
+  return `${gaps.length}: ${seconds(median)}, ${seconds(sorted.at(-1)!)}`
 }
 
 export class Table {
