@@ -34,12 +34,12 @@ const SHORT_RUN = 120_000
 const isShort = milliseconds < SHORT_RUN
 
 /** In seconds. */
-const longest = isShort ? 3 : 30
+const longest = isShort ? 2 : 30
 const settle = isShort ? 2000 : 5000
 const candidates: ReadonlyArray<CandidateOptions> = [
   { name: "a", heartbeat: 500, isStubborn: false },
   { name: "b", heartbeat: 500, isStubborn: true },
-  { name: "c", heartbeat: isShort ? 500 : 2000, isStubborn: true }
+  { name: "c", heartbeat: isShort ? 800 : 2000, isStubborn: true }
 ]
 
 /**
@@ -138,7 +138,7 @@ await main({ seed, milliseconds }, async () => {
   await scene.inLine()
   const deadline = now() + milliseconds
   while (run.count < most && now() < deadline) {
-    await sleep(run.random.below(500))
+    await sleep(run.random.below(isShort ? 200 : 500))
     await run.fault()
   }
   scene.records.judge()

@@ -26,7 +26,7 @@ export const job = (file: string, ...how: ReadonlyArray<string>): ReadonlyArray<
 ]
 
 /** A job whose last record is younger runs, as far as one can tell, in milliseconds. */
-const FRESH = 300
+const FRESH = 200
 
 /** How long a candidate may take to be in line again: the longest wait for a connection, and more. */
 const IN_LINE_WITHIN = 60_000
