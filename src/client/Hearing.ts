@@ -111,6 +111,10 @@ export const note = Effect.fnUntraced(function* (state: State, present: Present,
       return false
     case "Pong":
       return !present.lease.answered(message.text)
+    case "Bye":
+      // The seat belongs to another connection now, or the operator has revoked the client's token.
+      if (message.reason === "kicked") yield* state.terms.end
+      return true
     case "Error":
       if (message.id === undefined && message.reason === "rate limited") yield* state.terms.yieldAgain
       return true

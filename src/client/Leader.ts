@@ -73,7 +73,7 @@ export const leaseLeft: Effect.Effect<Option.Option<Duration.Duration>, never, R
 
 /**
  * The member at rank 0 of the group, now and after each change; undefined while this client is not connected. It may not act
- * yet, or no longer: it may be waiting for the end of another lease, or be absent.
+ * yet, or no longer: it may be waiting for the end of another lease, or be absent. A member without a lease never acts.
  */
 export const current: Stream.Stream<Current | undefined, never, RankClient> = Stream.unwrap(
   Effect.map(RankClient, ({ roster, standing }) =>

@@ -292,6 +292,23 @@ describe("whileLeader", () => {
     })
   )
 
+  it.effect.each([
+    ["is interrupted at once when the client is kicked", "kicked", 2],
+    ["goes on when the server says goodbye for another reason", "shutting down", 1]
+  ] as const)("%s", ([, reason, events]) =>
+    Effect.gen(function* () {
+      const server = welcoming()
+      const client = yield* admittedTo(server, { lease: true })
+      const seen: Array<string> = []
+      yield* lead(client, "a", seen)
+      yield* passUntil(() => seen.length === 1)
+      server.latest().say({ _tag: "Bye", reason })
+      server.latest().cut()
+      yield* TestClock.adjust("20 millis")
+      assert.lengthOf(seen, events)
+    })
+  )
+
   it.effect("does not say that it leaves before the work has ended, however long that may take", () =>
     Effect.gen(function* () {
       const server = memoryFake((said, connection) => {
