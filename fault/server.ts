@@ -37,7 +37,9 @@ export class Process {
 
   constructor(args: ReadonlyArray<string>, { clock, terminal }: Surroundings = {}) {
     const { NO_COLOR: _, ...env } = process.env
-    this.child = spawn(process.execPath, [...COLLECTING, "--import", "tsx", "src/main.ts", ...args], {
+    const program =
+      process.env.RANKD_PROGRAM === undefined ? ["--import", "tsx", "src/main.ts"] : [process.env.RANKD_PROGRAM]
+    this.child = spawn(process.execPath, [...COLLECTING, ...program, ...args], {
       cwd: root,
       env: { ...env, ...clock?.env, NO_COLOR: "1" },
       stdio: ["ignore", "pipe", terminal?.descriptor ?? "pipe"]

@@ -114,7 +114,7 @@ describe("a leader", { concurrent: true }, () => {
     Effect.gen(function* () {
       const { between, file, pid, second } = yield* pair
       for (let times = 0; times < 3; times++) {
-        between.halfClose()
+        between.halfClose("up", "keeps open")
         yield* Effect.sleep("500 millis")
       }
       assert.deepStrictEqual(

@@ -103,5 +103,5 @@ export const childrenOf = (pid: number): ReadonlyArray<number> => {
 }
 
 /** The watchdog of a `lead`, if it has one now. */
-export const watchdogOf = ({ child }: Run): number | undefined =>
+export const watchdogOf = ({ child }: Pick<Run, "child">): number | undefined =>
   processesOf("rankd watchdog").find((pid) => parentOf(pid) === child.pid)
