@@ -155,9 +155,7 @@ const stop = Effect.fnUntraced(function* <A, E>(work: Fiber.Fiber<A, E>, millis:
     Effect.interruptible(Effect.as(Effect.sleep(millis), Option.none<Exit.Exit<A, E>>()))
   )
   if (Option.isSome(ended)) return ended
-  yield* Effect.logError(
-    `the leader's work has not ended within ${Math.round(millis)} milliseconds of its interruption`
-  )
+  yield* Effect.logError("the work of the leader has not ended in time: others may lead now")
   if (onLate === "exit") process.exit(1)
   return ended
 })
