@@ -1,7 +1,7 @@
 /**
  * Simulates one seed after the other, until the time is over or the rule is broken.
  *
- *     tsx test/succession/run.ts [--seed N] [--seconds N]
+ *     node test/succession/run.ts [--seed N] [--seconds N]
  */
 import { parseArgs } from "node:util"
 import { Effect } from "effect"
