@@ -50,22 +50,35 @@ const pause =
   (how: "freeze" | "suspend", before: (line: Line, scene: Scene) => void = () => {}): Fault =>
   (scene, candidate, isLeader) =>
     Effect.sync(() => {
-      const { judge, later, note, now } = scene
+      const { judge, later, note, now, random } = scene
       const { excused, kind, machine } = candidate
-      eachLine(candidate, (line) => before(line, scene))
-      machine[how]()
       const lines = [...candidate.lines]
-      const heal = Effect.sync(() => {
-        for (const line of lines) line.heal(kind.delay)
+      for (const line of lines) before(line, scene)
+      machine[how]()
+      const resume = Effect.sync(() => {
         machine.resume()
         if (candidate.work !== "none") {
           Object.assign(excused, { look: now() + LOOK, end: now() + LOOK + kind.stopMillis * 1.02 })
         }
         note(candidate.id, "continues")
       })
-      later(9000, heal, candidate)
+      const connect = Effect.sync(() => {
+        candidate.reachable = true
+        for (const line of lines) line.heal(kind.delay)
+      })
+      // After a suspend the network often comes back later than the machine.
+      if (random.chance(0.5)) {
+        candidate.reachable = false
+        for (const line of lines) line.stall("up", "down")
+        const millis = random.next() * 4000
+        later(millis, resume, candidate)
+        later(millis + 6000, connect, candidate)
+      } else later(9000, Effect.andThen(connect, resume), candidate)
       if (isLeader) judge.expectSuccessor(how, candidate, true)
     })
+
+/** Whether its work goes on after a loss of its connection that is over in a moment. */
+const isPatient = ({ kind: { heartbeat, stopWithin } }: Candidate) => heartbeat === 2000 && stopWithin <= heartbeat
 
 /** The connection breaks, and the client can connect again. */
 const broken =
@@ -213,13 +226,16 @@ const onCandidate: { readonly [fault: string]: Fault } = {
     })
 }
 
-const restart = ({ later, newMachine, random, world }: Scene) => {
-  const wait = random.pick([100, 1000, 8000])
-  later(
-    wait,
-    Effect.suspend(() => (world.server === undefined ? world.start(newMachine()) : Effect.void))
-  )
-  return wait
+/** Starts the server again. If it was away for a moment, the only candidate leads again and has never stopped. */
+const restart = ({ judge, later, newMachine, random, world }: Scene, leader?: Candidate) => {
+  const wait = random.pick([100, 100, 1000, 8000])
+  const isAlone = wait <= 100 && world.candidates.size === 1
+  const start = Effect.gen(function* () {
+    if (world.server !== undefined) return
+    yield* world.start(newMachine())
+    if (leader !== undefined && isAlone && isPatient(leader)) judge.expectContinuity("a restart of the server", leader)
+  })
+  later(wait, start)
 }
 
 const pauseServer =
@@ -238,12 +254,10 @@ const onServer: { readonly [fault: string]: (scene: Scene, leader: Candidate | u
   {
     "the server is killed": (scene, leader) =>
       Effect.gen(function* () {
-        const { judge, world } = scene
+        const { world } = scene
         if (!world.server?.machine.runs) return
         yield* world.kill
-        const wait = restart(scene)
-        const isAlone = world.candidates.size === 1 && leader?.kind.heartbeat === 2000 && leader.kind.stopWithin <= 2000
-        if (leader !== undefined && wait <= 100 && isAlone) judge.expectContinuity("the server is killed", leader)
+        restart(scene, leader)
       }),
     "the server stops": (scene) =>
       Effect.gen(function* () {

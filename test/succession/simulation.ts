@@ -9,6 +9,7 @@ import { onIdleScheduler, settled } from "../support/IdleScheduler.ts"
 import { makeFaults } from "./faults.ts"
 import { Judge } from "./Judge.ts"
 import { Agenda, Machine } from "./Machine.ts"
+import { Turns } from "./Turns.ts"
 import { type Candidate, type Kind, World } from "./World.ts"
 
 /** How long a run lasts, and the bounds of a step, in milliseconds of its own time. */
@@ -35,32 +36,27 @@ interface Heal {
 const rateOf = (random: Random): number => random.pick([0.99, 0.99 + random.next() * 0.02, 1.01])
 
 const kindOf = (random: Random, heartbeat: number): Kind => {
-  const stopWithin = heartbeat * random.pick([1, 1, 1, 0.1, 1.4])
+  const stopWithin = heartbeat * random.pick([1, 1, 1, 0.1, 1.25])
   const stopMillis = stopWithin * random.pick([0, random.next(), 0.95])
   return { heartbeat, stopWithin, stopMillis, delay: random.pick([1, 5, 20]) }
 }
 
-/** The tasks of the simulation wait for no event of Node: a turn of its event loop would take most of the time. */
-const onNextTick = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.provideService(
-    effect,
-    Scheduler.Scheduler,
-    new Scheduler.MixedScheduler("async", (task) => {
-      let isCancelled = false
-      process.nextTick(() => isCancelled || task())
-      return () => {
-        isCancelled = true
-      }
-    })
-  )
-
 /** Undefined if the rule holds. */
 export const simulate = (seed: number): Effect.Effect<Violation | undefined> =>
+  Effect.promise(
+    () =>
+      new Promise((resolve, reject) => {
+        const log: Array<string> = []
+        const turns = new Turns(() => resolve({ seed, log, what: "something runs without end" }))
+        Effect.runPromise(run(seed, log, turns)).then(resolve, reject)
+      })
+  )
+
+const run = (seed: number, log: Array<string>, turns: Turns): Effect.Effect<Violation | undefined> =>
   Effect.gen(function* () {
     const random = new Random(seed)
     const time = yield* Clock.Clock
     const now = () => Number(time.monotonicTimeNanosUnsafe()) / 1_000_000
-    const log: Array<string> = []
     const note = (...words: ReadonlyArray<unknown>) => log.push([Math.round(now()), ...words].join(" "))
     const agenda = new Agenda()
     const grace = random.pick([0, 0, 1000, 10_000])
@@ -120,6 +116,7 @@ export const simulate = (seed: number): Effect.Effect<Violation | undefined> =>
       const what = judge.verdict(isWhole())
       if (what !== undefined) return { seed, log, what: `${what} at ${Math.round(now())}` }
       const next = Math.min(agenda.after(now()), world.due, nextFault, ...heals.map(({ at }) => at))
+      turns.pass()
       yield* TestClock.adjust(Math.max(LEAST_STEP, Math.min(MOST_STEP, next - now())))
       yield* settled
     }
@@ -128,8 +125,8 @@ export const simulate = (seed: number): Effect.Effect<Violation | undefined> =>
     Effect.scoped,
     // The waits before each connection.
     EffectRandom.withSeed(seed),
-    (effect) => onIdleScheduler(effect, process.nextTick),
+    (effect) => onIdleScheduler(effect, turns.next),
     Effect.provide(TestClock.layer({ warningDelay: "1 hour" })),
     Effect.provideService(Clock.Clock, Clock.Clock.defaultValue()),
-    onNextTick
+    Effect.provideService(Scheduler.Scheduler, turns.scheduler)
   )
