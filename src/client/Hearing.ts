@@ -100,7 +100,7 @@ export const note = Effect.fnUntraced(function* (state: State, present: Present,
       if (now === undefined) return true
       const { epoch, member, rank, size } = message
       yield* SubscriptionRef.set(state.standing, { ...now, epoch, member, rank, size })
-      if (state.hello.hasLease && !present.awaited) yield* state.terms.told(message)
+      if (state.hello.hasLease && !present.awaited) yield* state.terms.told({ ...message, group: now.group })
       return true
     }
     case "Named":

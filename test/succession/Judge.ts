@@ -56,7 +56,12 @@ export class Judge {
 
   /** How long a leader may be missing although nothing is wrong: other seats may be kept before its own. */
   get patience(): number {
-    return Math.max(WHOLE, 6000 + this.#grace)
+    return Math.max(WHOLE, this.rest)
+  }
+
+  /** After so much time without a fault no lease or reservation is left of what was before. */
+  get rest(): number {
+    return 6000 + this.#grace
   }
 
   /** When the next leader must act, or the work may stop; undefined if nothing is expected. */
@@ -67,7 +72,7 @@ export class Judge {
   /** The only one that acts, if nothing has been wrong for long. */
   get leader(): Candidate | undefined {
     const [leader, ...more] = this.#world.acting
-    const isSteady = this.#isWhole && this.#now() - this.#wholeSince > WHOLE && more.length === 0
+    const isSteady = this.#isWhole && this.#now() - this.#wholeSince > this.rest - 500 && more.length === 0
     return isSteady && leader?.work === "runs" ? leader : undefined
   }
 

@@ -18,11 +18,10 @@ export interface Scene {
   readonly note: (...words: ReadonlyArray<unknown>) => void
   /** How many seats of lost clients the server keeps, if it keeps any. */
   readonly crowd: number
-  /**
-   * Ends a fault at a random time, in `most` at the latest. Until then the world is not whole, unless the fault
-   * only makes this candidate unable to act.
-   */
-  readonly later: (most: number, heal: Effect.Effect<unknown>, lost?: Candidate) => void
+  /** Ends a fault. Until then the world is not whole, unless the fault only makes this candidate unable to act. */
+  readonly after: (millis: number, heal: Effect.Effect<unknown>, lost?: Candidate) => void
+  /** The same at a random time, in `most` at the latest. */
+  readonly later: Scene["after"]
   readonly join: (as?: Partial<Kind>) => Effect.Effect<Candidate>
   readonly newMachine: () => Machine
 }
@@ -50,7 +49,7 @@ const pause =
   (how: "freeze" | "suspend", before: (line: Line, scene: Scene) => void = () => {}): Fault =>
   (scene, candidate, isLeader) =>
     Effect.sync(() => {
-      const { judge, later, note, now, random } = scene
+      const { after, judge, later, note, now, random } = scene
       const { excused, kind, machine } = candidate
       const lines = [...candidate.lines]
       for (const line of lines) before(line, scene)
@@ -70,9 +69,9 @@ const pause =
       if (random.chance(0.5)) {
         candidate.reachable = false
         for (const line of lines) line.stall("up", "down")
-        const millis = random.next() * 4000
-        later(millis, resume, candidate)
-        later(millis + 6000, connect, candidate)
+        const millis = random.next() * 3000
+        after(millis, resume, candidate)
+        after(millis + 2000 + random.next() * 5000, connect, candidate)
       } else later(9000, Effect.andThen(connect, resume), candidate)
       if (isLeader) judge.expectSuccessor(how, candidate, true)
     })
@@ -93,15 +92,17 @@ const broken =
 const hello = (fields: object) => `${JSON.stringify({ _tag: "Hello", protocol: 1, ...fields })}\n`
 
 /** What a client that is no candidate says last; it may also break off. */
-const LAST_WORDS = ['{"_tag":"Quit"}\n', '{"_tag":"Join","group":"other"}\n', undefined]
+const QUIT = '{"_tag":"Quit"}\n'
+const JOIN = '{"_tag":"Join","group":"other"}\n'
 
 /** A client without a lease, which leaves again. */
 const bystander: Fault = ({ later, now, random, world }, candidate) =>
   Effect.sync(() => {
     const line = world.connect(candidate.kind.delay)
-    const steals = candidate.resume !== undefined && random.chance(0.5) ? { resume: candidate.resume } : {}
-    line.send(hello({ ...steals, token: "bystander" }), now())
-    const lastWords = random.pick(LAST_WORDS)
+    const steals = candidate.resume !== undefined && random.chance(0.5)
+    line.send(hello({ ...(steals ? { resume: candidate.resume } : {}), token: "bystander" }), now())
+    // It would take the seat to another group, where the candidate would resume it.
+    const lastWords = steals ? random.pick([QUIT, undefined]) : random.pick([QUIT, JOIN, undefined])
     const leave = Effect.sync(() => {
       if (lastWords === undefined) return line.reset(now())
       line.send(lastWords, now())

@@ -37,7 +37,7 @@ const rateOf = (random: Random): number => random.pick([0.99, 0.99 + random.next
 
 const kindOf = (random: Random, heartbeat: number): Kind => {
   const stopWithin = heartbeat * random.pick([1, 1, 1, 0.1, 1.25])
-  const stopMillis = stopWithin * random.pick([0, random.next(), 0.95])
+  const stopMillis = stopWithin * random.pick([0, random.next(), 0.95, 0.95])
   return { heartbeat, stopWithin, stopMillis, delay: random.pick([1, 5, 20]) }
 }
 
@@ -84,9 +84,10 @@ const run = (seed: number, log: Array<string>, turns: Turns): Effect.Effect<Viol
 
     const judge = new Judge(world, now, grace)
     const heals: Array<Heal> = []
-    const later = (most: number, heal: Effect.Effect<unknown>, lost?: Candidate) =>
-      heals.push({ at: now() + random.next() * most, heal, lost })
-    const fault = makeFaults({ world, judge, random, now, note, crowd, later, join, newMachine })
+    const after = (millis: number, heal: Effect.Effect<unknown>, lost?: Candidate) =>
+      heals.push({ at: now() + millis, heal, lost })
+    const later: typeof after = (most, heal, lost) => after(random.next() * most, heal, lost)
+    const fault = makeFaults({ world, judge, random, now, note, crowd, after, later, join, newMachine })
     let nextFault = now() + 6000
 
     /** Whether somebody is able to act, and nothing is wrong with the others than that they cannot. */
@@ -108,7 +109,8 @@ const run = (seed: number, log: Array<string>, turns: Turns): Effect.Effect<Viol
       if (now() >= nextFault) {
         yield* fault
         // Bursts of faults, and long rests.
-        const rest = random.chance(0.3) ? judge.patience + 3000 : random.next() * 2500
+        const burst = random.next() * 2500
+        const rest = random.pick([judge.patience + 3000, judge.rest, judge.rest, burst, burst, burst, burst, burst])
         nextFault = judge.until !== undefined && random.chance(0.5) ? judge.until + 1 : now() + rest
       }
       do yield* settled
