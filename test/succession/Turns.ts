@@ -7,7 +7,7 @@
 import { Scheduler } from "effect"
 
 /** Turns in which everything that is due at one moment has run. */
-const MOST = 20_000
+const MOST = 1000
 
 export class Turns {
   readonly scheduler: Scheduler.Scheduler

@@ -11,7 +11,7 @@ import { RankClient } from "../../src/client/RankClient.ts"
 import type { AccessPolicy, Grant } from "../../src/server/admission/Access.ts"
 import type { SettingsValues } from "../../src/server/Settings.ts"
 import { Network } from "../support/memoryServer.ts"
-import { Line } from "./Line.ts"
+import { type Direction, Line } from "./Line.ts"
 import type { Machine } from "./Machine.ts"
 
 const failed = () =>
@@ -31,6 +31,8 @@ export interface Kind {
   readonly stopWithin: number
   /** How long its work takes to stop. */
   readonly stopMillis: number
+  /** Whether its platform has an uptime that counts suspends. */
+  readonly hasUptime: boolean
   /** How long bytes are on their way. */
   readonly delay: number
   readonly name?: string | undefined
@@ -44,6 +46,8 @@ export interface Candidate {
   readonly scope: Scope.Closeable
   /** Whether new connections reach the server. */
   reachable: boolean
+  /** What new connections do not pass on. */
+  stalls: ReadonlyArray<Direction>
   /** The resume token that its next `Hello` shows, and that of its own last `Welcome`. */
   steals: string | undefined
   resume: string | undefined
@@ -122,7 +126,7 @@ export class World {
 
   readonly join = Effect.fnUntraced({ self: this }, function* (id: string, machine: Machine, kind: Kind) {
     const candidate: Candidate = {
-      ...{ id, kind, machine, lines: new Set<Line>(), scope: yield* Scope.make(), reachable: true },
+      ...{ id, kind, machine, lines: new Set<Line>(), scope: yield* Scope.make(), reachable: true, stalls: [] },
       ...{ steals: undefined, resume: undefined, rank: undefined, work: "none", stops: 0, epoch: 0 },
       ...{ excused: { look: 0, end: 0 }, finish: () => {} }
     }
@@ -134,7 +138,7 @@ export class World {
       ...(this.#options.hasTokens ? { token: id } : {})
     }).pipe(
       Layer.provide(Layer.succeed(Socket.Socket, this.#socketOf(candidate))),
-      Layer.provide(Layer.succeed(Uptime, machine.uptime))
+      Layer.provide(Layer.succeed(Uptime, kind.hasUptime ? machine.uptime : () => 0))
     )
     const leader = Leader.whileLeader((epoch) => this.#work(candidate, epoch), {
       stopWithin: Duration.millis(stopWithin)
@@ -274,6 +278,7 @@ export class World {
       if (!candidate.reachable || this.server?.machine.isSuspended) return Effect.never
       if (this.server === undefined) return Effect.fail(failed())
       line = new Line(candidate.kind.delay)
+      line.stall(...candidate.stalls)
       lines.add(line)
       return Effect.succeed(line)
     })

@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import type { Random } from "../../fault/random.ts"
 import type { Judge } from "./Judge.ts"
-import type { Line } from "./Line.ts"
+import type { Direction, Line } from "./Line.ts"
 import type { Machine } from "./Machine.ts"
 import type { Candidate, Kind, World } from "./World.ts"
 
@@ -53,7 +53,8 @@ const pause =
       const { excused, kind, machine } = candidate
       const lines = [...candidate.lines]
       for (const line of lines) before(line, scene)
-      machine[how]()
+      // Elsewhere than on Linux the lease does not count a suspend.
+      machine[kind.hasUptime ? how : "freeze"]()
       const resume = Effect.sync(() => {
         machine.resume()
         if (candidate.work !== "none") {
@@ -87,6 +88,21 @@ const broken =
       eachLine(candidate, (line) => act(line, now()))
       const { heartbeat, stopWithin } = candidate.kind
       if (isLeader && heartbeat === 2000 && stopWithin <= heartbeat) judge.expectContinuity(what, candidate)
+    })
+
+/** A proxy passes nothing on, and may accept new connections meanwhile. */
+const stall =
+  (...directions: ReadonlyArray<Direction>): Fault =>
+  ({ later, random }, candidate) =>
+    Effect.sync(() => {
+      const lines = [...candidate.lines]
+      for (const line of lines) line.stall(...directions)
+      if (random.chance(0.5)) candidate.stalls = directions
+      const heal = Effect.sync(() => {
+        candidate.stalls = []
+        for (const line of new Set([...lines, ...candidate.lines])) line.heal(candidate.kind.delay)
+      })
+      later(8000, heal)
     })
 
 const hello = (fields: object) => `${JSON.stringify({ _tag: "Hello", protocol: 1, ...fields })}\n`
@@ -150,8 +166,9 @@ const onCandidate: { readonly [fault: string]: Fault } = {
       })
       later(4000, heal)
     }),
-  "stall up": onLines((line) => line.stall("up")),
-  "stall down": onLines((line) => line.stall("down")),
+  "stall up": stall("up"),
+  "stall down": stall("down"),
+  "stall both": stall("up", "down"),
   delay: onLines((line, { random }) => line.slow(random.next() * 700)),
   cut: ({ judge, later, now, random }, candidate, isLeader) =>
     Effect.sync(() => {

@@ -178,7 +178,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     clause: "work whose lease has ended does not go on",
     file: "client/lease/Terms.ts",
-    before: "    if (term.left <= 0) return false\n",
+    before: "if (term.left <= 0 || term.group !== group) return false",
     after: "",
     seed: 1
   },

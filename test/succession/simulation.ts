@@ -38,7 +38,7 @@ const rateOf = (random: Random): number => random.pick([0.99, 0.99 + random.next
 const kindOf = (random: Random, heartbeat: number): Kind => {
   const stopWithin = heartbeat * random.pick([1, 1, 1, 0.1, 1.25])
   const stopMillis = stopWithin * random.pick([0, random.next(), 0.95, 0.95])
-  return { heartbeat, stopWithin, stopMillis, delay: random.pick([1, 5, 20]) }
+  return { heartbeat, stopWithin, stopMillis, hasUptime: random.chance(0.7), delay: random.pick([1, 5, 20]) }
 }
 
 /** Undefined if the rule holds. */
