@@ -125,12 +125,11 @@ export class Judge {
   #lateness(leader: Candidate | undefined): string | undefined {
     if (this.#succession === undefined) return undefined
     const { former, until, what } = this.#succession
-    // The former leader may lead again only after the end of its work.
-    if (leader !== undefined && (leader !== former || leader.work === "runs")) {
-      if (leader !== former) this.#succession = undefined
+    if (leader !== undefined && leader !== former) {
+      this.#succession = undefined
       return undefined
     }
-    return this.#now() > until ? `nobody has acted in time after: ${what}` : undefined
+    return this.#now() > until ? `no other acts in time after: ${what}` : undefined
   }
 
   #break(): string | undefined {

@@ -7,7 +7,7 @@
 import { Scheduler } from "effect"
 
 /** Turns in which everything that is due at one moment has run. */
-const MOST = 1000
+const MOST = 400
 
 export class Turns {
   readonly scheduler: Scheduler.Scheduler

@@ -23,8 +23,13 @@ const start = (): ChildProcess => {
 
 const ask = (worker: ChildProcess, index: number): Effect.Effect<Answer> =>
   Effect.callback((resume) => {
-    worker.once("message", (answer: Answer) => resume(Effect.succeed(answer)))
-    worker.once("exit", (code) => resume(Effect.succeed({ failure: `the worker has ended with status ${code}` })))
+    const ended = (code: number | null) =>
+      resume(Effect.succeed({ failure: `the worker has ended with status ${code}` }))
+    worker.once("exit", ended)
+    worker.once("message", (answer: Answer) => {
+      worker.off("exit", ended)
+      resume(Effect.succeed(answer))
+    })
     worker.send(index)
   })
 

