@@ -117,11 +117,13 @@ export class World {
     )
   })
 
-  /** The operator takes back the token of the candidate, and gives it to it again. */
-  revoke(candidate: Candidate): void {
+  /** The operator takes back the token of the candidate, and gives it to it again; false if it has shown none. */
+  revoke(candidate: Candidate): boolean {
     const revoked = this.#grants.get(candidate.id)
+    if (revoked === undefined) return false
     this.#grants.delete(candidate.id)
     this.#changed((grant) => grant !== revoked)
+    return true
   }
 
   readonly join = Effect.fnUntraced({ self: this }, function* (id: string, machine: Machine, kind: Kind) {

@@ -228,8 +228,8 @@ const onCandidate: { readonly [fault: string]: Fault } = {
     }),
   kick: ({ judge, world }, candidate, isLeader) =>
     Effect.sync(() => {
-      world.revoke(candidate)
-      if (isLeader) judge.expectSuccessor("kick", candidate, false)
+      const isKicked = world.revoke(candidate)
+      if (isKicked && isLeader) judge.expectSuccessor("kick", candidate, false)
     }),
   steal,
   bystander,
