@@ -51,6 +51,8 @@ export interface Candidate {
   /** The resume token that its next `Hello` shows, and that of its own last `Welcome`. */
   steals: string | undefined
   resume: string | undefined
+  /** Whether another process has its resume token, too. */
+  sharesToken: boolean
   rank: number | undefined
   /** Its work as the leader: `runs`, or is `ending` since its interruption. */
   work: "none" | "runs" | "ending"
@@ -129,7 +131,15 @@ export class World {
   readonly join = Effect.fnUntraced({ self: this }, function* (id: string, machine: Machine, kind: Kind) {
     const candidate: Candidate = {
       ...{ id, kind, machine, lines: new Set<Line>(), scope: yield* Scope.make(), reachable: true, stalls: [] },
-      ...{ steals: undefined, resume: undefined, rank: undefined, work: "none", stops: 0, epoch: 0 },
+      ...{
+        steals: undefined,
+        resume: undefined,
+        sharesToken: false,
+        rank: undefined,
+        work: "none",
+        stops: 0,
+        epoch: 0
+      },
       ...{ excused: { look: 0, end: 0 }, finish: () => {} }
     }
     this.candidates.add(candidate)

@@ -77,8 +77,12 @@ const pause =
       if (isLeader) judge.expectSuccessor(how, candidate, true)
     })
 
-/** Whether its work goes on after a loss of its connection that is over in a moment. */
-const isPatient = ({ kind: { heartbeat, stopWithin } }: Candidate) => heartbeat === 2000 && stopWithin <= heartbeat
+/**
+ * Whether its work goes on after a loss of its connection that is over in a moment. The server delays connections that
+ * take the seat from each other.
+ */
+const isPatient = ({ kind: { heartbeat, stopWithin }, sharesToken }: Candidate) =>
+  heartbeat === 2000 && stopWithin <= heartbeat && !sharesToken
 
 /** The connection breaks, and the client can connect again. */
 const broken =
@@ -116,6 +120,7 @@ const bystander: Fault = ({ later, now, random, world }, candidate) =>
   Effect.sync(() => {
     const line = world.connect(candidate.kind.delay)
     const steals = candidate.resume !== undefined && random.chance(0.5)
+    candidate.sharesToken ||= steals
     line.send(hello({ ...(steals ? { resume: candidate.resume } : {}), token: "bystander" }), now())
     // It would take the seat to another group, where the candidate would resume it.
     const lastWords = steals ? random.pick([QUIT, undefined]) : random.pick([QUIT, JOIN, undefined])
@@ -132,6 +137,8 @@ const steal: Fault = ({ join, later, random, world }, candidate) =>
   Effect.gen(function* () {
     const thief = yield* join({ name: undefined })
     thief.steals = candidate.resume
+    thief.sharesToken = true
+    candidate.sharesToken = true
     // They take the seat from each other, until one of them no longer hears that it has lost it, or ends.
     const deaf = random.chance(0.5) ? thief : candidate
     later(
