@@ -107,7 +107,7 @@ export const note = Effect.fnUntraced(function* (state: State, present: Present,
       // A rank before the welcome may be one in another group than the `Hello` asks for.
       if (now === undefined) return true
       yield* SubscriptionRef.set(state.standing, standingIn(message, now.group))
-      if (state.hello.hasLease && !present.awaited) yield* state.terms.told(message)
+      if (state.hello.hasLease && !present.awaited) yield* state.terms.told({ ...message, group: now.group })
       return true
     }
     case "Named":

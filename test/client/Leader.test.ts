@@ -204,6 +204,27 @@ describe("whileLeader", () => {
       })
   )
 
+  it.effect("does not go on in another group, although the member is the same", () =>
+    Effect.gen(function* () {
+      const server = memoryFake((said, connection) => {
+        const at = server.connections.length
+        // Another process that has the resume token has taken the seat to the second group.
+        const group = at === 1 ? "default" : "other"
+        if (said._tag === "Hello") connection.welcome({ epoch: 6 + at, resume: "r", group })
+        if (said._tag === "Ping") connection.say({ _tag: "Pong", text: `${said.text}` })
+      })
+      const client = yield* admittedTo(server, { lease: true })
+      const events: Array<string> = []
+      yield* lead(client, "a", events)
+      yield* passUntil(() => events.length === 1)
+      server.latest().cut()
+      yield* passUntil(() => server.connections.length === 2)
+      yield* passUntil(() => standingOf(client)?.group === "other")
+      yield* TestClock.adjust("100 millis")
+      assert.deepStrictEqual(events, ["a begins 7", "a ends 7", "a begins 8"])
+    })
+  )
+
   it.effect(
     "is interrupted so early that it has ended with the lease, two heartbeats after the last answered ping",
     () =>

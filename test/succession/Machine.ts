@@ -10,11 +10,30 @@ const NANOS_PER_MILLI = 1_000_000
 /** `/proc/uptime` has steps of 10 ms. */
 const GRAIN = 10
 
+/** When something is due, in milliseconds of the simulation: in between nothing happens. */
+export class Agenda {
+  /** The latest first. */
+  readonly #times: Array<number> = []
+
+  add(time: number): void {
+    let at = this.#times.length
+    while (at > 0 && (this.#times[at - 1] ?? 0) < time) at--
+    this.#times.splice(at, 0, time)
+  }
+
+  /** The first time after `now`; forgets all until then. */
+  after(now: number): number {
+    while ((this.#times.at(-1) ?? Number.POSITIVE_INFINITY) <= now) this.#times.pop()
+    return this.#times.at(-1) ?? Number.POSITIVE_INFINITY
+  }
+}
+
 export class Machine {
   readonly clock: Clock.Clock
   /** By how much its clocks are faster than the simulation's: 1.01 for 1 percent. */
   readonly #rate: number
   readonly #time: Clock.Clock
+  readonly #agenda: Agenda
   readonly #running = Latch.makeUnsafe(true)
   /** Milliseconds of the simulation for which it was suspended, before and now. */
   #suspended = 0
@@ -22,8 +41,9 @@ export class Machine {
   #frozen = false
   #dead = false
 
-  constructor(time: Clock.Clock, rate: number) {
+  constructor(time: Clock.Clock, agenda: Agenda, rate: number) {
     this.#time = time
+    this.#agenda = agenda
     this.#rate = rate
     this.clock = {
       ...time,
@@ -40,6 +60,10 @@ export class Machine {
 
   get runs(): boolean {
     return !this.#dead && !this.#frozen && this.#suspendedAt === undefined
+  }
+
+  get isSuspended(): boolean {
+    return this.#suspendedAt !== undefined
   }
 
   freeze(): void {
@@ -82,12 +106,14 @@ export class Machine {
     if (!Number.isFinite(millis)) return Effect.never
     return Effect.suspend(() => {
       const end = this.#monotonic() + millis
-      const wait: Effect.Effect<void> = Effect.suspend(() => {
-        const left = end - this.#monotonic()
-        if (left > 1e-6) return Effect.andThen(this.#time.sleep(Duration.millis(left / this.#rate)), wait)
-        return this.runs ? Effect.void : Effect.andThen(this.#running.await, wait)
-      })
       // A suspend moves the end away: what is left is slept again.
+      const wait: Effect.Effect<void> = Effect.suspend(() => {
+        if (!this.runs) return Effect.andThen(this.#running.await, wait)
+        const left = (end - this.#monotonic()) / this.#rate
+        if (left <= 1e-6) return Effect.void
+        this.#agenda.add(this.#now() + left)
+        return Effect.andThen(this.#time.sleep(Duration.millis(left)), wait)
+      })
       return wait
     })
   }

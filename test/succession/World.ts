@@ -1,44 +1,67 @@
 /**
  * The simulated world: a server and candidates, each on a `Machine` of its own, and the `Line`s between them. All
- * run the production modules. It owns who acts at each moment, and the log of what happened; `simulation.ts`
- * decides what goes wrong.
+ * run the production modules. It owns who acts at each moment, and the log of what happened; `faults.ts` decides what
+ * goes wrong, and `Judge.ts` whether the rule holds.
  */
-import { Clock, Context, Effect, Exit, Layer, Logger, Queue, Scope, Stream, SubscriptionRef } from "effect"
+import { Clock, Context, Duration, Effect, Exit, Layer, Logger, Queue, Scope, Stream, SubscriptionRef } from "effect"
 import { Socket } from "effect/socket"
 import * as Leader from "../../src/client/Leader.ts"
 import { Uptime } from "../../src/client/lease/Stopwatch.ts"
 import { RankClient } from "../../src/client/RankClient.ts"
+import type { AccessPolicy, Grant } from "../../src/server/admission/Access.ts"
 import type { SettingsValues } from "../../src/server/Settings.ts"
 import { Network } from "../support/memoryServer.ts"
-import { Line } from "./Line.ts"
+import { type Direction, Line } from "./Line.ts"
 import type { Machine } from "./Machine.ts"
 
 const failed = () =>
   new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause: new Error("refused") }) })
 
 /** The server, from a start to its end. */
-export interface ServerRun {
+interface ServerRun {
   readonly machine: Machine
   readonly network: Network["Service"]
   readonly scope: Scope.Closeable
+  isStopping: boolean
+}
+
+/** What a candidate is, in milliseconds. */
+export interface Kind {
+  readonly heartbeat: number
+  readonly stopWithin: number
+  /** How long its work takes to stop. */
+  readonly stopMillis: number
+  /** Whether its platform has an uptime that counts suspends. */
+  readonly hasUptime: boolean
+  /** How long bytes are on their way. */
+  readonly delay: number
+  readonly name?: string | undefined
 }
 
 export interface Candidate {
-  readonly name: string
+  readonly id: string
+  readonly kind: Kind
   readonly machine: Machine
   readonly lines: Set<Line>
   readonly scope: Scope.Closeable
   /** Whether new connections reach the server. */
   reachable: boolean
-  /** The token with which its next `Hello` resumes, and that of its own last `Welcome`. */
+  /** What new connections do not pass on. */
+  stalls: ReadonlyArray<Direction>
+  /** The resume token that its next `Hello` shows, and that of its own last `Welcome`. */
   steals: string | undefined
-  token: string | undefined
+  resume: string | undefined
+  /** Whether another process has its resume token, too. */
+  sharesToken: boolean
+  rank: number | undefined
   /** Its work as the leader: `runs`, or is `ending` since its interruption. */
   work: "none" | "runs" | "ending"
-  /** When the work may run on until, although its process was paused for longer than the lease. */
-  excusedUntil: number
-  paused: boolean
-  readonly reconnect: () => void
+  /** How often its work has ended or has been interrupted. */
+  stops: number
+  /** The fencing token of its work. */
+  epoch: number
+  /** Until when its work is excused, because its process was paused before. */
+  readonly excused: { look: number; end: number }
   /** Ends the work by itself. */
   finish: () => void
 }
@@ -46,164 +69,247 @@ export interface Candidate {
 export interface WorldOptions {
   readonly now: () => number
   readonly settings: Partial<SettingsValues>
+  /** Whether clients show tokens, which the operator can take back. */
+  readonly hasTokens: boolean
   readonly log: (...words: ReadonlyArray<unknown>) => void
 }
 
 export class World {
   readonly candidates = new Set<Candidate>()
-  /** Lines of processes that have ended, with the last bytes on their way. */
-  readonly #left = new Set<Line>()
+  /** When the next bytes are due after a step that had none. */
+  due = Number.POSITIVE_INFINITY
   server: ServerRun | undefined
-  readonly logged = { push: (line: string) => this.#options.log("server:", line) } as unknown as Array<string>
+  /** Lines of clients that are no candidates, or whose process has ended, with the last bytes on their way. */
+  readonly #others = new Set<Line>()
   readonly #options: WorldOptions
+  readonly #grants = new Map<string, Grant>()
+  #changed: (holds: (grant: Grant) => boolean) => void = () => {}
 
   constructor(options: WorldOptions) {
     this.#options = options
   }
 
   readonly start = Effect.fnUntraced({ self: this }, function* (machine: Machine) {
+    const { hasTokens, log, settings } = this.#options
     const scope = yield* Scope.make()
-    const layer = Layer.fresh(Network.layer(this.#options.settings, this.logged))
+    const logged = { push: (line: string) => log("server:", line) } as unknown as Array<string>
+    const layer = Layer.fresh(Network.layer(settings, logged, hasTokens ? this.#access : undefined))
     const built = Layer.buildWithScope(layer, scope).pipe(Effect.provideService(Clock.Clock, machine.clock))
-    this.server = { machine, scope, network: Context.get(yield* built, Network) }
+    this.server = { machine, scope, network: Context.get(yield* built, Network), isStopping: false }
   })
 
-  /** The process of the server ends: as a signal would end it, or at once. */
-  readonly stop = Effect.fnUntraced({ self: this }, function* (isKilled: boolean) {
+  /** The process of the server ends at once. */
+  readonly kill = Effect.suspend(() => {
     const { server } = this
-    if (server === undefined) return
+    if (server === undefined) return Effect.void
     this.server = undefined
-    if (isKilled) for (const { lines } of this.candidates) for (const line of lines) line.reset()
-    yield* Effect.forkDetach(Scope.close(server.scope, Exit.void))
+    for (const line of this.#lines) line.serverDies(this.#options.now())
+    // What it still does, nobody hears.
+    return Effect.asVoid(Effect.forkDetach(Scope.close(server.scope, Exit.void)))
   })
 
-  readonly join = Effect.fnUntraced(
-    { self: this },
-    function* (name: string, machine: Machine, heartbeat: number, stopMillis: number, steals?: string) {
-      const candidate: Candidate = {
-        ...{ name, machine, lines: new Set<Line>(), scope: yield* Scope.make(), reachable: true, steals },
-        ...{ token: undefined, work: "none", excusedUntil: 0, paused: false, finish: () => {} },
-        reconnect: () => {
-          candidate.reachable = true
-        }
-      }
-      this.candidates.add(candidate)
-      const layer = RankClient.layer({ heartbeat, lease: true }).pipe(
-        Layer.provide(Layer.succeed(Socket.Socket, this.#socketOf(candidate))),
-        Layer.provide(Layer.succeed(Uptime, machine.uptime))
-      )
-      const work = (epoch: number) =>
-        Effect.callback<void>((resume) => {
-          this.#options.log(name, "acts under", epoch)
-          candidate.work = "runs"
-          candidate.excusedUntil = 0
-          candidate.finish = () => resume(Effect.void)
-        }).pipe(
-          Effect.onInterrupt(() =>
-            Effect.suspend(() => {
-              candidate.work = "ending"
-              return Effect.sleep(stopMillis)
-            })
-          ),
-          Effect.ensuring(
-            Effect.sync(() => {
-              this.#options.log(name, "has stopped")
-              candidate.work = "none"
-            })
-          )
-        )
-      const ranks = Effect.flatMap(RankClient, ({ standing }) =>
-        Stream.runForEach(
-          Stream.changesWith(SubscriptionRef.changes(standing), (a, b) => a === b),
-          (now) =>
-            Effect.sync(() =>
-              this.#options.log(name, now === undefined ? "has no rank" : `has rank ${now.rank} as ${now.member}`)
-            )
-        )
-      )
-      const leading = Effect.raceFirst(Effect.forever(Leader.whileLeader(work)), ranks).pipe(
-        Effect.provide(layer),
-        Effect.provide(Logger.layer([])),
-        Effect.tapCause((cause) => Effect.sync(() => this.#options.log(name, "fails", cause)))
-      )
-      yield* Effect.forkIn(leading, candidate.scope).pipe(Effect.provideService(Clock.Clock, machine.clock))
-      return candidate
+  /** The process of the server ends as a signal would end it; succeeds when it has ended. */
+  readonly stop = Effect.suspend(() => {
+    const { server } = this
+    if (server === undefined) return Effect.void
+    server.isStopping = true
+    return server.network.stop.pipe(
+      Effect.provideService(Clock.Clock, server.machine.clock),
+      Effect.andThen(Effect.suspend(() => (this.server === server ? this.kill : Effect.void)))
+    )
+  })
+
+  /** The operator takes back the token of the candidate, and gives it to it again; false if it has shown none. */
+  revoke(candidate: Candidate): boolean {
+    const revoked = this.#grants.get(candidate.id)
+    if (revoked === undefined) return false
+    this.#grants.delete(candidate.id)
+    this.#changed((grant) => grant !== revoked)
+    return true
+  }
+
+  readonly join = Effect.fnUntraced({ self: this }, function* (id: string, machine: Machine, kind: Kind) {
+    const candidate: Candidate = {
+      ...{ id, kind, machine, lines: new Set<Line>(), scope: yield* Scope.make(), reachable: true, stalls: [] },
+      ...{
+        steals: undefined,
+        resume: undefined,
+        sharesToken: false,
+        rank: undefined,
+        work: "none",
+        stops: 0,
+        epoch: 0
+      },
+      ...{ excused: { look: 0, end: 0 }, finish: () => {} }
     }
-  )
+    this.candidates.add(candidate)
+    const { heartbeat, name, stopWithin } = kind
+    const layer = RankClient.layer({
+      ...{ heartbeat, lease: true },
+      ...(name === undefined ? {} : { name }),
+      ...(this.#options.hasTokens ? { token: id } : {})
+    }).pipe(
+      Layer.provide(Layer.succeed(Socket.Socket, this.#socketOf(candidate))),
+      Layer.provide(Layer.succeed(Uptime, kind.hasUptime ? machine.uptime : () => 0))
+    )
+    const leader = Leader.whileLeader((epoch) => this.#work(candidate, epoch), {
+      stopWithin: Duration.millis(stopWithin)
+    })
+    const leading = Effect.raceFirst(Effect.forever(leader), this.#ranksOf(candidate)).pipe(
+      Effect.provide(layer),
+      Effect.provide(Logger.layer([])),
+      Effect.tapCause((cause) => Effect.sync(() => this.#options.log(id, "fails", cause)))
+    )
+    yield* Effect.forkIn(leading, candidate.scope).pipe(Effect.provideService(Clock.Clock, machine.clock))
+    return candidate
+  })
 
   /** Its process ends: by itself, or at once. */
   readonly leave = Effect.fnUntraced({ self: this }, function* (candidate: Candidate, isKilled: boolean) {
-    if (isKilled) {
-      this.candidates.delete(candidate)
-      candidate.machine.kill()
-      for (const line of candidate.lines) {
-        line.clientGone = true
-        if (candidate.reachable) line.endServer()
-      }
-      return
-    }
     const gone = Effect.sync(() => {
       this.candidates.delete(candidate)
-      for (const line of candidate.lines) this.#left.add(line)
+      for (const line of candidate.lines) {
+        if (isKilled && !line.clientIsOver) line.leave(this.#options.now())
+        this.#others.add(line)
+      }
     })
+    if (isKilled) {
+      candidate.machine.kill()
+      return yield* gone
+    }
     yield* Effect.forkDetach(Effect.ensuring(Scope.close(candidate.scope, Exit.void), gone)).pipe(
       Effect.provideService(Clock.Clock, candidate.machine.clock)
     )
   })
 
-  /** Moves all bytes that are due. */
-  step(): void {
+  /** Connects a client that is no candidate. */
+  connect(delay: number): Line {
+    const line = new Line(delay)
+    this.#others.add(line)
+    return line
+  }
+
+  /** Accepts connections, and delivers all bytes that are due; succeeds with whether there were any. */
+  readonly step = Effect.suspend(() => {
     const now = this.#options.now()
+    const { server } = this
+    const serverRuns = server?.machine.runs ?? true
+    let moves = false
+    const accepted: Array<Line> = []
+    this.due = Number.POSITIVE_INFINITY
     const move = (lines: Set<Line>, clientRuns: boolean) => {
       for (const line of lines) {
-        line.step(now, clientRuns, this.server?.machine.runs ?? true)
+        if (!line.isAccepted) accepted.push(line)
+        moves ||= line.due(clientRuns, serverRuns) <= now
+        line.step(now, clientRuns, serverRuns)
+        this.due = Math.min(this.due, line.due(clientRuns, serverRuns))
         if (line.isOver) lines.delete(line)
       }
     }
     for (const { lines, machine } of this.candidates) move(lines, machine.runs)
-    move(this.#left, true)
-  }
+    move(this.#others, true)
+    if (server === undefined || !server.machine.runs || accepted.length === 0) return Effect.succeed(moves)
+    const accept = (line: Line) => Effect.map(server.network.connect, (socket) => line.accept(socket))
+    return Effect.as(Effect.forEach(accepted, accept, { discard: true }), true)
+  })
 
   /** Who acts: with the work of a leader that runs, or is ending. */
   get acting(): ReadonlyArray<Candidate> {
     const now = this.#options.now()
-    return [...this.candidates].filter(({ excusedUntil, machine, paused, work }) => {
+    return [...this.candidates].filter(({ excused, machine, work }) => {
       if (work === "none" || !machine.runs) return false
       // A process that was paused begins to stop a moment later, and may then take its time.
-      return !paused || (work === "runs" && now > excusedUntil)
+      return now > (work === "runs" ? excused.look : excused.end)
     })
   }
 
+  get #lines(): ReadonlyArray<Line> {
+    return [...[...this.candidates].flatMap(({ lines }) => [...lines]), ...this.#others]
+  }
+
+  readonly #access: AccessPolicy = {
+    authenticate: (token) =>
+      Effect.sync(() => {
+        const grant = this.#grants.get(token) ?? { issue: true, execute: true }
+        this.#grants.set(token, grant)
+        return grant
+      }),
+    observe: (changed) =>
+      Effect.sync(() => {
+        this.#changed = changed
+      })
+  }
+
+  #work(candidate: Candidate, epoch: number): Effect.Effect<void> {
+    const { log } = this.#options
+    return Effect.callback<void>((resume) => {
+      log(candidate.id, "acts under", epoch)
+      Object.assign(candidate.excused, { look: 0, end: 0 })
+      candidate.work = "runs"
+      candidate.epoch = epoch
+      candidate.finish = () => resume(Effect.void)
+    }).pipe(
+      Effect.onInterrupt(() =>
+        Effect.suspend(() => {
+          candidate.work = "ending"
+          candidate.stops++
+          log(candidate.id, "stops")
+          return Effect.sleep(candidate.kind.stopMillis)
+        })
+      ),
+      Effect.ensuring(
+        Effect.sync(() => {
+          log(candidate.id, "has stopped")
+          candidate.work = "none"
+        })
+      )
+    )
+  }
+
+  #ranksOf(candidate: Candidate): Effect.Effect<void, never, RankClient> {
+    return Effect.flatMap(RankClient, ({ standing }) =>
+      Stream.runForEach(
+        Stream.changesWith(SubscriptionRef.changes(standing), (a, b) => a === b),
+        (now) =>
+          Effect.sync(() => {
+            candidate.rank = now?.rank
+            const standing = now === undefined ? "has no rank" : `has rank ${now.rank} as ${now.member}`
+            this.#options.log(candidate.id, standing)
+          })
+      )
+    )
+  }
+
   #socketOf(candidate: Candidate): Socket.Socket {
-    const { lines, machine } = candidate
+    const { lines } = candidate
+    const { now } = this.#options
     let line: Line | undefined
-    const open = Effect.gen({ self: this }, function* () {
-      if (!candidate.reachable) return yield* Effect.never
-      const { server } = this
-      if (server === undefined) return yield* Effect.fail(failed())
-      if (!server.machine.runs) return yield* Effect.never
-      line = new Line(yield* server.network.connect)
+    const leave = (line: Line) => Effect.sync(() => line.clientIsOver || line.leave(now()))
+    const open = Effect.suspend(() => {
+      // Nothing answers it, or nothing listens. A frozen server has connections accepted for it.
+      if (!candidate.reachable || this.server?.machine.isSuspended) return Effect.never
+      if (this.server === undefined) return Effect.fail(failed())
+      line = new Line(candidate.kind.delay)
+      line.stall(...candidate.stalls)
       lines.add(line)
-      return line
-    }).pipe(Effect.provideService(Clock.Clock, machine.clock))
+      return Effect.succeed(line)
+    })
     const writeAll: Socket.Writer["writeAll"] = (chunks) =>
       Effect.suspend(() => {
-        if (line === undefined || line.clientGone) return Effect.fail(failed())
+        if (line === undefined || line.clientIsOver) return Effect.fail(failed())
         const text = Buffer.concat(chunks.map((chunk) => Buffer.from(chunk))).toString()
-        line.send(this.#forged(candidate, text), this.#options.now())
+        line.send(this.#forged(candidate, text), now())
         return Effect.void
       })
     return Socket.make({
-      reader: Effect.map(
-        Effect.acquireRelease(open, (line) => Effect.sync(() => line.leave()), { interruptible: true }),
-        (line) => ({
-          pull: Effect.tap(Queue.takeAll(line.inbound), (chunks) => Effect.sync(() => this.#sniff(candidate, chunks))),
-          upgrade: Socket.SocketUpgradeError.unsupported
-        })
-      ),
+      reader: Effect.map(Effect.acquireRelease(open, leave, { interruptible: true }), (line) => ({
+        pull: Effect.tap(Queue.takeAll(line.inbound), (chunks) => Effect.sync(() => this.#sniff(candidate, chunks))),
+        upgrade: Socket.SocketUpgradeError.unsupported
+      })),
       writer: Effect.succeed({
         writeAll,
-        write: (chunk) => (Socket.isCloseEvent(chunk) ? Effect.sync(() => line?.leave()) : writeAll([chunk]))
+        write: (chunk) =>
+          Socket.isCloseEvent(chunk) ? (line === undefined ? Effect.void : leave(line)) : writeAll([chunk])
       })
     })
   }
@@ -219,6 +325,6 @@ export class World {
 
   #sniff(candidate: Candidate, chunks: ReadonlyArray<Uint8Array>): void {
     const token = /"resume":"([^"]+)"/.exec(Buffer.concat(chunks).toString())?.[1]
-    if (token !== undefined) candidate.token = token
+    if (token !== undefined) candidate.resume = token
   }
 }

@@ -9,14 +9,19 @@
  */
 import { Effect, type Fiber, Scheduler } from "effect"
 
+type Turn = (resume: () => void) => unknown
+
 export class IdleScheduler implements Scheduler.Scheduler {
   readonly executionMode: "sync" | "async"
   readonly #parent: Scheduler.Scheduler
+  readonly #turn: Turn
   #waiting = 0
   #scheduled = 0
 
-  constructor(parent: Scheduler.Scheduler) {
+  /** @param turn calls back after all tasks that the parent has now, and all microtasks */
+  constructor(parent: Scheduler.Scheduler, turn: Turn = parent instanceof IdleScheduler ? parent.#turn : setImmediate) {
     this.#parent = parent
+    this.#turn = turn
     this.executionMode = parent.executionMode
   }
 
@@ -43,15 +48,15 @@ export class IdleScheduler implements Scheduler.Scheduler {
   async idle(): Promise<void> {
     for (let before = -1; this.#waiting > 0 || before !== this.#scheduled; ) {
       before = this.#scheduled
-      await new Promise((resolve) => setImmediate(resolve))
+      await new Promise<void>((resolve) => this.#turn(resolve))
     }
   }
 }
 
 /** Runs the effect, and what it forks, on an `IdleScheduler`. */
-export const onIdleScheduler = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+export const onIdleScheduler = <A, E, R>(effect: Effect.Effect<A, E, R>, turn?: Turn): Effect.Effect<A, E, R> =>
   Effect.flatMap(Scheduler.Scheduler, (parent) =>
-    Effect.provideService(effect, Scheduler.Scheduler, new IdleScheduler(parent))
+    Effect.provideService(effect, Scheduler.Scheduler, new IdleScheduler(parent, turn))
   )
 
 /**

@@ -15,11 +15,13 @@ export const TICK = 100
 export class Term {
   /** The fencing token: the epoch in which the term began. It stays the same when the client resumes. */
   readonly epoch: number
+  readonly group: string
   #member: string
   #lease: Lease
 
-  constructor(epoch: number, member: string, lease: Lease) {
+  constructor({ epoch, group, member }: Told, lease: Lease) {
     this.epoch = epoch
+    this.group = group
     this.#member = member
     this.#lease = lease
     lease.isActing = true
@@ -49,6 +51,7 @@ export class Term {
 /** What the server said about this client last. */
 interface Told {
   readonly rank: number
+  readonly group: string
   readonly member: string
   readonly epoch: number
   /** Milliseconds in which a client that does not act yet must not begin. */
@@ -107,7 +110,8 @@ export class Terms {
   }
 
   /** The client has heard where it stands. */
-  told({ epoch, leadIn = 0, member, rank }: Told): Effect.Effect<void> {
+  told(told: Told): Effect.Effect<void> {
+    const { epoch, leadIn = 0, member, rank } = told
     return Effect.suspend(() => {
       const link = this.#link
       if (link === undefined) return Effect.void
@@ -116,13 +120,13 @@ export class Terms {
       if (this.#yielding) this.#confirm(link, rank, before !== undefined && before !== epoch)
       if (rank !== 0 || this.#yielding) return Effect.andThen(FiberHandle.clear(link.beginning), this.end)
       const term = this.present
-      if (term !== undefined && this.#goesOn(term, { epoch, leadIn, member, rank }, before)) {
+      if (term !== undefined && this.#goesOn(term, told, before)) {
         term.continueAs(member, link.lease)
         return Effect.void
       }
       const begin = Effect.suspend(() => {
         link.ping(link.lease.extraPing())
-        return SubscriptionRef.set(this.current, new Term(epoch, member, link.lease))
+        return SubscriptionRef.set(this.current, new Term(told, link.lease))
       })
       return Effect.andThen(
         this.end,
@@ -183,8 +187,8 @@ export class Terms {
   }
 
   /** Whether the work of this term goes on under the lease of the present connection. */
-  #goesOn(term: Term, { epoch, leadIn = 0, member }: Told, before: number | undefined): boolean {
-    if (term.left <= 0) return false
+  #goesOn(term: Term, { epoch, group, leadIn = 0, member }: Told, before: number | undefined): boolean {
+    if (term.left <= 0 || term.group !== group) return false
     // In the same seat: only after another rank does the epoch of rank 0 change.
     if (before !== undefined && term.lease === this.#link?.lease) return before === epoch
     // It has resumed; or the server has started again and waits for former leaders, of which this is one.
