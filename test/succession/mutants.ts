@@ -122,8 +122,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     clause: "a shorter --grace does not shorten it",
     file: "server/admission/Reservations.ts",
-    before: "deadline: Math.max(now + grace, leasedUntil)",
-    after: "deadline: grace > 0 ? now + grace : leasedUntil",
+    before: "Math.max(now + grace, leasedUntil)",
+    after: "grace > 0 ? now + grace : leasedUntil",
     seed: 5
   },
   {
@@ -170,15 +170,15 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     clause: "the reservation ends by its own deadline",
-    file: "server/admission/Reservations.ts",
-    before: "sleepUntil(reservation.deadline, this.#now)",
-    after: "sleepUntil(reservation.deadline + 500, this.#now)",
+    file: "server/admission/ReservedSeats.ts",
+    before: "sleepUntil(deadline, this.#now)",
+    after: "sleepUntil(deadline + 500, this.#now)",
     seed: 24
   },
   {
     clause: "a silent holder times out by its own deadline",
     file: "server/session/Liveness.ts",
-    before: "Math.min(tick, Math.ceil(this.#holderDue - this.#now))",
+    before: "Math.min(tick, Math.ceil(this.#due - this.#now))",
     after: "tick * 3",
     seed: 24
   },
