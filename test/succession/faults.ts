@@ -303,8 +303,8 @@ export const makeFaults = (scene: Scene): Effect.Effect<unknown> => {
   const { judge, note, random, world } = scene
   // A few kinds in each run: those that need each other meet more often.
   const all = Object.keys(onCandidate)
-  const kinds = random.chance(0.3) ? all : Array.from({ length: 4 }, () => random.pick(all))
-  const serverFaults = random.pick([0, 0.1, 0.3])
+  const kinds = random.chance(0.2) ? all : Array.from({ length: random.pick([1, 2, 4]) }, () => random.pick(all))
+  const serverFaults = world.candidates.size === 1 ? 0.4 : random.pick([0, 0.1, 0.3])
   return Effect.suspend(() => {
     const { leader } = judge
     judge.disturbed()
