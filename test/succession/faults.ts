@@ -206,8 +206,7 @@ const onCandidate: { readonly [fault: string]: Fault } = {
     Effect.sync(() => {
       const lines = [...candidate.lines]
       for (const line of lines) {
-        line.deafen()
-        line.stall("down")
+        line.silence()
         line.send(hello({ heartbeat: 100, lease: true }), now())
       }
       const isSilent = random.chance(0.5)
