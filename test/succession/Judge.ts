@@ -83,16 +83,19 @@ export class Judge {
     this.#continuity = undefined
   }
 
-  /** The leader is lost: the next one acts when its lease has ended. `silently`: the server must find out. */
-  expectSuccessor(what: string, former: Candidate, silently: boolean): void {
+  /**
+   * The leader is lost: the next one acts when its lease has ended; it may be a newcomer. `silently`: the server must
+   * find out.
+   */
+  expectSuccessor(what: string, former: Candidate, silently: boolean, newcomer?: Candidate): void {
     const { heartbeat } = former.kind
     const lease = LEASE * heartbeat * DRIFT
-    this.#expect(what, former, silently ? lease + this.#grace * DRIFT : Math.max(lease, this.#grace * DRIFT))
+    this.#expect(what, former, newcomer, silently ? lease + this.#grace * DRIFT : Math.max(lease, this.#grace * DRIFT))
   }
 
   /** The leader leaves in order: the next one acts when its work has ended. */
   expectHandover(what: string, former: Candidate): void {
-    this.#expect(what, former, former.kind.stopMillis * DRIFT)
+    this.#expect(what, former, undefined, former.kind.stopMillis * DRIFT)
   }
 
   /** The work of the leader goes on. */
@@ -100,8 +103,9 @@ export class Judge {
     this.#continuity = { what, leader, stops: leader.stops, until: this.#now() + UNBROKEN }
   }
 
-  #expect(what: string, former: Candidate, millis: number): void {
-    const isReady = ({ lines, machine, rank }: Candidate) => rank !== undefined && machine.runs && lines.size === 1
+  #expect(what: string, former: Candidate, newcomer: Candidate | undefined, millis: number): void {
+    const isReady = (other: Candidate) =>
+      other === newcomer || (other.rank !== undefined && other.machine.runs && other.lines.size === 1)
     if (![...this.#world.candidates].some((other) => other !== former && isReady(other))) return
     this.#succession = { what, former, until: this.#now() + millis + SOON }
   }

@@ -121,9 +121,14 @@ export class Line {
     this.#down.add("reset", now)
   }
 
-  /** The server hears of an end, and the client hears nothing more, or only what the server has sent until then. */
+  /** The server hears of an end, and the client hears only what the server has sent until then. */
   halfClose(now: number): void {
     this.#up.add("end", now)
+    this.silence()
+  }
+
+  /** The client hears nothing more. */
+  silence(): void {
     this.#down.isLost = true
   }
 

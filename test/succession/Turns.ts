@@ -6,8 +6,11 @@
  */
 import { Scheduler } from "effect"
 
+/** As on Node's event loop, a task runs after the microtasks of the ones before it. */
+const afterMicrotasks = (task: () => void): void => queueMicrotask(() => process.nextTick(task))
+
 /** Turns in which everything that is due at one moment has run. */
-const MOST = 400
+const MOST = 1000
 
 export class Turns {
   readonly scheduler: Scheduler.Scheduler
@@ -16,7 +19,7 @@ export class Turns {
   constructor(onEndless: () => void) {
     this.scheduler = new Scheduler.MixedScheduler("async", (task) => {
       let isCancelled = false
-      process.nextTick(() => {
+      afterMicrotasks(() => {
         if (isCancelled || ++this.#count > MOST) return
         if (this.#count === MOST) onEndless()
         else task()
@@ -29,7 +32,7 @@ export class Turns {
 
   /** Calls back after all tasks that wait, and all microtasks. */
   readonly next = (resume: () => void): void => {
-    if (this.#count < MOST) process.nextTick(resume)
+    if (this.#count < MOST) afterMicrotasks(resume)
   }
 
   /** Time passes. */

@@ -33,6 +33,8 @@ export interface Kind {
   readonly stopMillis: number
   /** Whether its platform has an uptime that counts suspends. */
   readonly hasUptime: boolean
+  /** Whether the work outlives the client that it runs on, unless that ends it. */
+  readonly isApart: boolean
   /** How long bytes are on their way. */
   readonly delay: number
   readonly name?: string | undefined
@@ -156,11 +158,16 @@ export class World {
       stopWithin: Duration.millis(stopWithin)
     })
     const leading = Effect.raceFirst(Effect.forever(leader), this.#ranksOf(candidate)).pipe(
-      Effect.provide(layer),
       Effect.provide(Logger.layer([])),
       Effect.tapCause((cause) => Effect.sync(() => this.#options.log(id, "fails", cause)))
     )
-    yield* Effect.forkIn(leading, candidate.scope).pipe(Effect.provideService(Clock.Clock, machine.clock))
+    const { scope } = candidate
+    const running = kind.isApart
+      ? Effect.flatMap(Effect.orDie(Layer.buildWithScope(layer, scope)), (context) =>
+          Effect.forkDetach(Effect.provideContext(leading, context))
+        )
+      : Effect.forkIn(Effect.provide(leading, layer), scope)
+    yield* running.pipe(Effect.provideService(Clock.Clock, machine.clock), Effect.provide(Logger.layer([])))
     return candidate
   })
 

@@ -152,6 +152,29 @@ const steal: Fault = ({ join, later, random, world }, candidate) =>
     )
   })
 
+const cut: Fault = ({ judge, later, now, random }, candidate, isLeader) =>
+  Effect.sync(() => {
+    candidate.reachable = false
+    const lines = [...candidate.lines]
+    const isSilent = random.chance(0.5)
+    for (const line of lines) {
+      if (!isSilent) line.reset(now())
+      else line.stall("up", "down")
+    }
+    const heal = Effect.sync(() => {
+      candidate.reachable = true
+      for (const line of lines) line.heal(candidate.kind.delay)
+    })
+    later(8000, heal, candidate)
+    if (isLeader) judge.expectSuccessor("cut", candidate, isSilent)
+  })
+
+/** Asks for more than the server sends to a client that does not read. */
+const leaveUnread = (line: Line, { now }: Scene) => {
+  line.send(`${JSON.stringify({ _tag: "Ping", text: "x".repeat(900) })}\n`.repeat(400), now())
+  line.stopReading()
+}
+
 const onCandidate: { readonly [fault: string]: Fault } = {
   reset: broken("reset", (line, now) => line.reset(now)),
   "end for the client": broken("end for the client", (line, now) => line.endForClient(now)),
@@ -177,42 +200,26 @@ const onCandidate: { readonly [fault: string]: Fault } = {
   "stall down": stall("down"),
   "stall both": stall("up", "down"),
   delay: onLines((line, { random }) => line.slow(random.next() * 700)),
-  cut: ({ judge, later, now, random }, candidate, isLeader) =>
-    Effect.sync(() => {
-      candidate.reachable = false
-      const lines = [...candidate.lines]
-      const isSilent = random.chance(0.5)
-      for (const line of lines) {
-        if (!isSilent) line.reset(now())
-        else line.stall("up", "down")
-      }
-      const heal = Effect.sync(() => {
-        candidate.reachable = true
-        for (const line of lines) line.heal(candidate.kind.delay)
-      })
-      later(8000, heal, candidate)
-      if (isLeader) judge.expectSuccessor("cut", candidate, isSilent)
-    }),
+  cut,
   // The client counts on the larger lease until it hears the answer, which it never does.
-  "smaller heartbeat": ({ later, now }, candidate) =>
+  "smaller heartbeat": ({ later, now, random }, candidate) =>
     Effect.sync(() => {
       const lines = [...candidate.lines]
       for (const line of lines) {
-        line.deafen()
-        line.stall("down")
+        line.silence()
         line.send(hello({ heartbeat: 100, lease: true }), now())
       }
+      const isSilent = random.chance(0.5)
+      if (isSilent) for (const line of lines) line.stall("up")
       const end = Effect.sync(() => {
         for (const line of lines) line.endForServer(now())
       })
-      later(300, end)
+      later(isSilent ? 3000 : 300, end)
     }),
   freeze: pause("freeze"),
   suspend: pause("suspend"),
-  unread: pause("freeze", (line, { now }) => {
-    line.stopReading()
-    line.send(`${JSON.stringify({ _tag: "Ping", text: "x".repeat(900) })}\n`.repeat(400), now())
-  }),
+  unread: pause("freeze", leaveUnread),
+  "slow consumer": onLines(leaveUnread),
   finish: ({ judge }, candidate, isLeader) =>
     Effect.sync(() => {
       if (!candidate.machine.runs || candidate.work !== "runs") return
@@ -223,8 +230,7 @@ const onCandidate: { readonly [fault: string]: Fault } = {
     Effect.gen(function* () {
       yield* world.leave(candidate, true)
       const again = yield* join(candidate.kind)
-      again.rank = undefined
-      if (isLeader) judge.expectSuccessor("kill", candidate, !candidate.reachable)
+      if (isLeader) judge.expectSuccessor("kill", candidate, !candidate.reachable, again)
     }),
   leave: ({ judge, join, world }, candidate, isLeader) =>
     Effect.gen(function* () {
@@ -240,14 +246,20 @@ const onCandidate: { readonly [fault: string]: Fault } = {
     }),
   steal,
   bystander,
-  crowd: ({ crowd, later, now, world }, candidate) =>
-    Effect.sync(() => {
+  // Then the candidate is lost, too.
+  crowd: (scene, candidate, isLeader) =>
+    Effect.suspend(() => {
+      const { crowd, now, world } = scene
       for (let i = 0; i < crowd; i++) {
-        const line = world.connect(candidate.kind.delay)
+        const line = world.connect(0)
         line.send(hello({ heartbeat: 1000, token: "crowd" }), now())
         line.leave(now())
       }
-      if (crowd > 0) later(10_000, Effect.void)
+      const lost = cut(scene, candidate, isLeader && crowd === 0)
+      if (crowd === 0) return lost
+      scene.after(10_000, Effect.void)
+      scene.after(100, lost)
+      return Effect.void
     })
 }
 
@@ -303,8 +315,8 @@ export const makeFaults = (scene: Scene): Effect.Effect<unknown> => {
   const { judge, note, random, world } = scene
   // A few kinds in each run: those that need each other meet more often.
   const all = Object.keys(onCandidate)
-  const kinds = random.chance(0.3) ? all : Array.from({ length: 4 }, () => random.pick(all))
-  const serverFaults = random.pick([0, 0.1, 0.3])
+  const kinds = random.chance(0.2) ? all : Array.from({ length: random.pick([1, 2, 4]) }, () => random.pick(all))
+  const serverFaults = world.candidates.size === 1 ? 0.4 : random.pick([0, 0.1, 0.3])
   return Effect.suspend(() => {
     const { leader } = judge
     judge.disturbed()

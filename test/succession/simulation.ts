@@ -38,7 +38,14 @@ const rateOf = (random: Random): number => random.pick([0.99, 0.99 + random.next
 const kindOf = (random: Random, heartbeat: number): Kind => {
   const stopWithin = heartbeat * random.pick([1, 1, 1, 0.1, 1.25])
   const stopMillis = stopWithin * random.pick([0, random.next(), 0.95, 0.95])
-  return { heartbeat, stopWithin, stopMillis, hasUptime: random.chance(0.7), delay: random.pick([1, 5, 20]) }
+  return {
+    heartbeat,
+    stopWithin,
+    stopMillis,
+    hasUptime: random.chance(0.7),
+    isApart: random.chance(0.3),
+    delay: random.pick([1, 5, 20])
+  }
 }
 
 /** Undefined if the rule holds. */
@@ -67,7 +74,9 @@ const run = (seed: number, log: Array<string>, turns: Turns): Effect.Effect<Viol
       settings: {
         ...{ grace: Duration.millis(grace), settle: Duration.seconds(5) },
         ...(random.chance(0.3) ? { maxClients: count } : {}),
-        ...(crowd > 0 ? { maxConnections: crowd } : {})
+        ...(crowd > 0 ? { maxConnections: crowd } : {}),
+        // So that a client that does not read is soon too slow.
+        ...(random.chance(0.3) ? { maxPending: 65_536, stallTimeout: Duration.seconds(1) } : {})
       }
     })
     const newMachine = () => new Machine(time, agenda, rateOf(random))
