@@ -98,6 +98,13 @@ export const mutants: ReadonlyArray<Mutant> = [
     seed: 7
   },
   {
+    clause: "a former leader that has rank 0 again after a restart goes on",
+    file: "client/lease/Terms.ts",
+    before: "term.member === member || leadIn > 0",
+    after: "term.member === member",
+    seed: 484
+  },
+  {
     clause: "the loss of a connection does not end the work",
     file: "client/lease/Terms.ts",
     before: "return this.#granted ? Effect.void : this.end",
@@ -160,6 +167,34 @@ export const mutants: ReadonlyArray<Mutant> = [
     before: 'new Set(["quit", "shutting down"])',
     after: 'new Set(["quit", "shutting down", "kicked"])',
     seed: 7
+  },
+  {
+    clause: "a client that leaves for this reason is lost: reset",
+    file: "server/admission/Reservations.ts",
+    before: 'new Set(["quit", "shutting down"])',
+    after: 'new Set(["quit", "shutting down", "reset"])',
+    seed: 19
+  },
+  {
+    clause: "a client that leaves for this reason is lost: timed out",
+    file: "server/admission/Reservations.ts",
+    before: 'new Set(["quit", "shutting down"])',
+    after: 'new Set(["quit", "shutting down", "timed out"])',
+    seed: 164
+  },
+  {
+    clause: "a client that leaves for this reason is lost: slow consumer",
+    file: "server/admission/Reservations.ts",
+    before: 'new Set(["quit", "shutting down"])',
+    after: 'new Set(["quit", "shutting down", "slow consumer"])',
+    seed: 15
+  },
+  {
+    clause: "a server that has just started waits for leases that it does not know",
+    file: "server/group/LeadIns.ts",
+    before: "this.#settledAt = now() + settle",
+    after: "this.#settledAt = now()",
+    seed: 14
   },
   {
     clause: "a later Hello does not shorten the lease",
