@@ -3,10 +3,13 @@ import { BaseSequencer, type TestSpecification } from "vitest/node"
 
 /** What these measure, others at work beside them would disturb. */
 const timed = ["test/client/{faults,liveness}.test.ts", "test/net/node/tls.test.ts", "test/server/wire.test.ts"]
-const loads = ["test/server/admission/crowds.test.ts", "test/server/hostile.test.ts", "test/succession/mutants.test.ts"]
+const loads = ["test/server/admission/crowds.test.ts", "test/server/hostile.test.ts"]
 
 /** They start the program some hundred times: `npm run test:commands` runs them. */
 const commands = ["test/cli/**/*.test.ts", "test/agent/**/*.test.ts", "test/{examples,package}.test.ts"]
+
+/** They search for what the simulation of succession must find: `npm run test:mutants` runs them. */
+const mutants = ["test/succession/mutants.test.ts"]
 
 /** Files that start processes wait for most of their time: they begin first, and others work meanwhile. */
 class WaitingFirst extends BaseSequencer {
@@ -28,11 +31,12 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          ...{ name: "together", include: ["test/**/*.test.ts"], exclude: [...timed, ...loads, ...commands] },
+          ...{ name: "together", include: ["test/**/*.test.ts"], exclude: [...timed, ...loads, ...commands, ...mutants] },
           ...{ maxWorkers: 2, sequence: { groupOrder: 0 } }
         }
       },
       { extends: true, test: { name: "commands", include: commands, maxWorkers: 2, sequence: { groupOrder: 0 } } },
+      { extends: true, test: { name: "mutants", include: mutants } },
       { extends: true, test: { name: "timed", include: timed, maxWorkers: 3, sequence: { groupOrder: 1 } } },
       { extends: true, test: { name: "loads", include: loads, maxWorkers: 1, sequence: { groupOrder: 2 } } }
     ]
