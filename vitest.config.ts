@@ -31,7 +31,11 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          ...{ name: "together", include: ["test/**/*.test.ts"], exclude: [...timed, ...loads, ...commands, ...mutants] },
+          ...{
+            name: "together",
+            include: ["test/**/*.test.ts"],
+            exclude: [...timed, ...loads, ...commands, ...mutants]
+          },
           ...{ maxWorkers: 2, sequence: { groupOrder: 0 } }
         }
       },
