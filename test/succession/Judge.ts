@@ -98,9 +98,9 @@ export class Judge {
     this.#expect(what, former, undefined, former.kind.stopMillis * DRIFT)
   }
 
-  /** The work of the leader goes on. */
-  expectContinuity(what: string, leader: Candidate): void {
-    this.#continuity = { what, leader, stops: leader.stops, until: this.#now() + UNBROKEN }
+  /** The work of the leader goes on, and has since it had stopped so often. */
+  expectContinuity(what: string, leader: Candidate, stops = leader.stops): void {
+    this.#continuity = { what, leader, stops, until: this.#now() + UNBROKEN }
   }
 
   #expect(what: string, former: Candidate, newcomer: Candidate | undefined, millis: number): void {

@@ -201,6 +201,23 @@ const onCandidate: { readonly [fault: string]: Fault } = {
   "stall both": stall("up", "down"),
   delay: onLines((line, { random }) => line.slow(random.next() * 700)),
   cut,
+  "break of a second": ({ after, judge, now, random }, candidate, isLeader) =>
+    Effect.sync(() => {
+      candidate.reachable = false
+      const { stops } = candidate
+      const lines = [...candidate.lines]
+      const isSilent = random.chance(0.5)
+      for (const line of lines) {
+        if (!isSilent) line.reset(now())
+        else line.stall("up", "down")
+      }
+      const heal = Effect.sync(() => {
+        candidate.reachable = true
+        for (const line of lines) line.heal(candidate.kind.delay)
+        if (isLeader && isPatient(candidate)) judge.expectContinuity("a break of a second", candidate, stops)
+      })
+      after(random.pick([1000, 1000 * random.next()]), heal)
+    }),
   // The client counts on the larger lease until it hears the answer, which it never does.
   "smaller heartbeat": ({ later, now, random }, candidate) =>
     Effect.sync(() => {
