@@ -18,6 +18,8 @@ export interface Scene {
   readonly note: (...words: ReadonlyArray<unknown>) => void
   /** How many seats of lost clients the server keeps, if it keeps any. */
   readonly crowd: number
+  /** Processes that may have the resume token of another one. */
+  readonly sharers: Set<Candidate>
   /** Ends a fault. Until then the world is not whole, unless the fault only makes this candidate unable to act. */
   readonly after: (millis: number, heal: Effect.Effect<unknown>, lost?: Candidate) => void
   /** The same at a random time, in `most` at the latest. */
@@ -133,7 +135,7 @@ const bystander: Fault = ({ later, now, random, world }, candidate) =>
   })
 
 /** Two processes show the same resume token. */
-const steal: Fault = ({ join, later, random, world }, candidate) =>
+const steal: Fault = ({ join, later, random, sharers, world }, candidate) =>
   Effect.gen(function* () {
     const thief = yield* join({ name: undefined })
     thief.steals = candidate.resume
@@ -145,11 +147,15 @@ const steal: Fault = ({ join, later, random, world }, candidate) =>
       3000,
       Effect.sync(() => eachLine(deaf, (line) => line.deafen()))
     )
-    const killed = random.chance(0.6)
-    later(
-      6000,
-      Effect.suspend(() => world.leave(random.pick([candidate, thief]), killed))
-    )
+    sharers.add(candidate).add(thief)
+    const isKilled = random.chance(0.6)
+    const end = Effect.suspend(() => {
+      const alive = [...sharers].filter((sharer) => world.candidates.has(sharer))
+      const stays = alive.length > 0 ? random.pick(alive) : undefined
+      for (const sharer of sharers) if (sharer !== stays) sharers.delete(sharer)
+      return Effect.forEach(alive, (sharer) => (sharer === stays ? Effect.void : world.leave(sharer, isKilled)))
+    })
+    later(6000, end)
   })
 
 const cut: Fault = ({ judge, later, now, random }, candidate, isLeader) =>

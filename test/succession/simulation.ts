@@ -96,7 +96,19 @@ const run = (seed: number, log: Array<string>, turns: Turns): Effect.Effect<Viol
     const after = (millis: number, heal: Effect.Effect<unknown>, lost?: Candidate) =>
       heals.push({ at: now() + millis, heal, lost })
     const later: typeof after = (most, heal, lost) => after(random.next() * most, heal, lost)
-    const fault = makeFaults({ world, judge, random, now, note, crowd, after, later, join, newMachine })
+    const fault = makeFaults({
+      world,
+      judge,
+      random,
+      now,
+      note,
+      crowd,
+      sharers: new Set(),
+      after,
+      later,
+      join,
+      newMachine
+    })
     let nextFault = now() + 6000
 
     /** Whether somebody is able to act, and nothing is wrong with the others than that they cannot. */
