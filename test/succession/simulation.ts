@@ -81,7 +81,7 @@ const run = (seed: number, log: Array<string>, turns: Turns): Effect.Effect<Viol
     })
     const newMachine = () => new Machine(time, agenda, rateOf(random))
     const heartbeats = random.chance(0.5) ? HEARTBEATS : [random.pick(HEARTBEATS)]
-    const areNamed = random.chance(0.3)
+    const areNamed = random.chance(count === 1 ? 0.6 : 0.3)
     let ids = 0
     const join = (as: Partial<Kind> = {}) => {
       const id = `c${++ids}`
