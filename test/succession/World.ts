@@ -184,7 +184,10 @@ export class World {
       candidate.machine.kill()
       return yield* gone
     }
-    yield* Effect.forkDetach(Effect.ensuring(Scope.close(candidate.scope, Exit.void), gone)).pipe(
+    const stopped: Effect.Effect<void> = Effect.suspend(() =>
+      candidate.work === "none" ? gone : Effect.andThen(Effect.sleep(20), stopped)
+    )
+    yield* Effect.forkDetach(Effect.andThen(Scope.close(candidate.scope, Exit.void), stopped)).pipe(
       Effect.provideService(Clock.Clock, candidate.machine.clock)
     )
   })

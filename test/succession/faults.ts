@@ -69,7 +69,7 @@ const pause =
         for (const line of lines) line.heal(kind.delay)
       })
       // After a suspend the network often comes back later than the machine.
-      if (random.chance(0.5)) {
+      if (random.chance(how === "suspend" ? 0.8 : 0.5)) {
         candidate.reachable = false
         for (const line of lines) line.stall("up", "down")
         const millis = random.next() * 3000
@@ -99,11 +99,13 @@ const broken =
 /** A proxy passes nothing on, and may accept new connections meanwhile. */
 const stall =
   (...directions: ReadonlyArray<Direction>): Fault =>
-  ({ later, random }, candidate) =>
+  ({ later, now, random }, candidate) =>
     Effect.sync(() => {
       const lines = [...candidate.lines]
       for (const line of lines) line.stall(...directions)
       if (random.chance(0.5)) candidate.stalls = directions
+      // Or it has been restarted, and hangs.
+      if (random.chance(0.3)) for (const line of lines) line.reset(now())
       const heal = Effect.sync(() => {
         candidate.stalls = []
         for (const line of new Set([...lines, ...candidate.lines])) line.heal(candidate.kind.delay)
@@ -141,10 +143,12 @@ const steal: Fault = ({ join, later, random, sharers, world }, candidate) =>
     thief.steals = candidate.resume
     thief.sharesToken = true
     candidate.sharesToken = true
-    // They take the seat from each other, until one of them no longer hears that it has lost it, or ends.
+    // They take the seat from each other, until one of them no longer hears that it has lost it, or ends. A reset may
+    // overtake the last words of the server.
+    if (random.chance(0.5)) eachLine(candidate, (line) => line.loseLastWords())
     const deaf = random.chance(0.5) ? thief : candidate
     later(
-      3000,
+      random.pick([300, 3000]),
       Effect.sync(() => eachLine(deaf, (line) => line.deafen()))
     )
     sharers.add(candidate).add(thief)
@@ -211,6 +215,7 @@ const onCandidate: { readonly [fault: string]: Fault } = {
     Effect.sync(() => {
       candidate.reachable = false
       const { stops } = candidate
+      const before = judge.disturbances
       const lines = [...candidate.lines]
       const isSilent = random.chance(0.5)
       for (const line of lines) {
@@ -220,7 +225,10 @@ const onCandidate: { readonly [fault: string]: Fault } = {
       const heal = Effect.sync(() => {
         candidate.reachable = true
         for (const line of lines) line.heal(candidate.kind.delay)
-        if (isLeader && isPatient(candidate)) judge.expectContinuity("a break of a second", candidate, stops)
+        const isAlone = judge.disturbances === before + 1
+        if (isLeader && isAlone && isPatient(candidate)) {
+          judge.expectContinuity("a break of a second", candidate, stops)
+        }
       })
       after(random.pick([1000, 1000 * random.next()]), heal)
     }),
@@ -289,11 +297,13 @@ const onCandidate: { readonly [fault: string]: Fault } = {
 /** Starts the server again. If it was away for a moment, the only candidate leads again and has never stopped. */
 const restart = ({ judge, later, newMachine, random, world }: Scene, leader?: Candidate) => {
   const wait = random.pick([100, 100, 1000, 8000])
-  const isAlone = wait <= 100 && world.candidates.size === 1
+  const before = judge.disturbances
+  const isAlone = () => wait <= 100 && world.candidates.size === 1 && judge.disturbances === before + 1
   const start = Effect.gen(function* () {
     if (world.server !== undefined) return
     yield* world.start(newMachine())
-    if (leader !== undefined && isAlone && isPatient(leader)) judge.expectContinuity("a restart of the server", leader)
+    if (leader !== undefined && isAlone() && isPatient(leader))
+      judge.expectContinuity("a restart of the server", leader)
   })
   later(wait, start)
 }

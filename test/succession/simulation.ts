@@ -75,8 +75,8 @@ const run = (seed: number, log: Array<string>, turns: Turns): Effect.Effect<Viol
         ...{ grace: Duration.millis(grace), settle: Duration.seconds(5) },
         ...(random.chance(0.3) ? { maxClients: count } : {}),
         ...(crowd > 0 ? { maxConnections: crowd } : {}),
-        // So that a client that does not read is soon too slow.
-        ...(random.chance(0.3) ? { maxPending: 65_536, stallTimeout: Duration.seconds(1) } : {})
+        // So that the server soon reads no more from a client that does not read, and finds it too slow.
+        ...random.pick([{}, { maxPending: 65_536 }, { maxPending: 65_536, stallTimeout: Duration.seconds(1) }])
       }
     })
     const newMachine = () => new Machine(time, agenda, rateOf(random))
