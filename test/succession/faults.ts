@@ -92,8 +92,7 @@ const broken =
   ({ judge, now }, candidate, isLeader) =>
     Effect.sync(() => {
       eachLine(candidate, (line) => act(line, now()))
-      const { heartbeat, stopWithin } = candidate.kind
-      if (isLeader && heartbeat === 2000 && stopWithin <= heartbeat) judge.expectContinuity(what, candidate)
+      if (isLeader && isPatient(candidate)) judge.expectContinuity(what, candidate)
     })
 
 /** A proxy passes nothing on, and may accept new connections meanwhile. */
