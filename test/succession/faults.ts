@@ -242,7 +242,10 @@ const onCandidate: { readonly [fault: string]: Fault } = {
       const isSilent = random.chance(0.5)
       if (isSilent) for (const line of lines) line.stall("up")
       const end = Effect.sync(() => {
-        for (const line of lines) line.endForServer(now())
+        for (const line of lines) {
+          line.heal(candidate.kind.delay)
+          line.endForServer(now())
+        }
       })
       later(isSilent ? 3000 : 300, end)
     }),
