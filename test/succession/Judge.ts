@@ -35,15 +35,26 @@ interface Continuity {
   readonly stops: number
 }
 
+interface Entry {
+  readonly until: number
+  readonly newcomer: Candidate
+}
+
+/** A program that is started again is in line after so much time, although its place is reserved. */
+const IN_LINE = 1500
+
 export class Judge {
   readonly #world: World
   readonly #now: () => number
   /** How long the server keeps any lost seat. */
   readonly #grace: number
+  /** How many faults have begun or ended. */
+  disturbances = 0
   #wholeSince: number
   #isWhole = true
   #succession: Succession | undefined
   #continuity: Continuity | undefined
+  #entry: Entry | undefined
   /** The largest token under which anybody has acted. */
   #epoch = 0
 
@@ -78,9 +89,11 @@ export class Judge {
 
   /** A fault begins or ends. */
   disturbed(): void {
+    this.disturbances++
     this.#wholeSince = this.#now()
     this.#succession = undefined
     this.#continuity = undefined
+    this.#entry = undefined
   }
 
   /**
@@ -90,6 +103,7 @@ export class Judge {
   expectSuccessor(what: string, former: Candidate, silently: boolean, newcomer?: Candidate): void {
     const { heartbeat } = former.kind
     const lease = LEASE * heartbeat * DRIFT
+    if (newcomer !== undefined && !silently) this.#entry = { newcomer, until: this.#now() + IN_LINE }
     this.#expect(what, former, newcomer, silently ? lease + this.#grace * DRIFT : Math.max(lease, this.#grace * DRIFT))
   }
 
@@ -98,9 +112,9 @@ export class Judge {
     this.#expect(what, former, undefined, former.kind.stopMillis * DRIFT)
   }
 
-  /** The work of the leader goes on. */
-  expectContinuity(what: string, leader: Candidate): void {
-    this.#continuity = { what, leader, stops: leader.stops, until: this.#now() + UNBROKEN }
+  /** The work of the leader goes on, and has since it had stopped so often. */
+  expectContinuity(what: string, leader: Candidate, stops = leader.stops): void {
+    this.#continuity = { what, leader, stops, until: this.#now() + UNBROKEN }
   }
 
   #expect(what: string, former: Candidate, newcomer: Candidate | undefined, millis: number): void {
@@ -123,7 +137,7 @@ export class Judge {
     if (leader === undefined && now - this.#wholeSince > this.patience) {
       return `nobody acts, whole since ${this.#wholeSince}`
     }
-    return this.#lateness(leader) ?? this.#break()
+    return this.#lateness(leader) ?? this.#break() ?? this.#absence()
   }
 
   #lateness(leader: Candidate | undefined): string | undefined {
@@ -134,6 +148,13 @@ export class Judge {
       return undefined
     }
     return this.#now() > until ? `no other acts in time after: ${what}` : undefined
+  }
+
+  #absence(): string | undefined {
+    if (this.#entry === undefined) return undefined
+    const { newcomer, until } = this.#entry
+    if (newcomer.rank !== undefined) this.#entry = undefined
+    return this.#entry !== undefined && this.#now() > until ? `${newcomer.id} is not in line` : undefined
   }
 
   #break(): string | undefined {

@@ -28,8 +28,10 @@ class Way {
   isStalled = false
   /** Whether nothing arrives any more. */
   isLost = false
-  /** Whether the end does not arrive, nor what says why. */
+  /** Whether the end does not arrive. */
   endIsLost = false
+  /** Whether what says why the connection ends does not arrive. */
+  lastWordsAreLost = false
   delay: number
 
   constructor(delay: number) {
@@ -146,6 +148,12 @@ export class Line {
   /** The client never hears of the end of the connection, nor why it ends; it hears what was on its way before. */
   deafen(): void {
     this.#down.endIsLost = true
+    this.loseLastWords()
+  }
+
+  /** The client never hears why the connection ends. */
+  loseLastWords(): void {
+    this.#down.lastWordsAreLost = true
   }
 
   stall(...directions: ReadonlyArray<Direction>): void {
@@ -179,7 +187,7 @@ export class Line {
     const server = this.#server
     if (server !== undefined && !this.#serverIsOver) {
       if (serverRuns) this.#deliverUp(server, now)
-      const lines = server.lines().filter((line) => !(this.#down.endIsLost && line.includes('"Bye"')))
+      const lines = server.lines().filter((line) => !(this.#down.lastWordsAreLost && line.includes('"Bye"')))
       if (lines.length > 0) this.#down.add({ text: lines.map((line) => `${line}\n`).join("") }, now)
       if (server.destroyed || server.ended) {
         this.#serverIsOver = true

@@ -184,7 +184,10 @@ export class World {
       candidate.machine.kill()
       return yield* gone
     }
-    yield* Effect.forkDetach(Effect.ensuring(Scope.close(candidate.scope, Exit.void), gone)).pipe(
+    const stopped: Effect.Effect<void> = Effect.suspend(() =>
+      candidate.work === "none" ? gone : Effect.andThen(Effect.sleep(20), stopped)
+    )
+    yield* Effect.forkDetach(Effect.andThen(Scope.close(candidate.scope, Exit.void), stopped)).pipe(
       Effect.provideService(Clock.Clock, candidate.machine.clock)
     )
   })
@@ -292,15 +295,19 @@ export class World {
     const { now } = this.#options
     let line: Line | undefined
     const leave = (line: Line) => Effect.sync(() => line.clientIsOver || line.leave(now()))
-    const open = Effect.suspend(() => {
-      // Nothing answers it, or nothing listens. A frozen server has connections accepted for it.
-      if (!candidate.reachable || this.server?.machine.isSuspended) return Effect.never
-      if (this.server === undefined) return Effect.fail(failed())
-      line = new Line(candidate.kind.delay)
-      line.stall(...candidate.stalls)
-      lines.add(line)
-      return Effect.succeed(line)
-    })
+    // As a kernel does, it tries again after one second, then after two, and so on, if nothing answers.
+    const open = (wait = 1000): Effect.Effect<Line, Socket.SocketError> =>
+      Effect.suspend(() => {
+        if (!candidate.reachable || this.server?.machine.isSuspended) {
+          return Effect.andThen(Effect.sleep(wait), open(2 * wait))
+        }
+        // Nothing listens. A frozen server has connections accepted for it.
+        if (this.server === undefined) return Effect.fail(failed())
+        line = new Line(candidate.kind.delay)
+        line.stall(...candidate.stalls)
+        lines.add(line)
+        return Effect.succeed(line)
+      })
     const writeAll: Socket.Writer["writeAll"] = (chunks) =>
       Effect.suspend(() => {
         if (line === undefined || line.clientIsOver) return Effect.fail(failed())
@@ -309,7 +316,7 @@ export class World {
         return Effect.void
       })
     return Socket.make({
-      reader: Effect.map(Effect.acquireRelease(open, leave, { interruptible: true }), (line) => ({
+      reader: Effect.map(Effect.acquireRelease(open(), leave, { interruptible: true }), (line) => ({
         pull: Effect.tap(Queue.takeAll(line.inbound), (chunks) => Effect.sync(() => this.#sniff(candidate, chunks))),
         upgrade: Socket.SocketUpgradeError.unsupported
       })),

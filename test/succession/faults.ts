@@ -18,6 +18,8 @@ export interface Scene {
   readonly note: (...words: ReadonlyArray<unknown>) => void
   /** How many seats of lost clients the server keeps, if it keeps any. */
   readonly crowd: number
+  /** Processes that may have the resume token of another one. */
+  readonly sharers: Set<Candidate>
   /** Ends a fault. Until then the world is not whole, unless the fault only makes this candidate unable to act. */
   readonly after: (millis: number, heal: Effect.Effect<unknown>, lost?: Candidate) => void
   /** The same at a random time, in `most` at the latest. */
@@ -67,7 +69,7 @@ const pause =
         for (const line of lines) line.heal(kind.delay)
       })
       // After a suspend the network often comes back later than the machine.
-      if (random.chance(0.5)) {
+      if (random.chance(how === "suspend" ? 0.8 : 0.5)) {
         candidate.reachable = false
         for (const line of lines) line.stall("up", "down")
         const millis = random.next() * 3000
@@ -90,18 +92,19 @@ const broken =
   ({ judge, now }, candidate, isLeader) =>
     Effect.sync(() => {
       eachLine(candidate, (line) => act(line, now()))
-      const { heartbeat, stopWithin } = candidate.kind
-      if (isLeader && heartbeat === 2000 && stopWithin <= heartbeat) judge.expectContinuity(what, candidate)
+      if (isLeader && isPatient(candidate)) judge.expectContinuity(what, candidate)
     })
 
 /** A proxy passes nothing on, and may accept new connections meanwhile. */
 const stall =
   (...directions: ReadonlyArray<Direction>): Fault =>
-  ({ later, random }, candidate) =>
+  ({ later, now, random }, candidate) =>
     Effect.sync(() => {
       const lines = [...candidate.lines]
       for (const line of lines) line.stall(...directions)
       if (random.chance(0.5)) candidate.stalls = directions
+      // Or it has been restarted, and hangs.
+      if (random.chance(0.3)) for (const line of lines) line.reset(now())
       const heal = Effect.sync(() => {
         candidate.stalls = []
         for (const line of new Set([...lines, ...candidate.lines])) line.heal(candidate.kind.delay)
@@ -133,23 +136,29 @@ const bystander: Fault = ({ later, now, random, world }, candidate) =>
   })
 
 /** Two processes show the same resume token. */
-const steal: Fault = ({ join, later, random, world }, candidate) =>
+const steal: Fault = ({ join, later, random, sharers, world }, candidate) =>
   Effect.gen(function* () {
     const thief = yield* join({ name: undefined })
     thief.steals = candidate.resume
     thief.sharesToken = true
     candidate.sharesToken = true
-    // They take the seat from each other, until one of them no longer hears that it has lost it, or ends.
+    // They take the seat from each other, until one of them no longer hears that it has lost it, or ends. A reset may
+    // overtake the last words of the server.
+    if (random.chance(0.5)) eachLine(candidate, (line) => line.loseLastWords())
     const deaf = random.chance(0.5) ? thief : candidate
     later(
-      3000,
+      random.pick([300, 3000]),
       Effect.sync(() => eachLine(deaf, (line) => line.deafen()))
     )
-    const killed = random.chance(0.6)
-    later(
-      6000,
-      Effect.suspend(() => world.leave(random.pick([candidate, thief]), killed))
-    )
+    sharers.add(candidate).add(thief)
+    const isKilled = random.chance(0.6)
+    const end = Effect.suspend(() => {
+      const alive = [...sharers].filter((sharer) => world.candidates.has(sharer))
+      const stays = alive.length > 0 ? random.pick(alive) : undefined
+      for (const sharer of sharers) if (sharer !== stays) sharers.delete(sharer)
+      return Effect.forEach(alive, (sharer) => (sharer === stays ? Effect.void : world.leave(sharer, isKilled)))
+    })
+    later(6000, end)
   })
 
 const cut: Fault = ({ judge, later, now, random }, candidate, isLeader) =>
@@ -201,6 +210,27 @@ const onCandidate: { readonly [fault: string]: Fault } = {
   "stall both": stall("up", "down"),
   delay: onLines((line, { random }) => line.slow(random.next() * 700)),
   cut,
+  "break of a second": ({ after, judge, now, random }, candidate, isLeader) =>
+    Effect.sync(() => {
+      candidate.reachable = false
+      const { stops } = candidate
+      const before = judge.disturbances
+      const lines = [...candidate.lines]
+      const isSilent = random.chance(0.5)
+      for (const line of lines) {
+        if (!isSilent) line.reset(now())
+        else line.stall("up", "down")
+      }
+      const heal = Effect.sync(() => {
+        candidate.reachable = true
+        for (const line of lines) line.heal(candidate.kind.delay)
+        const isAlone = judge.disturbances === before + 1
+        if (isLeader && isAlone && isPatient(candidate)) {
+          judge.expectContinuity("a break of a second", candidate, stops)
+        }
+      })
+      after(random.pick([1000, 1000 * random.next()]), heal)
+    }),
   // The client counts on the larger lease until it hears the answer, which it never does.
   "smaller heartbeat": ({ later, now, random }, candidate) =>
     Effect.sync(() => {
@@ -212,7 +242,10 @@ const onCandidate: { readonly [fault: string]: Fault } = {
       const isSilent = random.chance(0.5)
       if (isSilent) for (const line of lines) line.stall("up")
       const end = Effect.sync(() => {
-        for (const line of lines) line.endForServer(now())
+        for (const line of lines) {
+          line.heal(candidate.kind.delay)
+          line.endForServer(now())
+        }
       })
       later(isSilent ? 3000 : 300, end)
     }),
@@ -266,11 +299,13 @@ const onCandidate: { readonly [fault: string]: Fault } = {
 /** Starts the server again. If it was away for a moment, the only candidate leads again and has never stopped. */
 const restart = ({ judge, later, newMachine, random, world }: Scene, leader?: Candidate) => {
   const wait = random.pick([100, 100, 1000, 8000])
-  const isAlone = wait <= 100 && world.candidates.size === 1
+  const before = judge.disturbances
+  const isAlone = () => wait <= 100 && world.candidates.size === 1 && judge.disturbances === before + 1
   const start = Effect.gen(function* () {
     if (world.server !== undefined) return
     yield* world.start(newMachine())
-    if (leader !== undefined && isAlone && isPatient(leader)) judge.expectContinuity("a restart of the server", leader)
+    if (leader !== undefined && isAlone() && isPatient(leader))
+      judge.expectContinuity("a restart of the server", leader)
   })
   later(wait, start)
 }

@@ -75,13 +75,13 @@ const run = (seed: number, log: Array<string>, turns: Turns): Effect.Effect<Viol
         ...{ grace: Duration.millis(grace), settle: Duration.seconds(5) },
         ...(random.chance(0.3) ? { maxClients: count } : {}),
         ...(crowd > 0 ? { maxConnections: crowd } : {}),
-        // So that a client that does not read is soon too slow.
-        ...(random.chance(0.3) ? { maxPending: 65_536, stallTimeout: Duration.seconds(1) } : {})
+        // So that the server soon reads no more from a client that does not read, and finds it too slow.
+        ...random.pick([{}, { maxPending: 65_536 }, { maxPending: 65_536, stallTimeout: Duration.seconds(1) }])
       }
     })
     const newMachine = () => new Machine(time, agenda, rateOf(random))
     const heartbeats = random.chance(0.5) ? HEARTBEATS : [random.pick(HEARTBEATS)]
-    const areNamed = random.chance(0.3)
+    const areNamed = random.chance(count === 1 ? 0.6 : 0.3)
     let ids = 0
     const join = (as: Partial<Kind> = {}) => {
       const id = `c${++ids}`
@@ -96,7 +96,19 @@ const run = (seed: number, log: Array<string>, turns: Turns): Effect.Effect<Viol
     const after = (millis: number, heal: Effect.Effect<unknown>, lost?: Candidate) =>
       heals.push({ at: now() + millis, heal, lost })
     const later: typeof after = (most, heal, lost) => after(random.next() * most, heal, lost)
-    const fault = makeFaults({ world, judge, random, now, note, crowd, after, later, join, newMachine })
+    const fault = makeFaults({
+      world,
+      judge,
+      random,
+      now,
+      note,
+      crowd,
+      sharers: new Set(),
+      after,
+      later,
+      join,
+      newMachine
+    })
     let nextFault = now() + 6000
 
     /** Whether somebody is able to act, and nothing is wrong with the others than that they cannot. */
