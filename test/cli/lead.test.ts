@@ -145,11 +145,11 @@ describe("a job", () => {
     )
   )
 
-  it.live("runs on with the shortest heartbeat", () =>
+  it.live("runs on with a short heartbeat, if there is time to be late in", () =>
     withServer(
       Effect.gen(function* () {
         const file = yield* recordFile
-        yield* lead(["--heartbeat", "250ms", ...job(file)])
+        yield* lead(["--heartbeat", "250ms", "--kill-after", "50ms", ...job(file)])
         const { pid } = yield* started(file)
         yield* Effect.sleep("3 seconds")
         assert.deepStrictEqual(
