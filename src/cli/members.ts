@@ -26,5 +26,5 @@ export const blocked = (members: ReadonlyArray<Listed>): string | undefined => {
   const [first] = members
   if (first === undefined || first.lease || !members.some(({ lease }) => lease)) return undefined
   const name = first.name === undefined ? "" : ` (${first.name})`
-  return `${first.member}${name} has rank 0 and no lease: nobody leads until it leaves`
+  return `${first.member}${name} has rank 0 and no lease: nobody leads until it leaves or steps down`
 }

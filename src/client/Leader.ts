@@ -138,10 +138,9 @@ const nextTerm = (terms: Terms, stopWithin: number): Effect.Effect<Term> =>
           )
   )
 
-/** While this client cannot lead: gives up rank 0 whenever it has it, unless other work runs on it. */
+/** While work hangs that keeps this client from leading: gives up rank 0 whenever it has it, unless other work runs on it. */
 const standAside = (terms: Terms): Effect.Effect<never> =>
-  termSuch(terms, () => terms.works === 1).pipe(
-    Effect.flatMap((term) => terms.stepDown(term)),
+  Effect.suspend(() => (terms.works === 0 ? terms.stepDown : Effect.void)).pipe(
     // Without another member it has rank 0 again at once.
     Effect.andThen(Effect.sleep(STANDS_ASIDE)),
     Effect.forever
@@ -182,18 +181,24 @@ export const whileLeader = Effect.fnUntraced(function* <A, E, R>(
   const left = yield* Deferred.make<void>()
 
   /** One piece of work, from its beginning to its end; none if it was interrupted because the lead was lost, or for ever. */
-  const under = (term: Term) =>
-    Effect.acquireUseRelease(
+  const under = (term: Term) => {
+    let hangs = false
+    return Effect.acquireUseRelease(
       Effect.suspend(() => {
+        // The subscription may deliver a term that has ended meanwhile.
+        if (terms.present !== term || term.left <= stopWithin) return Effect.undefined
         terms.works++
         return Effect.forkDetach(Effect.suspend(() => lead(term.epoch)))
       }),
       Effect.fnUntraced(function* (work) {
+        if (work === undefined) return Option.none()
         const lost = Effect.raceFirst(over(terms, term, stopWithin), Deferred.await(leaving))
         const ended = yield* Effect.raceFirst(Effect.asSome(Fiber.await(work)), Effect.as(lost, Option.none()))
         if (Option.isSome(ended)) return ended
         const stopped = yield* stop(work, Math.min(stopWithin, Math.max(0, term.left)), options)
         if (Option.isNone(stopped)) {
+          terms.works--
+          hangs = true
           // Nothing else may begin before it has ended.
           const ended = Effect.raceFirst(Fiber.await(work), Deferred.await(leaving))
           yield* Effect.raceFirst(ended, standAside(terms))
@@ -202,12 +207,14 @@ export const whileLeader = Effect.fnUntraced(function* <A, E, R>(
         return Option.filter(stopped, Exit.isSuccess)
       }),
       Effect.fnUntraced(function* (work, exit) {
-        if (Exit.isFailure(exit)) yield* stop(work, stopWithin, options)
-        terms.works--
+        if (work === undefined) return
+        if (Exit.isFailure(exit)) yield* stop(work, Math.min(stopWithin, Math.max(0, term.left)), options)
+        if (!hangs) terms.works--
         const isOver = Exit.isFailure(exit) || Option.isSome(exit.value)
-        if (isOver && options.afterwards !== "keep" && terms.works === 0) yield* terms.stepDown(term)
+        if (isOver && options.afterwards !== "keep" && terms.works === 0) yield* terms.stepDown
       })
     )
+  }
 
   const leading = Effect.gen(function* () {
     yield* beforeLeaving(Effect.andThen(Deferred.succeed(leaving, undefined), Deferred.await(left)), stopWithin + TICK)

@@ -2,11 +2,14 @@
 import { spawn } from "node:child_process"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect } from "effect"
-import { deadlineIn, isOver, until, Watchdog } from "../../src/cli/lead/Watchdog.ts"
+import { after, clocks, isOver, until as untilText, Watchdog } from "../../src/cli/lead/Watchdog.ts"
 import { parentOf, processesOf } from "../support/lead.ts"
+import { until } from "../support/until.ts"
 
 /** The watchdogs of this process: other tests have theirs at the same time. */
 const watchdogs = () => processesOf("rankd watchdog").filter((pid) => parentOf(pid) === process.pid)
+
+const deadlineIn = (millis: number) => after(clocks(), millis)
 
 /** A process group that runs, and a watchdog that guards it. */
 const guarded = Effect.fnUntraced(function* (killAfter: number) {
@@ -35,9 +38,8 @@ describe("a watchdog", () => {
         const { endedAt, watchdog } = yield* guarded(100)
         const far = deadlineIn(60_000)
         const start = performance.now()
-        yield* watchdog.ask(until({ ...far, [clock]: deadlineIn(600)[clock] }))
-        yield* Effect.sleep("1 second")
-        assert.isDefined(endedAt(), clock)
+        yield* watchdog.ask(untilText({ ...far, [clock]: deadlineIn(600)[clock] }))
+        yield* until(() => endedAt() !== undefined)
         assert.isAbove(endedAt()! - start, 400, clock)
         assert.isBelow(endedAt()! - start, 700, clock)
       }
@@ -47,15 +49,14 @@ describe("a watchdog", () => {
   it.live("kills a group whose deadline has passed while it was stopped itself, whatever it hears after that", () =>
     Effect.gen(function* () {
       const { ended, pid, watchdog } = yield* guarded(100)
-      yield* watchdog.ask(until(deadlineIn(600)))
+      yield* watchdog.ask(untilText(deadlineIn(600)))
       process.kill(pid, "SIGSTOP")
       yield* Effect.sleep("1 second")
       assert.isFalse(ended())
-      watchdog.tell(until(deadlineIn(60_000)))
+      watchdog.tell(untilText(deadlineIn(60_000)))
       process.kill(pid, "SIGCONT")
       assert.strictEqual(yield* watchdog.ask("verdict"), "stopped")
-      yield* Effect.sleep("100 millis")
-      assert.isTrue(ended())
+      yield* until(ended)
     }).pipe(Effect.scoped)
   )
 
@@ -63,15 +64,14 @@ describe("a watchdog", () => {
     Effect.gen(function* () {
       const { ended, watchdog } = yield* guarded(100)
       for (let time = 0; time < 10; time++) {
-        yield* watchdog.ask(until(deadlineIn(400)))
+        yield* watchdog.ask(untilText(deadlineIn(400)))
         yield* Effect.sleep("100 millis")
       }
       assert.isFalse(ended())
       assert.strictEqual(yield* watchdog.ask("verdict"), "not stopped")
       watchdog.end()
       yield* Deferred.await(watchdog.lost)
-      yield* Effect.sleep("50 millis")
-      assert.isTrue(ended())
+      yield* until(ended)
     }).pipe(Effect.scoped)
   )
 

@@ -57,7 +57,7 @@ describe("rankd ranks", { concurrent: true }, () => {
         candidate.send('{"_tag":"Hello","protocol":1,"heartbeat":2000,"lease":true}')
         yield* candidate.until((line) => line.includes("Welcome"))
         const port = yield* to
-        const sentence = "m1 has rank 0 and no lease: nobody leads until it leaves"
+        const sentence = "m1 has rank 0 and no lease: nobody leads until it leaves or steps down"
         const lines = yield* rankdHere(["ranks", ...port])
         assert.strictEqual(lines.stderr, `rankd: ${sentence}\n`)
         const json = yield* rankdHere(["ranks", ...port, "--json"])

@@ -45,7 +45,7 @@ describe("lead that waits", { concurrent: true }, () => {
         first.send("NAME ops")
         const text = yield* lead(["--", "echo", "leads"])
         const json = yield* lead(["--json", "--", "true"])
-        const blocked = "m1 (ops) has rank 0 and no lease: nobody leads until it leaves"
+        const blocked = "m1 (ops) has rank 0 and no lease: nobody leads until it leaves or steps down"
         yield* says(text.stderr, new RegExp(` ${blocked.replaceAll(/[()]/g, "\\$&")}\n`))
         yield* says(json.stderr, /Notice/)
         assert.deepInclude(noticesIn(json.stderr()).at(-1), { _tag: "Notice", message: blocked })

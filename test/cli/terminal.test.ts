@@ -203,7 +203,7 @@ describe("in a terminal", { concurrent: true, timeout: 90_000 }, () => {
         // The list is requested again when a member joins.
         const other = yield* client
         assert.deepStrictEqual(rows(yield* shows(/^m1 \(boss\) has rank 0/)).slice(0, 4), [
-          "m1 (boss) has rank 0 and no lease: nobody leads until it leaves",
+          "m1 (boss) has rank 0 and no lease: nobody leads until it leaves or steps down",
           "RANK  MEMBER  NAME  LEASE  ADDRESS",
           "0     m1      boss  -      HERE",
           "1     m2      eye   -      HERE (this command)"

@@ -350,6 +350,31 @@ describe("whileLeader", () => {
     })
   )
 
+  it.effect("says once on a connection that it steps down: a second Yield could come when it leads again", () =>
+    Effect.gen(function* () {
+      const server = memoryFake((said, connection) => {
+        if (said._tag !== "Hello") return
+        connection.welcome({ resume: "r" })
+        connection.say(rank(0, 7))
+      })
+      const client = yield* admittedTo(server, { lease: true })
+      const ended = yield* Deferred.make<void>()
+      yield* Effect.forkScoped(
+        Effect.provideService(
+          Leader.whileLeader(() => Deferred.await(ended)),
+          RankClient,
+          client
+        )
+      )
+      yield* TestClock.adjust("100 millis")
+      server.latest().cut()
+      yield* Deferred.succeed(ended, undefined)
+      yield* passUntil(() => server.connections.length === 2)
+      yield* TestClock.adjust("100 millis")
+      assert.strictEqual(server.latest().count("Yield"), 1)
+    })
+  )
+
   it.effect("lets the next member lead if it has rank 0 again, and its work under the earlier term hangs", () =>
     Effect.gen(function* () {
       const server = welcoming((said, connection) => {

@@ -7,7 +7,7 @@
 import { Deferred, Duration, Effect, Option } from "effect"
 import { leaseLeft } from "../../client/Leader.ts"
 import { RankClient } from "../../client/RankClient.ts"
-import { type Deadline, deadlineIn, isOver, until, Watchdog } from "./Watchdog.ts"
+import { after, clocks, type Deadline, isOver, until, Watchdog } from "./Watchdog.ts"
 
 /** The watchdog hears of a longer lease within a twentieth of a heartbeat, and within this time. */
 const RENEWALS_IN_HEARTBEAT = 20
@@ -58,6 +58,12 @@ export class Guard {
     )
   )
 
+  /** How long the group may run, and until when. The clocks are read first: a pause after that makes it earlier, and never later. */
+  readonly #lease = Effect.suspend(() => {
+    const now = clocks()
+    return Effect.map(this.#left, (left) => ({ left, deadline: after(now, left) }))
+  })
+
   /** Keeps a watchdog ready while no command runs. */
   readonly tend = Effect.gen({ self: this }, function* () {
     while (true) {
@@ -77,7 +83,7 @@ export class Guard {
 
   /** Begins to guard a group. Fails when the watchdog is lost. */
   readonly begin = Effect.fnUntraced({ self: this }, function* (group: number) {
-    const deadline = deadlineIn(yield* this.#left)
+    const { deadline } = yield* this.#lease
     this.#running = { group, deadline }
     this.#watchdog.tell(`guard ${group} ${this.#killAfter}`)
     yield* this.#watchdog.ask(until(deadline))
@@ -89,8 +95,7 @@ export class Guard {
     for (let count = 1; !this.#watchdog.isLost && this.#running !== undefined; count++) {
       yield* Effect.sleep(renewal)
       this.#watchdog.watch(renewal)
-      const left = yield* this.#left
-      const deadline = deadlineIn(left)
+      const { deadline, left } = yield* this.#lease
       // The grain of the clocks alone makes a difference.
       const isLonger = Math.abs(deadline.monotonic - this.#running.deadline.monotonic) >= renewal / 2
       if (left <= 0 || !(isLonger || count % REPEATED_AFTER === 0)) continue

@@ -2,13 +2,14 @@
  * `--once`: a job that is done when its command has exited with 0 on one machine of the group. The leader then says so to every
  * member, with a command that other clients deny, and they end with 0, too.
  *
- * Invariants: the word counts only if the server says that it comes from rank 0, and if its epoch is the one under which that
- * member leads: not older than a lead of this client itself. A leader that dies before all have heard it leaves the job undone
- * for them: they run it again. So the command runs at least once.
+ * Invariants: the word counts only if the server says that it comes from rank 0, and if its epoch is neither larger than the
+ * present one nor older than a lead of this client itself. A leader that dies before all have heard it leaves the job undone for
+ * them: they run it again. So the command runs at least once.
  */
-import { Deferred, Duration, Effect, Stream } from "effect"
+import { Deferred, Duration, Effect, Schedule, Stream } from "effect"
 import type { Exit } from "../../agent/Program.ts"
 import type { Handler } from "../../client/Executor.ts"
+import type { Listed } from "../../client/memberList.ts"
 import type { RankClient } from "../../client/RankClient.ts"
 import { endWith, stoppedBy } from "../signals.ts"
 
@@ -21,6 +22,14 @@ const epochIn = (command: string): number | undefined => {
 
 /** How long a member may take to answer. */
 const ANSWER_TIMEOUT = Duration.seconds(2)
+
+/** The answers of a member that has heard the word, and of one that `--once` does not concern. */
+const ANSWERS: ReadonlySet<string | number> = new Set([0, "denied"])
+
+const UNHEARD = "unheard"
+
+/** What is lost with a connection is said again when there is another one; a member that has left hears nothing. */
+const RETRIES = { times: 3, schedule: Schedule.spaced("500 millis"), while: (error: unknown) => error === UNHEARD }
 
 /** How long a member that has heard the word stays: its answer is on its way. */
 const ANSWERING = Duration.millis(100)
@@ -75,12 +84,17 @@ export class Once {
       Stream.filter((members) => members.length > 0),
       Stream.mapEffect((members) => {
         const others = members.filter(({ member, rank }) => rank > 0 && !heard.has(member))
-        for (const { member } of others) heard.add(member)
-        return Effect.forEach(
-          others,
-          ({ member }) => Effect.ignore(exec(`@${member}`, word, { member, timeout: ANSWER_TIMEOUT })),
-          { concurrency: "unbounded", discard: true }
-        )
+        const tell = ({ member }: Listed) =>
+          exec(`@${member}`, word, { member, timeout: ANSWER_TIMEOUT }).pipe(
+            Effect.tap(({ status }) => Effect.sync(() => ANSWERS.has(status) && heard.add(member))),
+            Effect.filterOrFail(
+              ({ status }) => ANSWERS.has(status),
+              () => UNHEARD
+            ),
+            Effect.retry(RETRIES),
+            Effect.ignore
+          )
+        return Effect.forEach(others, tell, { concurrency: "unbounded", discard: true })
       })
     )
     yield* Stream.runHead(telling)

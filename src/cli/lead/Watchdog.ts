@@ -21,7 +21,7 @@ const MILLIS = 1000
 
 const uptime = (): number => {
   try {
-    return Number.parseFloat(readFileSync("/proc/uptime", "latin1")) * MILLIS
+    return Number.parseFloat(readFileSync("/proc/uptime", "latin1")) * MILLIS || Number.POSITIVE_INFINITY
   } catch {
     return Number.POSITIVE_INFINITY
   }
@@ -31,10 +31,13 @@ const NANOS_PER_MILLI = 1_000_000n
 
 const monotonic = (): number => Number(process.hrtime.bigint() / NANOS_PER_MILLI)
 
-/** So many milliseconds from now. */
-export const deadlineIn = (left: number): Deadline => ({
-  monotonic: Math.floor(monotonic() + left),
-  uptime: Math.floor(uptime() + left)
+/** What both clocks show now. */
+export const clocks = (): Deadline => ({ monotonic: monotonic(), uptime: uptime() })
+
+/** So many milliseconds after that. */
+export const after = (at: Deadline, millis: number): Deadline => ({
+  monotonic: Math.floor(at.monotonic + millis),
+  uptime: Math.floor(at.uptime + millis)
 })
 
 /** What a watchdog needs to hear about it. */

@@ -115,7 +115,7 @@ const lead = Effect.fnUntraced(
     yield* Effect.forkScoped(guard.tend)
     const notice = (message: string) => say(options.json, "Notice", message)
     const job: Job.JobOptions = { argv: options.command, killAfter, guard, notice }
-    yield* passSignalsOn(guard, notice("no command runs that this signal could reach"))
+    yield* passSignalsOn(guard, notice)
     yield* notices(options, ranks, waitsAt(ranks))
     yield* reportBlocking(ranks, notice)
     const notRun = (reason: string, status = 127) => new NotRun({ status, message: `cannot run ${file}: ${reason}` })

@@ -23,18 +23,21 @@ const listen = (signal: NodeJS.Signals, listener: () => void) =>
     () => Effect.sync(() => process.off(signal, listener))
   )
 
-/** Until the scope closes. `unheard` is for a SIGHUP while no command runs. */
-export const passSignalsOn = Effect.fnUntraced(function* (guard: Guard, unheard: Effect.Effect<void>) {
+/** Until the scope closes. `notice` tells of a SIGHUP that reaches no command. */
+export const passSignalsOn = Effect.fnUntraced(function* (
+  guard: Guard,
+  notice: (message: string) => Effect.Effect<void>
+) {
   // Ctrl-Z stops the command, too. It may be the child of no shell, so SIGTSTP would not stop it.
   yield* listen("SIGTSTP", () => {
     guard.passOn("SIGSTOP")
     process.kill(process.pid, "SIGSTOP")
   })
   yield* listen("SIGCONT", () => guard.passOn("SIGCONT"))
-  if (hasTerminal()) return yield* reloadOnHangup(unheard)
+  if (hasTerminal()) return yield* reloadOnHangup(notice("SIGHUP is not passed on: there is a terminal"))
   const fork = Effect.runForkWith(yield* Effect.context<never>())
   yield* insteadOf("SIGHUP", () => {
-    if (!guard.passOn("SIGHUP")) fork(unheard)
+    if (!guard.passOn("SIGHUP")) fork(notice("no command runs that this signal could reach"))
   })
   yield* insteadOf("SIGUSR2", () => guard.passOn("SIGUSR2"))
   for (const signal of ["SIGUSR1", "SIGWINCH"] as const) yield* listen(signal, () => guard.passOn(signal))

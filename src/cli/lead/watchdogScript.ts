@@ -44,7 +44,7 @@ for (const signal of ${JSON.stringify(OUTLIVED)}) process.on(signal, () => {})
 const monotonic = () => Number(process.hrtime.bigint() / 1000000n)
 const uptime = () => {
   try {
-    return Number(readFileSync("/proc/uptime", "latin1").split(" ")[0]) * 1000
+    return Number(readFileSync("/proc/uptime", "latin1").split(" ")[0]) * 1000 || -Infinity
   } catch {
     return -Infinity
   }

@@ -70,12 +70,16 @@ export interface Link {
 export class Terms {
   /** The present term. */
   readonly current: SubscriptionRef.SubscriptionRef<Term | undefined>
-  /** How many pieces of work run under the present term. */
+  /** How many pieces of work run that have not taken too long to end. */
   works = 0
   #link: Link | undefined
   #granted = false
   /** The epoch of what this connection heard last; undefined before that. */
   #epoch: number | undefined
+  /** The rank that the client heard last, on whatever connection. */
+  #rank: number | undefined
+  /** Whether a `Yield` is on its way on this connection: one more might take effect when the client leads again. */
+  #yielded = false
   /** Whether the client has stepped down, and the server has not confirmed it. */
   #yielding = false
 
@@ -101,6 +105,7 @@ export class Terms {
   open(link: Link): void {
     this.#link = link
     this.#epoch = undefined
+    this.#yielded = false
   }
 
   /** The server has answered a `Hello`: with `granted`, it knows of the lease. */
@@ -117,8 +122,9 @@ export class Terms {
       if (link === undefined) return Effect.void
       const before = this.#epoch
       this.#epoch = epoch
-      if (this.#yielding) this.#confirm(link, rank, before !== undefined && before !== epoch)
-      if (rank !== 0 || this.#yielding) return Effect.andThen(FiberHandle.clear(link.beginning), this.end)
+      this.#rank = rank
+      if (this.#yielding) this.#confirm(rank, before !== undefined && before !== epoch)
+      if (rank !== 0 || this.#yielding) return this.end
       const term = this.present
       if (term !== undefined && this.#goesOn(term, told, before)) {
         term.continueAs(member, link.lease)
@@ -131,7 +137,7 @@ export class Terms {
       return Effect.andThen(
         this.end,
         leadIn === 0
-          ? Effect.andThen(FiberHandle.clear(link.beginning), begin)
+          ? begin
           : FiberHandle.run(
               link.beginning,
               Effect.andThen(Effect.andThen(Effect.sleep(leadIn), confirmed(link)), begin)
@@ -146,12 +152,13 @@ export class Terms {
     return this.#granted ? Effect.void : this.end
   })
 
-  /** Ends the present term. */
+  /** Ends the present term, or what comes before it. */
   readonly end: Effect.Effect<void> = Effect.suspend(() => {
-    const term = this.present
-    if (term === undefined) return Effect.void
+    const [link, term] = [this.#link, this.present]
+    const cleared = link === undefined ? Effect.void : FiberHandle.clear(link.beginning)
+    if (term === undefined) return cleared
     term.lease.isActing = false
-    return SubscriptionRef.set(this.current, undefined)
+    return Effect.andThen(SubscriptionRef.set(this.current, undefined), cleared)
   })
 
   /** Ends each term with its lease, for ever. */
@@ -161,29 +168,35 @@ export class Terms {
     return term.left > 0 ? Effect.sleep(Math.min(TICK, Math.ceil(term.left))) : this.end
   }).pipe(Effect.forever)
 
-  /** Gives up rank 0, if this term is the present one: now, or as soon as the client is connected again. */
-  stepDown(term: Term): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      if (this.present !== term) return Effect.void
-      this.#yielding = true
-      // Without a welcome on this connection the server does not know yet whose rank it is.
-      if (this.#epoch !== undefined) this.#link?.yield()
-      return this.end
-    })
-  }
+  /** Gives up rank 0, if the client has it: now, or as soon as it is connected again. */
+  readonly stepDown: Effect.Effect<void> = Effect.suspend(() => {
+    if (this.#rank !== 0) return Effect.void
+    this.#yielding = true
+    // Without a welcome on this connection the server does not know yet whose rank it is.
+    if (this.#epoch !== undefined) this.#yield()
+    return this.end
+  })
 
   /** The server has rejected a `Yield`, or may have. */
   readonly yieldAgain: Effect.Effect<void> = Effect.suspend(() => {
     const link = this.#link
     if (!this.#yielding || link === undefined) return Effect.void
-    const again = Effect.sync(() => this.#yielding && link.yield())
+    this.#yielded = false
+    const again = Effect.sync(() => this.#yielding && this.#yield())
     return Effect.asVoid(FiberHandle.run(link.beginning, Effect.asVoid(Effect.delay(again, YIELD_AGAIN))))
   })
 
+  #yield(): void {
+    if (this.#yielded || this.#link === undefined) return
+    this.#yielded = true
+    this.#link.yield()
+  }
+
   /** @param answered whether this is another order of the members than before on this connection */
-  #confirm(link: Link, rank: number, answered: boolean): void {
+  #confirm(rank: number, answered: boolean): void {
     this.#yielding = rank === 0 && !answered
-    if (this.#yielding) link.yield()
+    if (this.#yielding) this.#yield()
+    else this.#yielded = false
   }
 
   /** Whether the work of this term goes on under the lease of the present connection. */

@@ -13,12 +13,18 @@ const open = (): number | undefined => {
   }
 }
 
-/** A function that returns the uptime in milliseconds. Where there is no uptime it always returns 0. */
+/** A function that returns the uptime in milliseconds. Where there is no uptime, or it cannot be read any more, it returns 0. */
 const make = (): (() => number) => {
   const file = open()
   if (file === undefined) return () => 0
   const bytes = Buffer.alloc(MAX_BYTES)
-  return () => Number.parseFloat(bytes.toString("latin1", 0, readSync(file, bytes, 0, MAX_BYTES, 0))) * 1000
+  return () => {
+    try {
+      return Number.parseFloat(bytes.toString("latin1", 0, readSync(file, bytes, 0, MAX_BYTES, 0))) * 1000 || 0
+    } catch {
+      return 0
+    }
+  }
 }
 
 let uptime: (() => number) | undefined
