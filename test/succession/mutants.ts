@@ -60,14 +60,14 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: "client/Leader.ts",
     before: "const left = term.left - stopWithin",
     after: "const left = term.left",
-    seed: 4
+    seed: 8
   },
   {
     clause: "the client looks at its lease in between",
     file: "client/Leader.ts",
     before: "Effect.sleep(Math.min(TICK, Math.ceil(left)))",
     after: "Effect.sleep(Math.ceil(left))",
-    seed: 54
+    seed: 389
   },
   {
     clause: "another rank stops the work at once",
