@@ -40,7 +40,7 @@ export default defineConfig({
         }
       },
       { extends: true, test: { name: "commands", include: commands, maxWorkers: 2, sequence: { groupOrder: 0 } } },
-      { extends: true, test: { name: "mutants", include: mutants } },
+      { extends: true, test: { name: "mutants", include: mutants, sequence: { groupOrder: 3 } } },
       { extends: true, test: { name: "timed", include: timed, maxWorkers: 3, sequence: { groupOrder: 1 } } },
       { extends: true, test: { name: "loads", include: loads, maxWorkers: 1, sequence: { groupOrder: 2 } } }
     ]
