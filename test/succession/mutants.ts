@@ -121,8 +121,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     clause: "work that ends by itself gives up rank 0",
     file: "client/Leader.ts",
-    before: "yield* terms.stepDown(term)",
-    after: "yield* Effect.void",
+    before: "yield* terms.stepDown\n",
+    after: "yield* Effect.void\n",
     seed: 33
   },
   {
