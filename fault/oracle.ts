@@ -21,7 +21,7 @@ export class Oracle {
   readonly #firsts = new Map<number, string>()
   /** The client that acted as the leader under each epoch. */
   readonly #leaders = new Map<number, string>()
-  /** The client that acts as the leader now. */
+  /** The client of this process that acts as the leader now. */
   #acting: string | undefined
   #newestEpoch = 0
   /** Servers so far. A line belongs to the server that its connection was made to. */
@@ -53,11 +53,16 @@ export class Oracle {
     if (rank === 0) this.#first(this.#firsts, epoch, `${member} of server ${server}`)
   }
 
-  /** A client acts as the leader under this epoch, until `stopped`. */
+  /** A client or a process begins to act as the leader under this epoch. */
+  leads(epoch: number, who: string): void {
+    this.#first(this.#leaders, epoch, who)
+  }
+
+  /** A client of this process acts as the leader under this epoch, until `stopped`. */
   acts(epoch: number, who: string): void {
     if (this.#acting !== undefined) this.violate(`${who} acts under ${epoch}, and ${this.#acting} still acts`)
     this.#acting = who
-    this.#first(this.#leaders, epoch, who)
+    this.leads(epoch, who)
   }
 
   /** The leader does not act any more. */

@@ -131,7 +131,7 @@ export class World {
 
   #hearLeads(): void {
     for (const { name, process } of this.leads) {
-      for (const [, epoch] of process.stdout.matchAll(/^leads (\d+)$/gm)) this.oracle.acts(Number(epoch), name)
+      for (const [, epoch] of process.stdout.matchAll(/^leads (\d+)$/gm)) this.oracle.leads(Number(epoch), name)
     }
   }
 
