@@ -53,6 +53,8 @@ export class Once {
     Effect.sync(() => {
       const epoch = epochIn(command)
       if (epoch === undefined || from !== 0 || epoch > now || epoch < this.#led) return { status: "denied" }
+      // This client may get rank 0 before it ends.
+      this.#isDone = true
       Deferred.doneUnsafe(this.#elsewhere, Effect.void)
       return { status: 0 }
     })
