@@ -1,6 +1,6 @@
 /**
  * Writes the bytes of a standard descriptor, and never blocks this process. Node writes to terminals synchronously,
- * and a pipe blocks again when a process that shares it turns `O_NONBLOCK` off. So a terminal or a pipe is opened anew: the
+ * and a pipe blocks again when a process that shares it turns `O_NONBLOCK` off. So a terminal or a pipe is opened again: the
  * flag then belongs to this process alone.
  *
  * Invariant: `write` returns at once. Two cases can still block: a terminal that cannot be opened again, and a socket that

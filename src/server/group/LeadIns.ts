@@ -2,8 +2,8 @@
  * How long a client that gets rank 0 must wait before it acts on it, because the work of a former leader may still
  * run under its lease. It owns the end of these leases, by group: a group that has closed may open again meanwhile.
  *
- * Invariant: whoever gets rank 0 with a lease, the lead-in covers the `--settle` of a server that has just started,
- * and the lease of each connection whose rank another connection has taken over.
+ * Invariant: the lead-in of each client with a lease covers the `--settle` of a server that has just started, and the
+ * lease of each connection whose rank another connection has taken over.
  */
 
 /** So many ended leases are not worth a look. */
